@@ -1,0 +1,179 @@
+# lsc - one Makefile for everything; `make help` lists the targets.
+#
+#	make -j2			build into bin/
+#	make check			the tests of every day
+#	make SAN=address,undefined	a sanitizer build, beside the normal one (SAN=thread too)
+#	make CC=clang DEV=1		another compiler; DEV=1 turns warnings into errors
+#
+# CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
+-include config.mk
+
+PREFIX	 ?= /usr/local
+BINDIR	 ?= $(PREFIX)/bin
+MANDIR	 ?= $(PREFIX)/share/man
+CC	 ?= cc
+CFLAGS	 ?= -O2 -g
+CPPFLAGS ?=
+LDFLAGS	 ?=
+SAN	 ?=
+DEV	 ?=
+V	 ?=
+WITH_RDMA ?= auto
+WITH_CUDA ?= auto
+
+comma := ,
+variant	:= $(or $(subst $(comma),-,$(SAN)),$(if $(filter clang%,$(CC)),clang,release))
+B	:= build/$(variant)
+# Only the plain variant lands in bin/; the others run from their own folder.
+BIN	:= $(if $(filter release,$(variant)),bin,$(B)/bin)
+
+LSC_CFLAGS := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Itests/lib -Wall -Wextra -Wshadow \
+	-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -fno-math-errno -pthread
+LSC_LDFLAGS := -pthread -Wl,--as-needed
+LSC_LIBS := -lmsgpackc -lxxhash -ljansson -lpcre2-8 -lm
+ifneq ($(DEV),)
+LSC_CFLAGS += -Werror
+endif
+ifneq ($(SAN),)
+LSC_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LSC_LDFLAGS += -fsanitize=$(SAN)
+endif
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
+
+lib_src	 := $(sort $(wildcard lib/*/*.c))
+tool_src := $(sort $(wildcard tools/*.c))
+unit_src := $(sort $(wildcard tests/unit/*.c))
+fuzz_src := $(sort $(wildcard tests/fuzz/*.c))
+bench_src := $(sort $(wildcard tests/bench/*.c))
+lib_obj	 := $(lib_src:%.c=$(B)/%.o)
+tools	 := $(tool_src:tools/%.c=$(BIN)/%)
+units	 := $(unit_src:tests/unit/%.c=$(B)/unit/%)
+fuzzers	 := $(fuzz_src:tests/fuzz/%.c=$(B)/fuzz/%)
+benches	 := $(bench_src:tests/bench/%.c=$(B)/bench/%)
+
+## all: build every tool into bin/ (the default)
+all: $(tools)
+
+## test-programs: build the unit tests as well
+test-programs: all $(units) $(fuzzers)
+
+$(BIN)/%: $(B)/tools/%.o $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+# A fuzz target is LLVMFuzzerTestOneInput(); tests/lib/fuzz_main.c runs it over files, so that
+# `make check` replays the corpus with any compiler.  `make fuzz` links libFuzzer instead.
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/lib/fuzz_main.o $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+$(B)/liblsc.a: $(lib_obj)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(B)/%.o: %.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The kernels are where the time goes: they get -O3 whatever the rest has.
+$(B)/lib/exec/kernels.o: LSC_CFLAGS += -O3
+
+# Changes only when the flags do, and so rebuilds what they touch.
+$(B)/flags: FORCE
+	@mkdir -p $(@D) && \
+	echo '$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(LSC_LDFLAGS) $(LDFLAGS)' >$@.new && \
+	if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
+
+## check: run the tests of every day (installs what they need from Debian if it is missing)
+check: deps
+	$(Q)$(MAKE) --no-print-directory check-run
+
+check-run: test-programs check-layers check-man check-cli
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/run unit fuzz cli net examples
+
+## check-san: the same under ASan+UBSan, and the threaded parts under TSan
+check-san: deps
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined san-run
+	$(Q)$(MAKE) --no-print-directory SAN=thread tsan-run
+
+san-run: test-programs
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/run unit fuzz cli net
+
+tsan-run: test-programs
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) LSC_TEST_ONLY=tests/lib/tsan.list tests/run unit net
+
+## check-all: check and check-san, and what takes minutes (fuzzing)
+check-all: check check-san fuzz
+
+## check-layers: hold includes to the table in lib/README.md
+check-layers:
+	$(Q)tests/lib/check-layers
+
+## check-man: lint the man pages
+check-man:
+	$(Q)tests/lib/check-man
+
+## check-cli: hold --help, man pages and completions to the same options
+check-cli: all
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" tests/lib/check-cli
+
+## fuzz: fuzz every reader for FUZZ_SECONDS each (clang)
+FUZZ_SECONDS ?= 20
+fuzz:
+	$(Q)tests/lib/fuzz $(FUZZ_SECONDS)
+
+## bench: run the benchmarks; one JSON line a run
+bench: all $(benches)
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/bench/run
+
+## completions: generate completions/ from the tools' option tables
+completions: all
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" completions/generate.sh completions
+
+## deps: install missing Debian packages (does nothing when all are there)
+deps:
+	$(Q)tests/lib/deps
+
+## install: programs, man pages and completions under DESTDIR and PREFIX
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
+		$(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 $(tools) $(DESTDIR)$(BINDIR)
+	for s in 1 5 7; do install -m 644 man/*.$$s $(DESTDIR)$(MANDIR)/man$$s || exit 1; done
+	install -m 644 completions/bash/lsc $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lsc
+	for t in $(notdir $(tools)); do [ $$t = lsc ] || ln -sf lsc \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$t || exit 1; done
+	install -m 644 completions/zsh/_lsc $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	install -m 644 completions/fish/*.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+## uninstall: remove what install put there
+uninstall:
+	cd $(DESTDIR)$(BINDIR) && rm -f $(notdir $(tools))
+	for s in 1 5 7; do (cd $(DESTDIR)$(MANDIR)/man$$s && rm -f $(notdir $(wildcard man/*.[157]))); done
+	cd $(DESTDIR)$(PREFIX)/share && rm -f zsh/site-functions/_lsc \
+		$(addprefix bash-completion/completions/,$(notdir $(tools))) \
+		$(addprefix fish/vendor_completions.d/,$(notdir $(wildcard completions/fish/*.fish)))
+
+## format: let clang-format have its way
+format:
+	clang-format -i $(lib_src) $(tool_src) $(unit_src) $(fuzz_src) $(bench_src) \
+		$(wildcard lib/*/*.h tests/lib/*.[ch])
+
+## clean: remove what was built
+clean:
+	rm -rf build $(patsubst tools/%.c,bin/%,$(tool_src))
+
+## help: list the targets
+help:
+	@sed -n 's/^## //p' Makefile
+
+.PHONY: all test-programs check check-run check-san san-run tsan-run check-all check-layers \
+	check-man check-cli fuzz bench completions deps install uninstall format clean help FORCE
+.SECONDARY:
+-include $(shell [ -d $(B) ] && find $(B) -name '*.d')

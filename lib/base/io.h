@@ -1,0 +1,46 @@
+/* Whole reads and writes, and files that appear all at once. */
+#ifndef LSC_BASE_IO_H
+#define LSC_BASE_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Reads until len bytes or the end; returns what it got.  EINTR is retried. */
+ssize_t lsc_read_full(int fd, void *data, size_t len);
+
+/* Writes all of it; returns 0 or negative errno. */
+int lsc_write_full(int fd, const void *data, size_t len);
+int lsc_pwrite_full(int fd, const void *data, size_t len, uint64_t offset);
+
+/* Appends the file's bytes to buf; -EFBIG when there are more than limit. */
+int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct lsc_err *err);
+
+/* Writes a temporary beside path, syncs it, renames it into place: path is whole or as before. */
+int lsc_file_write(const char *path, const void *data, size_t len, struct lsc_err *err);
+
+/* fsync of a file or directory by name. */
+int lsc_path_sync(const char *path, struct lsc_err *err);
+
+/* Removes a directory and the plain files directly in it; an absent one is fine. */
+int lsc_dir_remove(const char *path, struct lsc_err *err);
+
+/* A file mapped read-only.  data is NULL for an empty file. */
+struct lsc_map {
+	const uint8_t *data;
+	size_t len;
+};
+
+#define LSC_MAP_INIT                                                                               \
+	{                                                                                          \
+		NULL, 0                                                                            \
+	}
+
+int lsc_map_open(struct lsc_map *map, const char *path, struct lsc_err *err);
+void lsc_map_close(struct lsc_map *map);
+
+#endif

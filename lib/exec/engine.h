@@ -1,0 +1,59 @@
+/* An engine runs units of one image for many requests (kernels and KV cache inside).
+ *
+ * A request is (client, number) and has a KV cache for the units it ran here.  Frames of
+ * different requests that are waiting run as one batch.  Every output row is computed in a fixed
+ * order that depends neither on the batch, nor on the split into stages, nor on the number of
+ * threads: a token is the same bit for bit whichever nodes computed it.
+ *
+ * One thread calls an engine; inside, `threads` work.
+ */
+#ifndef LSC_EXEC_ENGINE_H
+#define LSC_EXEC_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "mem/segment.h"
+#include "model/image.h"
+
+struct lsc_engine;
+
+struct lsc_engine_options {
+	unsigned threads; /* 0: the CPUs this process may use (affinity and cgroup quota) */
+	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
+};
+
+/* Borrows image; data is the image's bytes (a segment's, while they arrive). */
+int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *image,
+		    const uint8_t *data, const struct lsc_engine_options *options,
+		    struct lsc_err *err);
+void lsc_engine_close(struct lsc_engine *engine);
+
+struct lsc_request_key {
+	uint8_t client[16];
+	uint64_t request;
+};
+
+/* One request's part in a batch: positions pos .. pos+n-1 through units first .. last. */
+struct lsc_work {
+	struct lsc_request_key key;
+	uint32_t first, last;
+	uint32_t pos, n;
+	const uint32_t *ids; /* [n] where first is 0 */
+	const float *in;     /* [n][hidden] where it is not */
+	float *out;	     /* [n][hidden] where last is not the head; else [vocab]: the logits
+			      * of position pos+n-1 */
+	float *all_logits;   /* optional [n][vocab], for tests */
+	int result;	     /* 0, -ESTALE: the KV here does not reach pos, -ENOSPC: no KV page */
+};
+
+/* Runs them.  Works with the same units run as one batch.  0, or negative errno for what concerns
+ * all of them; each work's own outcome is in its result. */
+int lsc_engine_run(struct lsc_engine *engine, struct lsc_work *works, unsigned n,
+		   struct lsc_err *err);
+
+/* Forgets a request's KV. */
+void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *key);
+
+#endif

@@ -1,0 +1,74 @@
+/* A segment: an image's memory while it arrives, shared by who receives and who executes.
+ *
+ * While it arrives, the image NAME lies in DIR/NAME.part/ as three files: `manifest` and `image`
+ * as they will be, and `arrivals`, a small mapped table that says which pieces are there.  When
+ * all are, the directory is renamed to DIR/NAME and `arrivals` goes; mappings stay good.
+ *
+ * One process (the receiver) writes pieces and marks them; any number may map and wait.  Marking
+ * is a release store, seeing a mark an acquire load: who sees a piece marked sees its bytes.
+ */
+#ifndef LSC_MEM_SEGMENT_H
+#define LSC_MEM_SEGMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct lsc_arrivals; /* the table's header, in shared memory */
+
+struct lsc_segment {
+	char *dir;  /* where NAME or NAME.part is now */
+	char *name;
+	uint8_t *data;	/* the image; writable in the receiver alone */
+	uint64_t bytes;
+	const uint8_t *manifest;
+	size_t manifest_len;
+	struct lsc_arrivals *arrivals; /* NULL once an image is complete when mapped */
+	uint32_t n_pieces;	       /* 0 likewise */
+};
+
+#define LSC_SEGMENT_INIT { 0 }
+
+/* The receiver's side.  Makes DIR/NAME.part of bytes with this manifest; where it is there already
+ * with the same manifest it is taken up again with the pieces it has (they were verified before
+ * they were marked).  -EEXIST where DIR/NAME exists.  -ENOSPC before anything is written where the
+ * disk cannot hold it. */
+int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
+		       const void *manifest, size_t manifest_len, uint64_t bytes,
+		       uint32_t n_pieces, struct lsc_err *err);
+
+/* Marks a piece as there and wakes those who wait. */
+void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece);
+
+/* When all pieces are marked: syncs, and renames NAME.part to NAME. */
+int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err);
+
+/* Removes what is there of an image that did not arrive. */
+int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err);
+
+/* The user's side, read-only: DIR/NAME, or DIR/NAME.part.  -ENOENT when there is neither. */
+int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err);
+
+/* Names of images in dir, arrived (NAME) or arriving (NAME.part), without the suffix: calls fn for
+ * each until it returns other than 0, and returns that. */
+int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bool arriving),
+		     void *data, struct lsc_err *err);
+
+bool lsc_segment_has(const struct lsc_segment *segment, uint32_t first, uint32_t n);
+uint32_t lsc_segment_count(const struct lsc_segment *segment); /* pieces there */
+
+/* Waits until the pieces are there: 0, -ETIMEDOUT (timeout_ms < 0: forever), -EPIPE when the
+ * receiver gave up (discarded). */
+int lsc_segment_wait(struct lsc_segment *segment, uint32_t first, uint32_t n, int timeout_ms);
+
+/* A number that changes with each mark, and a wait until it is no longer seen (for those who wait
+ * for several things): lsc_segment_wait() is made of these. */
+uint32_t lsc_segment_generation(const struct lsc_segment *segment);
+int lsc_segment_wait_change(struct lsc_segment *segment, uint32_t seen, int timeout_ms);
+
+void lsc_segment_close(struct lsc_segment *segment);
+
+#endif

@@ -1,0 +1,147 @@
+/* An image: a model laid out as it is cast and executed (lsc-image(5)).
+ *
+ * A directory NAME/ with two files: `manifest`, a few records that hold every table below and the
+ * tokenizer, and `image`, the bytes that execution reads.  The image's id is the hash of its
+ * manifest, which holds the hash of every piece, so an id names the exact bytes of both.
+ *
+ * Units are what executes: unit 0 is the embedding, 1 .. layers are the layers, layers+1 is the
+ * final norm and head.  Blocks hold whole units, in the order in which they are used, and are cut
+ * into pieces; only a block's last piece may be shorter than piece_bytes.  A tied embedding is
+ * stored once, in the last block with the head: units say which blocks they need.
+ */
+#ifndef LSC_MODEL_IMAGE_H
+#define LSC_MODEL_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/io.h"
+#include "model/chat.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "model/dtype.h"
+
+#define LSC_IMAGE_MAX_BLOCKS 1026
+#define LSC_IMAGE_MAX_PIECES (1u << 22)
+#define LSC_MANIFEST_MAX_BYTES (256u << 20)
+
+/* The matrices and vectors of a unit.  Matrices are row-major, rows are outputs: y = W x. */
+enum lsc_tensor_role {
+	LSC_TENSOR_EMBED,     /* [vocab][hidden]; also the head's matrix where it is tied */
+	LSC_TENSOR_ATTN_NORM, /* f32 [hidden]; so are all norms and biases */
+	LSC_TENSOR_QKV,	      /* [(heads + 2 kv_heads) * head_dim][hidden]: q, then k, then v */
+	LSC_TENSOR_QKV_BIAS,
+	LSC_TENSOR_Q_NORM, /* [head_dim] */
+	LSC_TENSOR_K_NORM,
+	LSC_TENSOR_O, /* [hidden][heads * head_dim] */
+	LSC_TENSOR_FFN_NORM,
+	LSC_TENSOR_GATE_UP, /* [2 ffn][hidden]: gate, then up */
+	LSC_TENSOR_DOWN,    /* [hidden][ffn] */
+	LSC_TENSOR_FINAL_NORM,
+	LSC_TENSOR_HEAD, /* [vocab][hidden]; absent where it is tied */
+	LSC_TENSOR_ROLES
+};
+
+struct lsc_tensor {
+	enum lsc_tensor_role role;
+	enum lsc_dtype dtype;
+	uint32_t unit; /* that it is stored with */
+	uint32_t rows; /* 1 for a vector */
+	uint32_t cols;
+	uint64_t offset; /* in the image file; a multiple of 64 at least */
+	uint64_t bytes;
+};
+
+struct lsc_block {
+	uint64_t offset;
+	uint64_t bytes; /* all but the last block: a multiple of align */
+	uint32_t first_piece, n_pieces;
+	uint32_t first_unit, n_units; /* stored in it */
+};
+
+/* The blocks a unit needs before it can run: at most two runs of blocks, the second for a tied
+ * embedding (n = 0 when unused). */
+struct lsc_need {
+	uint32_t first, n;
+};
+
+struct lsc_unit {
+	struct lsc_need needs[2];
+};
+
+struct lsc_image {
+	struct lsc_hash id; /* of the manifest's bytes */
+	struct lsc_model_config config;
+	enum lsc_dtype dtype; /* of the matrices */
+	uint64_t bytes;	      /* of the image file */
+	uint64_t align;	      /* of blocks */
+	uint32_t piece_bytes; /* a power of two */
+
+	struct lsc_tensor *tensors;
+	uint32_t n_tensors;
+	struct lsc_unit *units; /* config.layers + 2 */
+	uint32_t n_units;
+	struct lsc_block *blocks;
+	uint32_t n_blocks;
+	struct lsc_hash *pieces;
+	uint32_t n_pieces;
+
+	struct lsc_chat chat;
+	const void *tokenizer; /* blob for lsc_tokenizer_open(); NULL in a dummy image */
+	size_t tokenizer_len;
+
+	struct lsc_map manifest_map; /* while opened from a directory */
+	struct lsc_map data_map;
+	const uint8_t *manifest; /* the bytes all of this was parsed from */
+	size_t manifest_len;
+	const uint8_t *data; /* the image's bytes; NULL when only the manifest was parsed */
+};
+
+#define LSC_IMAGE_INIT { 0 }
+
+/* Maps both files of a directory and checks the manifest and the image's size, not the pieces. */
+int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err);
+
+/* From a manifest's bytes alone, which must outlive the image. */
+int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len,
+		    struct lsc_err *err);
+void lsc_image_close(struct lsc_image *image);
+
+/* Whether path is a directory with a manifest in it. */
+bool lsc_image_is(const char *path);
+
+const struct lsc_tensor *lsc_image_tensor(const struct lsc_image *image, uint32_t unit,
+					  enum lsc_tensor_role role);
+
+/* Where a piece lies. */
+uint64_t lsc_image_piece_offset(const struct lsc_image *image, uint32_t piece);
+uint32_t lsc_image_piece_bytes(const struct lsc_image *image, uint32_t piece);
+uint32_t lsc_image_piece_block(const struct lsc_image *image, uint32_t piece);
+
+/* The first piece whose bytes do not match, n_pieces when all do.  threads <= 1: this thread. */
+int lsc_image_verify(const struct lsc_image *image, unsigned threads, uint32_t *ret_piece,
+		     struct lsc_err *err);
+
+/* --- packing (pack.c) --- */
+
+struct lsc_image_options {
+	enum lsc_dtype dtype;
+	uint32_t blocks;      /* wanted; at most one a unit.  0: 16 */
+	uint32_t piece_bytes; /* 0: chosen by size */
+	uint64_t seed;	      /* of a dummy's weights */
+};
+
+/* Writes dir (which must not exist) from a checkpoint; tokenizer and chat template come from the
+ * checkpoint's path.  Memory stays bounded; what is not finished lies in dir.tmp-PID.  An
+ * interrupted pack leaves no dir. */
+int lsc_image_pack(const struct lsc_checkpoint *checkpoint, const char *dir,
+		   const struct lsc_image_options *options, struct lsc_err *err);
+
+/* The same with random weights of a shape, and no tokenizer. */
+int lsc_image_pack_dummy(const struct lsc_model_config *config, const char *dir,
+			 const struct lsc_image_options *options, struct lsc_err *err);
+
+#endif

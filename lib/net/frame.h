@@ -1,0 +1,85 @@
+/* What a router and stage workers say to each other over links of kind "exec" (lsc-wire(5)).
+ *
+ *   client  the router's 16-byte name for itself, first on every link it opens; a worker sends
+ *           that client's tokens on the newest such link
+ *   run     positions pos .. pos+n-1 of a request, for the stage route[stage]; the body holds n
+ *           token ids (u32, stage 0) or n activations (f32 [n][hidden])
+ *   token   the last stage's answer: the token that follows position pos+n-1
+ *   fail    this run could not be done; the request may go on over another route
+ *   drop    the request is over: its KV may go
+ *
+ * The functions build and parse these records and bound every field.
+ */
+#ifndef LSC_NET_FRAME_H
+#define LSC_NET_FRAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "stream/record.h"
+
+#define LSC_CLIENT_BYTES      16
+#define LSC_FRAME_MAX_STAGES  64
+#define LSC_FRAME_MAX_TOKENS  8192 /* positions in one run */
+#define LSC_FRAME_ENDPOINT    96
+
+struct lsc_client_id {
+	uint8_t bytes[LSC_CLIENT_BYTES];
+};
+
+struct lsc_frame_stage {
+	char endpoint[LSC_FRAME_ENDPOINT]; /* where the next stage is reached: "10.0.0.2:7001" */
+	uint32_t first, last;		   /* units, inclusive */
+};
+
+struct lsc_sampling {
+	float temp; /* 0: greedy */
+	float top_p; /* 1: all */
+	uint64_t seed;
+};
+
+struct lsc_run_frame {
+	struct lsc_hash image;
+	struct lsc_client_id client;
+	uint64_t request; /* of that client */
+	uint32_t pos, n;
+	uint32_t stage; /* index into route of the receiver */
+	struct lsc_frame_stage route[LSC_FRAME_MAX_STAGES];
+	uint32_t n_stages;
+	struct lsc_sampling sampling;
+};
+
+struct lsc_token_frame {
+	uint64_t request;
+	uint32_t pos; /* of the token: one past the last position run */
+	uint32_t token;
+};
+
+struct lsc_fail_frame {
+	uint64_t request;
+	uint32_t pos;
+	int code; /* errno */
+	char why[160];
+};
+
+int lsc_frame_pack_client(struct lsc_pack *pack, const struct lsc_client_id *client);
+int lsc_frame_pack_run(struct lsc_pack *pack, const struct lsc_run_frame *run, uint32_t body_len);
+int lsc_frame_pack_token(struct lsc_pack *pack, const struct lsc_token_frame *token);
+int lsc_frame_pack_fail(struct lsc_pack *pack, const struct lsc_fail_frame *fail);
+int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *client,
+			uint64_t request);
+
+int lsc_frame_parse_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
+			   struct lsc_err *err);
+int lsc_frame_parse_run(const struct lsc_record *record, struct lsc_run_frame *ret_run,
+			struct lsc_err *err);
+int lsc_frame_parse_token(const struct lsc_record *record, struct lsc_token_frame *ret_token,
+			  struct lsc_err *err);
+int lsc_frame_parse_fail(const struct lsc_record *record, struct lsc_fail_frame *ret_fail,
+			 struct lsc_err *err);
+int lsc_frame_parse_drop(const struct lsc_record *record, struct lsc_client_id *ret_client,
+			 uint64_t *ret_request, struct lsc_err *err);
+
+#endif

@@ -1,0 +1,91 @@
+/* A link carries records and bodies to one peer, in order, reliably.
+ *
+ * One loop's thread drives a link.  A link opens with a hello each way (its kind must agree),
+ * after which on_open is called; then every record that arrives is given to on_record.  A record
+ * with a body is given to on_record first, which says where the body goes (len bytes that stay
+ * until on_body or on_close; NULL: skip it), then to on_body when all of it is there.
+ *
+ * lsc_link_send() copies the record and borrows the body until on_sent gives its cookie back (or
+ * on_close is called): no byte of a body is copied by us.  Records leave in the order of sends.
+ * on_close is called exactly once, from the loop, for whatever reason the link ends, except when
+ * its owner closes it; then the link is only good for lsc_link_close().
+ *
+ * One row a transport in link_ops[]: memory (a pair inside one process, for tests) and tcp.
+ */
+#ifndef LSC_NET_LINK_H
+#define LSC_NET_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/endpoint.h"
+#include "base/err.h"
+#include "net/loop.h"
+#include "stream/record.h"
+
+struct lsc_link;
+
+struct lsc_link_events {
+	void (*on_open)(void *data, struct lsc_link *link);
+	/* body_len is 0 without a body.  Returns 0, or negative errno to end the link with the
+	 * words put into err. */
+	int (*on_record)(void *data, struct lsc_link *link, const struct lsc_record *record,
+			 uint32_t body_len, void **ret_body, struct lsc_err *err);
+	int (*on_body)(void *data, struct lsc_link *link, struct lsc_err *err);
+	void (*on_sent)(void *data, struct lsc_link *link, void *cookie);
+	/* err->code 0: the peer closed in good order. */
+	void (*on_close)(void *data, struct lsc_link *link, const struct lsc_err *err);
+};
+
+struct lsc_link_options {
+	const char *kind; /* of the hello: "cast", "exec" */
+	uint64_t connect_timeout_ns; /* and of the hello; 0: 10 s */
+	uint64_t unsent_bytes; /* in the kernel at most (TCP_NOTSENT_LOWAT); 0: its default */
+};
+
+/* Starts connecting; errors come by on_close.  A unix: or tcp:// endpoint. */
+int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
+		     const struct lsc_endpoint *peer, const struct lsc_link_options *options,
+		     const struct lsc_link_events *events, void *data, struct lsc_err *err);
+
+/* Two ends in one process. */
+int lsc_link_pair(struct lsc_link *ret_links[2], struct lsc_loop *loop,
+		  const struct lsc_link_options *options, const struct lsc_link_events *events,
+		  void *const data[2], struct lsc_err *err);
+
+/* pack holds one whole record; where it has the key "body", body_len bytes follow it. */
+int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		  uint32_t body_len, void *cookie);
+
+/* Bytes accepted by send and not yet by the transport. */
+size_t lsc_link_queued(const struct lsc_link *link);
+
+/* Whom the link is to, for messages: "10.0.0.2:7000". */
+const char *lsc_link_peer(const struct lsc_link *link);
+
+void *lsc_link_data(const struct lsc_link *link);
+void lsc_link_set_data(struct lsc_link *link, void *data);
+
+/* Frees it at once; what is queued is lost, no callback comes any more.  NULL is fine. */
+void lsc_link_close(struct lsc_link *link);
+
+/* Sends what is queued, then closes in good order; no callback comes any more. */
+void lsc_link_finish(struct lsc_link *link);
+
+/* --- listening --- */
+
+struct lsc_listener;
+
+/* on_link gives each accepted link's data; returning NULL refuses it. */
+int lsc_listener_open(struct lsc_listener **ret_listener, struct lsc_loop *loop,
+		      const struct lsc_endpoint *at, const struct lsc_link_options *options,
+		      const struct lsc_link_events *events,
+		      void *(*on_link)(void *data, struct lsc_link *link), void *data,
+		      struct lsc_err *err);
+void lsc_listener_close(struct lsc_listener *listener);
+
+/* The address it really listens on: "127.0.0.1:40311". */
+const char *lsc_listener_address(const struct lsc_listener *listener);
+
+#endif
