@@ -11,6 +11,9 @@
 PREFIX	 ?= /usr/local
 BINDIR	 ?= $(PREFIX)/bin
 MANDIR	 ?= $(PREFIX)/share/man
+BASHDIR	 ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR	 ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR	 ?= $(PREFIX)/share/fish/vendor_completions.d
 CC	 ?= cc
 CFLAGS	 ?= -O2 -g
 CPPFLAGS ?=
@@ -65,9 +68,13 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
 
 # A fuzz target is LLVMFuzzerTestOneInput(); tests/lib/fuzz_main.c runs it over files, so that
-# `make check` replays the corpus with any compiler.  `make fuzz` links libFuzzer instead.
+# `make check` replays the corpus with any compiler.  tests/lib/fuzz links libFuzzer instead.
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/lib/fuzz_main.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+$(B)/libfuzzer/%: $(B)/tests/fuzz/%.o $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+		$(CC) $(LSC_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
 
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
@@ -130,35 +137,32 @@ fuzz:
 bench: all $(benches)
 	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/bench/run
 
-## completions: generate completions/ from the tools' option tables
+## completions: generate build/completions from the tools' option tables
 completions: all
-	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" completions/generate.sh completions
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" completions/generate.sh build/completions
 
 ## deps: install missing Debian packages (does nothing when all are there)
 deps:
 	$(Q)tests/lib/deps
 
 ## install: programs, man pages and completions under DESTDIR and PREFIX
-install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
-		$(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
-		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
-		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+install: all completions
+	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/,man1 man5 man7) \
+		$(addprefix $(DESTDIR),$(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 755 $(tools) $(DESTDIR)$(BINDIR)
 	for s in 1 5 7; do install -m 644 man/*.$$s $(DESTDIR)$(MANDIR)/man$$s || exit 1; done
-	install -m 644 completions/bash/lsc $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lsc
-	for t in $(notdir $(tools)); do [ $$t = lsc ] || ln -sf lsc \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$t || exit 1; done
-	install -m 644 completions/zsh/_lsc $(DESTDIR)$(PREFIX)/share/zsh/site-functions
-	install -m 644 completions/fish/*.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 644 build/completions/bash/lsc $(DESTDIR)$(BASHDIR)
+	cd $(DESTDIR)$(BASHDIR) && for t in $(filter-out lsc,$(notdir $(tools))); do \
+		ln -sf lsc $$t || exit 1; done
+	install -m 644 build/completions/zsh/_lsc $(DESTDIR)$(ZSHDIR)
+	install -m 644 build/completions/fish/*.fish $(DESTDIR)$(FISHDIR)
 
 ## uninstall: remove what install put there
 uninstall:
-	cd $(DESTDIR)$(BINDIR) && rm -f $(notdir $(tools))
-	for s in 1 5 7; do (cd $(DESTDIR)$(MANDIR)/man$$s && rm -f $(notdir $(wildcard man/*.[157]))); done
-	cd $(DESTDIR)$(PREFIX)/share && rm -f zsh/site-functions/_lsc \
-		$(addprefix bash-completion/completions/,$(notdir $(tools))) \
-		$(addprefix fish/vendor_completions.d/,$(notdir $(wildcard completions/fish/*.fish)))
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(tools))) \
+		$(foreach s,1 5 7,$(addprefix $(DESTDIR)$(MANDIR)/man$(s)/,$(notdir $(wildcard man/*.$(s))))) \
+		$(addprefix $(DESTDIR)$(BASHDIR)/,$(notdir $(tools))) $(DESTDIR)$(ZSHDIR)/_lsc \
+		$(patsubst %,$(DESTDIR)$(FISHDIR)/%.fish,$(notdir $(tools)))
 
 ## format: let clang-format have its way
 format:
