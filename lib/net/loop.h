@@ -1,7 +1,8 @@
 /* An event loop of one thread: descriptors, timers, deferred calls.
  *
  * Callbacks run from lsc_loop_run().  A watch or timer may be removed from inside any callback,
- * its own included; what it pointed to may then be freed.
+ * its own included; what it pointed to may then be freed.  A call is deferred by arming a timer
+ * with 0: it runs after the watches of this turn.
  */
 #ifndef LSC_NET_LOOP_H
 #define LSC_NET_LOOP_H
@@ -13,7 +14,20 @@
 struct lsc_loop;
 
 int lsc_loop_new(struct lsc_loop **ret_loop, struct lsc_err *err);
+
+/* Watches and timers are removed by their owners before; NULL is fine. */
 void lsc_loop_free(struct lsc_loop *loop);
+
+/* Called by lsc_loop_free() first of all, for what has no other owner (a link that is still
+ * sending its last bytes).  The caller owns the hook's memory. */
+struct lsc_loop_hook {
+	void (*fn)(void *data);
+	void *data;
+	struct lsc_loop_hook *next, *previous;
+};
+
+void lsc_loop_hook(struct lsc_loop *loop, struct lsc_loop_hook *hook);
+void lsc_loop_unhook(struct lsc_loop *loop, struct lsc_loop_hook *hook);
 
 /* events and what happened are EPOLLIN, EPOLLOUT (hang-ups and errors come as both). */
 typedef void lsc_watch_fn(void *data, uint32_t events);
