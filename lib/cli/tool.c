@@ -104,10 +104,14 @@ void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
 	const struct argp_child children[] = { { argp, 0, NULL, 0 }, { 0 } };
 	const struct argp top = {
-		common_options, parse_common, argp->args_doc, argp->doc, children, NULL, NULL,
+		common_options, parse_common, NULL, NULL, children, NULL, NULL,
 	};
 	struct common common = { argp, input, LSC_LOG_NOTICE };
+	char *slash = strrchr(argv[0], '/');
 
+	/* getopt names argv[0] in its messages as it is. */
+	if (slash)
+		argv[0] = slash + 1;
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	argp_err_exit_status = LSC_EXIT_USAGE;
