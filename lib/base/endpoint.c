@@ -67,6 +67,8 @@ int lsc_endpoint_parse(struct lsc_endpoint *ep, const char *text, struct lsc_err
 	}
 	if (!strncmp(text, "unix:", 5))
 		return set_name(ep, LSC_ENDPOINT_UNIX, text + 5, err);
+	if (!strncmp(text, "memory:", 7))
+		return set_name(ep, LSC_ENDPOINT_MEMORY, text + 7, err);
 	if (!strncmp(text, "tcp://", 6))
 		return parse_host_port(ep, text + 6, err);
 	if (strchr(text, '/') || !strchr(text, ':'))
@@ -87,6 +89,9 @@ const char *lsc_endpoint_text(const struct lsc_endpoint *ep, char text[LSC_ENDPO
 		break;
 	case LSC_ENDPOINT_UNIX:
 		snprintf(text, size, "unix:%s", ep->name);
+		break;
+	case LSC_ENDPOINT_MEMORY:
+		snprintf(text, size, "memory:%s", ep->name);
 		break;
 	case LSC_ENDPOINT_TCP:
 		snprintf(text, size, strchr(ep->name, ':') ? "tcp://[%s]:%u" : "tcp://%s:%u",

@@ -4,6 +4,7 @@
  *	fd:N              a descriptor that was inherited
  *	unix:PATH         a Unix socket
  *	tcp://HOST:PORT   or plain HOST:PORT where only a peer can be meant
+ *	memory:NAME       a peer in the same process (tests)
  *	null:             nowhere
  *	PATH              a file (anything else with a '/' or without a ':')
  *
@@ -25,13 +26,14 @@ enum lsc_endpoint_kind {
 	LSC_ENDPOINT_TCP,
 	LSC_ENDPOINT_NULL,
 	LSC_ENDPOINT_PATH,
+	LSC_ENDPOINT_MEMORY,
 };
 
 struct lsc_endpoint {
 	enum lsc_endpoint_kind kind;
 	int fd;	      /* FD */
 	uint16_t port; /* TCP; 0 lets the kernel choose when listening */
-	char name[LSC_ENDPOINT_TEXT]; /* TCP: the host without brackets; UNIX, PATH: the path */
+	char name[LSC_ENDPOINT_TEXT]; /* TCP: the host without brackets; UNIX, PATH: the path; MEMORY */
 };
 
 int lsc_endpoint_parse(struct lsc_endpoint *ep, const char *text, struct lsc_err *err);

@@ -10,7 +10,10 @@
  * on_close is called exactly once, from the loop, for whatever reason the link ends, except when
  * its owner closes it; then the link is only good for lsc_link_close().
  *
- * One row a transport in link_ops[]: memory (a pair inside one process, for tests) and tcp.
+ * Sends may be queued before on_open.  Errors in err name the peer.
+ *
+ * One row a transport in link_ops[]: memory (inside one process, for tests) and tcp (Unix sockets
+ * too).
  */
 #ifndef LSC_NET_LINK_H
 #define LSC_NET_LINK_H
@@ -25,6 +28,7 @@
 #include "stream/record.h"
 
 struct lsc_link;
+struct lsc_rate; /* net/rate.h */
 
 struct lsc_link_events {
 	void (*on_open)(void *data, struct lsc_link *link);
@@ -33,6 +37,7 @@ struct lsc_link_events {
 	int (*on_record)(void *data, struct lsc_link *link, const struct lsc_record *record,
 			 uint32_t body_len, void **ret_body, struct lsc_err *err);
 	int (*on_body)(void *data, struct lsc_link *link, struct lsc_err *err);
+	/* For each send that had a body or a cookie; NULL: nobody wants to know. */
 	void (*on_sent)(void *data, struct lsc_link *link, void *cookie);
 	/* err->code 0: the peer closed in good order. */
 	void (*on_close)(void *data, struct lsc_link *link, const struct lsc_err *err);
@@ -44,7 +49,8 @@ struct lsc_link_options {
 	uint64_t unsent_bytes; /* in the kernel at most (TCP_NOTSENT_LOWAT); 0: its default */
 };
 
-/* Starts connecting; errors come by on_close.  A unix: or tcp:// endpoint. */
+/* Starts connecting; errors come by on_close, the resolver's too.  A unix:, tcp:// or memory:
+ * endpoint. */
 int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
 		     const struct lsc_endpoint *peer, const struct lsc_link_options *options,
 		     const struct lsc_link_events *events, void *data, struct lsc_err *err);
@@ -64,13 +70,18 @@ size_t lsc_link_queued(const struct lsc_link *link);
 /* Whom the link is to, for messages: "10.0.0.2:7000". */
 const char *lsc_link_peer(const struct lsc_link *link);
 
+/* Holds what the link sends to a rate, which it may share with others; NULL: no more.  The rate
+ * must outlive the link. */
+void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate);
+
 void *lsc_link_data(const struct lsc_link *link);
 void lsc_link_set_data(struct lsc_link *link, void *data);
 
 /* Frees it at once; what is queued is lost, no callback comes any more.  NULL is fine. */
 void lsc_link_close(struct lsc_link *link);
 
-/* Sends what is queued, then closes in good order; no callback comes any more. */
+/* Sends what is queued, then closes in good order; no callback comes any more.  Bodies that are
+ * still queued are copied.  A peer that does not take it all within 5 s is left. */
 void lsc_link_finish(struct lsc_link *link);
 
 /* --- listening --- */

@@ -1,0 +1,741 @@
+/* link - records and bodies over a transport: framing, queues, hello, closing
+ *
+ * What a transport has to do is move bytes without blocking (link_ops.h); link_tcp.c and
+ * link_memory.c do.
+ *
+ * Receiving: a record is small and read into rx.buf; the body behind it is read straight to where
+ * on_record wants it, with the bytes that follow it going to rx.buf in the same call.  So of a
+ * body only what came with its record is copied, READ_BYTES at most.
+ *
+ * Sending: lsc_link_send() only queues.  At the end of the loop's turn everything queued goes out
+ * in as few calls as it takes, however many records there are.
+ *
+ * A callback may close its link.  While any of our frames is on the stack (busy), the memory stays,
+ * and each of them stops where it finds closed set.
+ */
+#include "net/link.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/macros.h"
+#include "net/link_ops.h"
+#include "net/rate.h"
+
+#define READ_BYTES       4096
+#define READS_A_TURN     16 /* then the other links get their turn */
+#define WRITES_A_TURN    16
+#define IOVECS           32
+#define TIMEOUT_NS       10000000000u
+#define FINISH_NS        5000000000u
+#define IDLE_BUFFER_KEEP 65536 /* larger buffers are given back when they are empty */
+
+static const struct lsc_link_ops *const link_ops[] = {
+	[LSC_ENDPOINT_MEMORY] = &lsc_link_memory_ops,
+	[LSC_ENDPOINT_UNIX] = &lsc_link_tcp_ops,
+	[LSC_ENDPOINT_TCP] = &lsc_link_tcp_ops,
+};
+
+static const struct lsc_link_ops *find_ops(const struct lsc_endpoint *endpoint)
+{
+	size_t kind = endpoint->kind;
+
+	return kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+}
+
+/* --- life --- */
+
+static void drop_sends(struct lsc_link *link)
+{
+	for (uint32_t i = 0; i < link->tx.n; i++)
+		free(link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)].owned);
+	link->tx.n = 0;
+	link->tx.queued = 0;
+}
+
+static void destroy(struct lsc_link *link)
+{
+	if (link->orphan)
+		lsc_loop_unhook(link->loop, &link->at_free);
+	link->ops->close(link);
+	lsc_timer_free(link->flush);
+	lsc_timer_free(link->deadline);
+	drop_sends(link);
+	free(link->tx.sends);
+	lsc_buf_release(&link->tx.buf);
+	lsc_buf_release(&link->rx.buf);
+	lsc_record_release(&link->rx.record);
+	free(link);
+}
+
+static void enter(struct lsc_link *link)
+{
+	link->busy++;
+}
+
+static void leave(struct lsc_link *link)
+{
+	if (--link->busy == 0 && link->closed)
+		destroy(link);
+}
+
+void lsc_link_close(struct lsc_link *link)
+{
+	if (!link)
+		return;
+	assert(!link->closed);
+	link->closed = true;
+	if (!link->busy)
+		destroy(link);
+}
+
+void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err)
+{
+	struct lsc_err copy = *err;
+
+	if (link->state == LSC_LINK_DOWN || link->closed)
+		return;
+	link->state = LSC_LINK_DOWN;
+	if (link->orphan) {
+		lsc_link_close(link);
+		return;
+	}
+	enter(link);
+	lsc_timer_disarm(link->flush);
+	lsc_timer_disarm(link->deadline);
+	link->ops->close(link);
+	drop_sends(link);
+	link->events->on_close(link->data, link, &copy);
+	leave(link);
+}
+
+/* Ends it with words that come without the peer's name. */
+static void fail_with(struct lsc_link *link, int code, const char *what)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	lsc_err_set(&err, code, "%s: %s", link->peer, what);
+	lsc_link_fail(link, &err);
+}
+
+static void on_flush(void *data);
+
+static void on_deadline(void *data)
+{
+	struct lsc_link *link = data;
+
+	fail_with(link, ETIMEDOUT,
+		  link->state == LSC_LINK_CONNECTING ? "timed out while connecting"
+						     : "timed out waiting for its hello");
+}
+
+static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		 uint32_t body_len, void *cookie);
+
+static int queue_hello(struct lsc_link *link)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	int r = lsc_pack_hello(&pack, link->kind);
+
+	return r < 0 ? r : queue(link, &pack, NULL, 0, NULL);
+}
+
+struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,
+			      const struct lsc_link_options *options,
+			      const struct lsc_link_events *events, void *data)
+{
+	struct lsc_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return NULL;
+	assert(strlen(options->kind) < sizeof(link->kind));
+	link->loop = loop;
+	link->ops = ops;
+	link->events = events;
+	link->data = data;
+	link->fd = -1;
+	strcpy(link->kind, options->kind);
+	link->unsent_bytes = options->unsent_bytes;
+	link->timeout_ns = options->connect_timeout_ns ? options->connect_timeout_ns : TIMEOUT_NS;
+	if (lsc_timer_new(loop, on_flush, link, &link->flush, NULL) < 0 ||
+	    lsc_timer_new(loop, on_deadline, link, &link->deadline, NULL) < 0 ||
+	    lsc_buf_reserve(&link->rx.buf, READ_BYTES) < 0 || queue_hello(link) < 0) {
+		destroy(link);
+		return NULL;
+	}
+	lsc_timer_arm(link->deadline, link->timeout_ns);
+	return link;
+}
+
+int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
+		     const struct lsc_endpoint *peer, const struct lsc_link_options *options,
+		     const struct lsc_link_events *events, void *data, struct lsc_err *err)
+{
+	const struct lsc_link_ops *ops = find_ops(peer);
+	char text[LSC_ENDPOINT_TEXT + 16];
+	struct lsc_link *link;
+
+	lsc_endpoint_text(peer, text);
+	if (!ops)
+		return lsc_err_set(err, EINVAL, "'%s' is no peer to connect to", text);
+	link = lsc_link_new(loop, ops, options, events, data);
+	if (!link)
+		return lsc_err_set(err, ENOMEM, "cannot connect to '%s': %m", text);
+	strcpy(link->peer, strncmp(text, "tcp://", 6) ? text : text + 6);
+	link->endpoint = *peer;
+	lsc_timer_arm(link->flush,
+		      0); /* which starts it, so that even the first error comes there */
+	*ret_link = link;
+	return 0;
+}
+
+void lsc_link_up(struct lsc_link *link)
+{
+	link->state = LSC_LINK_HELLO;
+	lsc_timer_arm(link->flush, 0);
+}
+
+int lsc_link_pair(struct lsc_link *ret_links[2], struct lsc_loop *loop,
+		  const struct lsc_link_options *options, const struct lsc_link_events *events,
+		  void *const data[2], struct lsc_err *err)
+{
+	struct lsc_link *a = lsc_link_new(loop, &lsc_link_memory_ops, options, events, data[0]);
+	struct lsc_link *b = lsc_link_new(loop, &lsc_link_memory_ops, options, events, data[1]);
+
+	if (!a || !b || lsc_memory_join(a, b, err) < 0) {
+		lsc_link_close(a);
+		lsc_link_close(b);
+		return lsc_err_set(err, ENOMEM, "cannot make a pair of links: %m");
+	}
+	strcpy(a->peer, "memory:pair");
+	strcpy(b->peer, "memory:pair");
+	lsc_link_up(a);
+	lsc_link_up(b);
+	ret_links[0] = a;
+	ret_links[1] = b;
+	return 0;
+}
+
+/* --- sending --- */
+
+static struct lsc_link_send *nth_send(struct lsc_link *link, uint32_t i)
+{
+	return &link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)];
+}
+
+static int grow_sends(struct lsc_link *link)
+{
+	uint32_t cap = link->tx.cap ? 2 * link->tx.cap : 8;
+	struct lsc_link_send *sends = calloc(cap, sizeof(sends[0]));
+
+	if (!sends)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < link->tx.n; i++)
+		sends[i] = *nth_send(link, i);
+	free(link->tx.sends);
+	link->tx.sends = sends;
+	link->tx.first = 0;
+	link->tx.cap = cap;
+	return 0;
+}
+
+static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		 uint32_t body_len, void *cookie)
+{
+	uint8_t header[5];
+	size_t header_len = body ? lsc_body_header(header, body_len) : 0;
+	struct lsc_link_send send = {pack->buf.len + header_len, body_len, body, cookie, NULL};
+
+	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
+		return -ENOMEM;
+	if (lsc_buf_reserve(&link->tx.buf, pack->buf.len + header_len) < 0)
+		return -ENOMEM;
+	lsc_buf_add(&link->tx.buf, pack->buf.data, pack->buf.len);
+	lsc_buf_add(&link->tx.buf, header, header_len);
+	link->tx.n++;
+	*nth_send(link, link->tx.n - 1) = send;
+	link->tx.queued += send.record_len + (size_t)body_len;
+	return 0;
+}
+
+int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		  uint32_t body_len, void *cookie)
+{
+	int r;
+
+	assert(!body == !body_len);
+	if (pack->failed)
+		return pack->failed;
+	if (link->state == LSC_LINK_DOWN || link->closed)
+		return -EPIPE;
+	r = queue(link, pack, body, body_len, cookie);
+	if (r == 0 && link->state != LSC_LINK_CONNECTING && !link->write_wanted)
+		lsc_timer_arm(link->flush, 0);
+	return r;
+}
+
+/* Points iov at what is to go next, limit bytes at most; returns their number. */
+static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
+{
+	uint8_t *record = link->tx.buf.data + link->tx.used;
+	uint64_t skip = link->tx.done;
+	int n = 0;
+
+	for (uint32_t i = 0; i < link->tx.n && n + 2 <= IOVECS && limit; i++) {
+		const struct lsc_link_send *send = nth_send(link, i);
+
+		if (skip < send->record_len) {
+			iov[n].iov_base = record + skip;
+			iov[n].iov_len = LSC_MIN(send->record_len - skip, limit);
+			limit -= iov[n++].iov_len;
+			skip = 0;
+		} else {
+			skip -= send->record_len;
+		}
+		if (send->body_len && limit) {
+			iov[n].iov_base = (void *)(send->body + skip);
+			iov[n].iov_len = LSC_MIN(send->body_len - skip, limit);
+			limit -= iov[n++].iov_len;
+		}
+		record += send->record_len;
+		skip = 0;
+	}
+	return n;
+}
+
+static void shrink_tx(struct lsc_link *link)
+{
+	if (link->tx.n == 0) {
+		link->tx.buf.len = link->tx.used = 0;
+		if (link->tx.buf.cap > IDLE_BUFFER_KEEP)
+			lsc_buf_release(&link->tx.buf);
+	} else if (link->tx.used > READ_BYTES && link->tx.used > link->tx.buf.len / 2) {
+		lsc_buf_consume(&link->tx.buf, link->tx.used);
+		link->tx.used = 0;
+	}
+}
+
+/* Takes n bytes that went off the queue and gives back the cookies of what is through. */
+static void advance(struct lsc_link *link, size_t n)
+{
+	link->tx.queued -= n;
+	while (n) {
+		struct lsc_link_send send = *nth_send(link, 0);
+		uint64_t left = (uint64_t)send.record_len + send.body_len - link->tx.done;
+
+		if (n < left) {
+			link->tx.done += n;
+			return;
+		}
+		n -= left;
+		link->tx.done = 0;
+		link->tx.used += send.record_len;
+		link->tx.first = (link->tx.first + 1) & (link->tx.cap - 1);
+		link->tx.n--;
+		shrink_tx(link);
+		free(send.owned);
+		if ((send.body || send.cookie) && link->events->on_sent && !link->orphan &&
+		    !link->closed)
+			link->events->on_sent(link->data, link, send.cookie);
+		if (link->closed || link->state == LSC_LINK_DOWN)
+			return;
+	}
+}
+
+/* The bytes that the rate lets go now; where none, comes back when there are some. */
+static size_t allowed(struct lsc_link *link)
+{
+	uint64_t wait_ns;
+	size_t n;
+
+	if (!link->rate)
+		return SIZE_MAX;
+	n = lsc_rate_allow(link->rate, lsc_clock_ns(), link->tx.queued, &wait_ns);
+	if (n == 0)
+		lsc_timer_arm(link->flush, wait_ns);
+	return n;
+}
+
+static void write_some(struct lsc_link *link)
+{
+	struct iovec iov[IOVECS];
+
+	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
+		size_t limit = allowed(link);
+		ssize_t n;
+
+		if (limit == 0)
+			return;
+		n = link->ops->writev(link, iov, gather(link, iov, limit));
+		if (n == -EAGAIN) {
+			link->write_wanted = true;
+			link->ops->want_write(link, true);
+			return;
+		}
+		if (n < 0) {
+			fail_with(link, -n, strerror(-n));
+			return;
+		}
+		if (link->rate)
+			lsc_rate_spend(link->rate, n);
+		advance(link, n);
+		if (link->closed || link->state == LSC_LINK_DOWN)
+			return;
+	}
+	if (link->tx.n) {
+		lsc_timer_arm(link->flush, 0);
+	} else if (link->orphan && !link->shut) {
+		link->shut = true;
+		link->ops->shut(link);
+	}
+}
+
+static void on_flush(void *data)
+{
+	struct lsc_link *link = data;
+
+	enter(link);
+	if (link->state == LSC_LINK_CONNECTING)
+		link->ops->start(link);
+	else if (!link->write_wanted)
+		write_some(link);
+	leave(link);
+}
+
+/* --- receiving --- */
+
+/* What to do when a step cannot go on: 1 go on, 0 more bytes are needed, negative errno. */
+
+static int take_hello(struct lsc_link *link, struct lsc_err *err)
+{
+	int r = lsc_record_hello(&link->rx.record, link->kind, err);
+
+	if (r < 0)
+		return r;
+	link->state = LSC_LINK_OPEN;
+	lsc_timer_disarm(link->deadline);
+	if (link->events->on_open)
+		link->events->on_open(link->data, link);
+	return 1;
+}
+
+static int take_record(struct lsc_link *link, struct lsc_err *err)
+{
+	uint64_t body_len;
+	void *body = NULL;
+	ssize_t n;
+	int r;
+
+	n = lsc_record_parse(&link->rx.record, link->rx.buf.data + link->rx.used,
+			     link->rx.buf.len - link->rx.used, err);
+	if (n == 0 || n == -ENOMEM)
+		return n;
+	if (n < 0)
+		return lsc_err_set(err, EPROTO, "%s", err->text);
+	link->rx.used += n;
+	if (link->state == LSC_LINK_HELLO)
+		return take_hello(link, err);
+	r = lsc_record_uint_or(&link->rx.record, "body", LSC_BODY_MAX_BYTES, 0, &body_len, err);
+	if (r < 0)
+		return lsc_err_set(err, EPROTO, "%s", err->text);
+	r = link->events->on_record(link->data, link, &link->rx.record, body_len, &body, err);
+	if (r < 0)
+		return r;
+	if (body_len) {
+		link->rx.expect = LSC_EXPECT_BODY_HEADER;
+		link->rx.body = body;
+		link->rx.body_len = link->rx.body_left = body_len;
+	}
+	return 1;
+}
+
+static int take_body_header(struct lsc_link *link, struct lsc_err *err)
+{
+	uint32_t len;
+	ssize_t n = lsc_body_parse(link->rx.buf.data + link->rx.used,
+				   link->rx.buf.len - link->rx.used, &len, err);
+
+	if (n == 0)
+		return 0;
+	if (n < 0)
+		return lsc_err_set(err, EPROTO, "%s", err->text);
+	if (len != link->rx.body_len)
+		return lsc_err_set(err, EPROTO, "a body of %u bytes where %u were announced", len,
+				   link->rx.body_len);
+	link->rx.used += n;
+	link->rx.expect = LSC_EXPECT_BODY;
+	return 1;
+}
+
+static int take_body(struct lsc_link *link, struct lsc_err *err)
+{
+	size_t n = LSC_MIN(link->rx.buf.len - link->rx.used, (size_t)link->rx.body_left);
+	int r = 1;
+
+	if (link->rx.body) {
+		memcpy(link->rx.body, link->rx.buf.data + link->rx.used, n);
+		link->rx.body += n;
+	}
+	link->rx.used += n;
+	link->rx.body_left -= n;
+	if (link->rx.body_left)
+		return 0;
+	link->rx.expect = LSC_EXPECT_RECORD;
+	if (link->events->on_body)
+		r = link->events->on_body(link->data, link, err);
+	return r < 0 ? r : 1;
+}
+
+static int take(struct lsc_link *link, struct lsc_err *err)
+{
+	static int (*const steps[])(struct lsc_link *, struct lsc_err *) = {
+		[LSC_EXPECT_RECORD] = take_record,
+		[LSC_EXPECT_BODY_HEADER] = take_body_header,
+		[LSC_EXPECT_BODY] = take_body,
+	};
+	int r = 1;
+
+	if (link->orphan) { /* nobody listens any more; only the end is waited for */
+		link->rx.used = link->rx.buf.len;
+		link->rx.expect = LSC_EXPECT_RECORD;
+		link->rx.body_left = 0;
+		return 0;
+	}
+	while (r > 0 && !link->closed && !link->orphan && link->state != LSC_LINK_DOWN &&
+	       (link->rx.used < link->rx.buf.len ||
+		(link->rx.expect == LSC_EXPECT_BODY && !link->rx.body_left)))
+		r = steps[link->rx.expect](link, err);
+	return r;
+}
+
+/* Room behind what is there for a record that is not whole yet. */
+static int make_room(struct lsc_link *link)
+{
+	lsc_buf_consume(&link->rx.buf, link->rx.used);
+	link->rx.used = 0;
+	if (link->rx.buf.len == 0 && link->rx.buf.cap > IDLE_BUFFER_KEEP)
+		lsc_buf_release(&link->rx.buf);
+	return lsc_buf_reserve(&link->rx.buf, LSC_MAX(READ_BYTES, link->rx.buf.len));
+}
+
+/* Reads once: the body's rest straight into place, what follows into the buffer. */
+static ssize_t fill(struct lsc_link *link)
+{
+	struct iovec iov[2];
+	size_t body = 0;
+	ssize_t n;
+	int count = 0;
+
+	if (make_room(link) < 0)
+		return -ENOMEM;
+	if (link->rx.expect == LSC_EXPECT_BODY && link->rx.body) {
+		body = link->rx.body_left;
+		iov[count++] = (struct iovec){link->rx.body, body};
+	}
+	iov[count++] = (struct iovec){link->rx.buf.data + link->rx.buf.len,
+				      LSC_MAX(READ_BYTES, link->rx.buf.len)};
+	n = link->ops->readv(link, iov, count);
+	if (n <= 0)
+		return n;
+	if (body) {
+		size_t placed = LSC_MIN((size_t)n, body);
+
+		link->rx.body += placed;
+		link->rx.body_left -= placed;
+		link->rx.buf.len += n - placed;
+	} else {
+		link->rx.buf.len += n;
+	}
+	link->rx.buf.data[link->rx.buf.len] = 0;
+	return n;
+}
+
+/* The peer sends no more: in good order between records. */
+static void end(struct lsc_link *link)
+{
+	struct lsc_err none = LSC_ERR_INIT;
+
+	if (link->orphan)
+		lsc_link_close(link);
+	else if (link->state == LSC_LINK_HELLO)
+		fail_with(link, ECONNRESET, "closed the link before its hello");
+	else if (link->rx.expect != LSC_EXPECT_RECORD || link->rx.used < link->rx.buf.len)
+		fail_with(link, ECONNRESET, "closed the link inside a record");
+	else
+		lsc_link_fail(link, &none);
+}
+
+static void read_some(struct lsc_link *link)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	for (int i = 0; i < READS_A_TURN; i++) {
+		ssize_t n = fill(link);
+
+		if (n == -EAGAIN)
+			return;
+		if (n < 0) {
+			fail_with(link, -n, strerror(-n));
+			return;
+		}
+		if (n == 0) {
+			end(link);
+			return;
+		}
+		n = take(link, &err);
+		if (link->closed || link->state == LSC_LINK_DOWN)
+			return;
+		if (n < 0) {
+			lsc_err_set(&err, -n, "%s: %s", link->peer,
+				    err.text[0] ? err.text : strerror(-n));
+			lsc_link_fail(link, &err);
+			return;
+		}
+	}
+}
+
+void lsc_link_ready(struct lsc_link *link, bool readable, bool writable)
+{
+	enter(link);
+	if (writable && link->write_wanted) {
+		link->write_wanted = false;
+		link->ops->want_write(link, false);
+		write_some(link);
+	}
+	if (readable && !link->closed && link->state != LSC_LINK_DOWN)
+		read_some(link);
+	leave(link);
+}
+
+/* --- the rest --- */
+
+/* Bodies were only borrowed, and their owner will not be told any more. */
+static int own_bodies(struct lsc_link *link)
+{
+	for (uint32_t i = 0; i < link->tx.n; i++) {
+		struct lsc_link_send *send = nth_send(link, i);
+
+		if (!send->body_len)
+			continue;
+		send->owned = malloc(send->body_len);
+		if (!send->owned)
+			return -ENOMEM;
+		memcpy(send->owned, send->body, send->body_len);
+		send->body = send->owned;
+	}
+	return 0;
+}
+
+static void close_orphan(void *data)
+{
+	lsc_link_close(data);
+}
+
+void lsc_link_finish(struct lsc_link *link)
+{
+	if (!link)
+		return;
+	if (link->state == LSC_LINK_DOWN || own_bodies(link) < 0) {
+		lsc_link_close(link);
+		return;
+	}
+	link->orphan = true;
+	link->at_free = (struct lsc_loop_hook){.fn = close_orphan, .data = link};
+	lsc_loop_hook(link->loop, &link->at_free);
+	lsc_timer_arm(link->deadline, FINISH_NS);
+	if (link->state != LSC_LINK_CONNECTING && !link->write_wanted)
+		lsc_timer_arm(link->flush, 0);
+}
+
+size_t lsc_link_queued(const struct lsc_link *link)
+{
+	return link->tx.queued;
+}
+
+const char *lsc_link_peer(const struct lsc_link *link)
+{
+	return link->peer;
+}
+
+void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate)
+{
+	link->rate = rate;
+}
+
+void *lsc_link_data(const struct lsc_link *link)
+{
+	return link->data;
+}
+
+void lsc_link_set_data(struct lsc_link *link, void *data)
+{
+	link->data = data;
+}
+
+/* --- listening --- */
+
+int lsc_listener_open(struct lsc_listener **ret_listener, struct lsc_loop *loop,
+		      const struct lsc_endpoint *at, const struct lsc_link_options *options,
+		      const struct lsc_link_events *events,
+		      void *(*on_link)(void *data, struct lsc_link *link), void *data,
+		      struct lsc_err *err)
+{
+	const struct lsc_link_ops *ops = find_ops(at);
+	char text[LSC_ENDPOINT_TEXT + 16];
+	struct lsc_listener *listener;
+	int r;
+
+	if (!ops)
+		return lsc_err_set(err, EINVAL, "'%s' is no place to listen at",
+				   lsc_endpoint_text(at, text));
+	r = ops->listen(&listener, loop, at, err);
+	if (r < 0)
+		return r;
+	assert(strlen(options->kind) < sizeof(listener->kind));
+	strcpy(listener->kind, options->kind);
+	listener->loop = loop;
+	listener->ops = ops;
+	listener->options = *options;
+	listener->options.kind = listener->kind;
+	listener->events = events;
+	listener->on_link = on_link;
+	listener->data = data;
+	*ret_listener = listener;
+	return 0;
+}
+
+struct lsc_link *lsc_listener_link(struct lsc_listener *listener)
+{
+	return lsc_link_new(listener->loop, listener->ops, &listener->options, listener->events,
+			    NULL);
+}
+
+void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link)
+{
+	void *data;
+
+	enter(link);
+	data = listener->on_link(listener->data, link);
+	if (data) {
+		link->data = data;
+		lsc_link_up(link);
+	} else {
+		lsc_link_close(link);
+	}
+	leave(link);
+}
+
+void lsc_listener_close(struct lsc_listener *listener)
+{
+	if (listener)
+		listener->ops->unlisten(listener);
+}
+
+const char *lsc_listener_address(const struct lsc_listener *listener)
+{
+	return listener->address;
+}

@@ -1,0 +1,131 @@
+/* What link.c shares with the transports: one row of link_ops[] each. */
+#ifndef LSC_NET_LINK_OPS_H
+#define LSC_NET_LINK_OPS_H
+
+#include <sys/uio.h>
+
+#include "base/buf.h"
+#include "net/link.h"
+
+/* Non-blocking: bytes moved, -EAGAIN, or negative errno; readv returns 0 at the end. */
+struct lsc_link_ops {
+	const char *name;
+	void (*start)(struct lsc_link *link); /* connects; from the loop */
+	ssize_t (*readv)(struct lsc_link *link, const struct iovec *iov, int n);
+	ssize_t (*writev)(struct lsc_link *link, const struct iovec *iov, int n);
+	void (*want_write)(struct lsc_link *link, bool want); /* lsc_link_ready() when it can */
+	void (*shut)(struct lsc_link *link);		      /* the peer will read the end */
+	void (*close)(struct lsc_link *link);		      /* a half-built or closed one too */
+
+	int (*listen)(struct lsc_listener **ret_listener, struct lsc_loop *loop,
+		      const struct lsc_endpoint *at, struct lsc_err *err);
+	void (*unlisten)(struct lsc_listener *listener);
+};
+
+enum lsc_link_state {
+	LSC_LINK_CONNECTING, /* no transport yet */
+	LSC_LINK_HELLO,	     /* waiting for the peer's */
+	LSC_LINK_OPEN,
+	LSC_LINK_DOWN, /* on_close was called, or is about to be */
+};
+
+/* What arrives next. */
+enum lsc_link_expect {
+	LSC_EXPECT_RECORD,
+	LSC_EXPECT_BODY_HEADER,
+	LSC_EXPECT_BODY,
+};
+
+/* One send that is not through: its record's bytes stand in tx.buf, in order. */
+struct lsc_link_send {
+	uint32_t record_len; /* with the body's header */
+	uint32_t body_len;
+	const uint8_t *body;
+	void *cookie;
+	void *owned; /* the body's copy, once the link has no owner */
+};
+
+struct lsc_link {
+	struct lsc_loop *loop;
+	const struct lsc_link_ops *ops;
+	const struct lsc_link_events *events;
+	void *data;
+	char kind[16];
+	char peer[LSC_ENDPOINT_TEXT + 16];
+	enum lsc_link_state state;
+	unsigned busy;	   /* inside our own loops or a callback: freeing waits for their end */
+	bool closed;	   /* its owner closed it meanwhile */
+	bool orphan;	   /* finishing: sends what is queued, then waits for the peer's end */
+	bool shut;	   /* we told the peer that nothing more comes */
+	bool write_wanted; /* the transport is full; it tells when it is not */
+	uint64_t timeout_ns, unsent_bytes;
+	struct lsc_endpoint endpoint; /* to connect to */
+
+	struct lsc_timer *flush; /* deferred to the end of the turn */
+	struct lsc_timer *deadline;
+	struct lsc_loop_hook at_free; /* while it finishes */
+	struct lsc_rate *rate;
+
+	struct {
+		struct lsc_buf buf;
+		size_t used; /* of buf */
+		struct lsc_record record;
+		enum lsc_link_expect expect;
+		uint8_t *body; /* where the rest goes; NULL: skipped */
+		uint32_t body_len, body_left;
+	} rx;
+
+	struct {
+		struct lsc_buf buf;
+		size_t used;		     /* of buf, by records that are through */
+		struct lsc_link_send *sends; /* a ring */
+		uint32_t first, n, cap;	     /* cap: a power of two */
+		uint64_t done;		     /* bytes of the first send that are through */
+		size_t queued;
+	} tx;
+
+	/* transports' own */
+	int fd;
+	struct lsc_watch *watch;
+	struct addrinfo *addresses, *next_address;
+	struct lsc_memory_end *memory;
+};
+
+extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops;
+
+/* Half-built, in state CONNECTING. */
+struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,
+			      const struct lsc_link_options *options,
+			      const struct lsc_link_events *events, void *data);
+
+/* The transport is there: says hello. */
+void lsc_link_up(struct lsc_link *link);
+
+/* Bytes came, or room did. */
+void lsc_link_ready(struct lsc_link *link, bool readable, bool writable);
+
+/* Ends it with what err says; from the loop only. */
+void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err);
+
+/* --- listeners: each transport's own begins with this --- */
+
+struct lsc_listener {
+	struct lsc_loop *loop;
+	const struct lsc_link_ops *ops;
+	const struct lsc_link_events *events;
+	struct lsc_link_options options;
+	char kind[16];
+	void *(*on_link)(void *data, struct lsc_link *link);
+	void *data;
+	char address[LSC_ENDPOINT_TEXT + 16];
+};
+
+/* A link for who has just come, or NULL; once the transport has made it whole,
+ * lsc_listener_take() asks the listener's owner whether to keep it. */
+struct lsc_link *lsc_listener_link(struct lsc_listener *listener);
+void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link);
+
+/* Connects two new links. */
+int lsc_memory_join(struct lsc_link *a, struct lsc_link *b, struct lsc_err *err);
+
+#endif

@@ -1,0 +1,418 @@
+/* link: records and bodies over memory, Unix and TCP links; hello, closing, finishing, errors */
+#include "tap.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/macros.h"
+#include "net/link.h"
+#include "net/link_ops.h"
+#include "net/rate.h"
+
+#define BIG (3u << 20)
+
+static struct lsc_loop *loop;
+static struct lsc_err err;
+
+/* One end, and what came to it. */
+struct end {
+	struct lsc_link *link;
+	int opened, records, bodies, sent, closed;
+	uint64_t numbers; /* sum of the records' n, weighted by their place: finds disorder */
+	uint8_t *body;
+	struct lsc_err why;
+	int close_at; /* closes itself at this record */
+	int refuse_at;
+	bool skip_bodies;
+};
+
+static struct end ends[2];
+static uint8_t *big, *arrived;
+
+static void on_open(void *data, struct lsc_link *link)
+{
+	struct end *end = data;
+
+	end->link = link;
+	end->opened++;
+}
+
+static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
+		     uint32_t body_len, void **ret_body, struct lsc_err *e)
+{
+	struct end *end = data;
+	uint64_t n;
+
+	if (lsc_record_uint(record, "n", UINT32_MAX, &n, e) < 0)
+		return -e->code;
+	end->numbers += n * ++end->records;
+	if (body_len > BIG)
+		return lsc_err_set(e, EPROTO, "a body of %u bytes", body_len);
+	if (body_len && !end->skip_bodies)
+		*ret_body = arrived;
+	if (end->records == end->close_at) {
+		lsc_link_close(link);
+		end->link = NULL;
+	}
+	if (end->records == end->refuse_at)
+		return lsc_err_set(e, EPROTO, "record %d is not wanted", end->records);
+	return 0;
+}
+
+static int on_body(void *data, struct lsc_link *link, struct lsc_err *e)
+{
+	struct end *end = data;
+
+	(void)link;
+	(void)e;
+	end->bodies++;
+	return 0;
+}
+
+static void on_sent(void *data, struct lsc_link *link, void *cookie)
+{
+	struct end *end = data;
+
+	(void)link;
+	end->sent += cookie == big;
+}
+
+static void on_close(void *data, struct lsc_link *link, const struct lsc_err *e)
+{
+	struct end *end = data;
+
+	end->closed++;
+	end->why = *e;
+	lsc_link_close(link);
+	end->link = NULL;
+}
+
+static const struct lsc_link_events events = {on_open, on_record, on_body, on_sent, on_close};
+
+static void *on_link(void *data, struct lsc_link *link)
+{
+	struct end *end = data;
+
+	end->link = link;
+	return end;
+}
+
+static void *on_unwanted(void *data, struct lsc_link *link)
+{
+	(void)data;
+	(void)link;
+	return NULL;
+}
+
+static void turns(const int *what, int want)
+{
+	uint64_t until = lsc_clock_ns() + 5000000000u;
+
+	while (*what < want && lsc_clock_ns() < until)
+		lsc_loop_turn(loop, 100, &err);
+}
+
+static int send_number(struct end *end, uint32_t n, const void *body, uint32_t body_len)
+{
+	struct lsc_pack pack = LSC_PACK_INIT;
+	int r;
+
+	lsc_pack_begin(&pack, "number");
+	lsc_pack_uint(&pack, "n", n);
+	if (body_len)
+		lsc_pack_uint(&pack, "body", body_len);
+	lsc_pack_end(&pack);
+	r = lsc_link_send(end->link, &pack, body, body_len, (void *)body);
+	lsc_pack_release(&pack);
+	return r;
+}
+
+static struct lsc_listener *listen_at(const char *where, const char *kind)
+{
+	struct lsc_link_options options = {.kind = kind};
+	struct lsc_listener *listener = NULL;
+	struct lsc_endpoint at;
+
+	if (lsc_endpoint_parse(&at, where, &err) < 0 ||
+	    lsc_listener_open(&listener, loop, &at, &options, &events, on_link, &ends[1], &err) < 0)
+		printf("# %s\n", err.text);
+	return listener;
+}
+
+static void connect_to(const char *where, const char *kind)
+{
+	struct lsc_link_options options = {.kind = kind, .connect_timeout_ns = 300000000};
+	struct lsc_endpoint peer;
+
+	memset(ends, 0, sizeof(ends));
+	if (lsc_endpoint_parse(&peer, where, &err) < 0 ||
+	    lsc_link_connect(&ends[0].link, loop, &peer, &options, &events, &ends[0], &err) < 0)
+		printf("# %s\n", err.text);
+}
+
+static void disconnect(void)
+{
+	lsc_link_close(ends[0].link);
+	lsc_link_close(ends[1].link);
+	ends[0].link = ends[1].link = NULL;
+}
+
+/* 1000 small records and bodies of many sizes each way at once. */
+static void test_traffic(const char *name)
+{
+	uint64_t want = 0;
+	int bodies = 0;
+
+	turns(&ends[0].opened, 1);
+	turns(&ends[1].opened, 1);
+	ok(ends[0].opened == 1 && ends[1].opened == 1, "%s: opens with a hello each way", name);
+	if (!ends[0].link || !ends[1].link)
+		return;
+	memset(arrived, 0, BIG);
+	for (uint32_t i = 0; i < 1000; i++) {
+		uint32_t len = i % 50 == 49 ? (i * 61u) % 70000 + 1 : 0;
+
+		send_number(&ends[0], i, len ? big : NULL, len);
+		send_number(&ends[1], i, NULL, 0);
+		want += i * (uint64_t)(i + 1);
+		bodies += len > 0;
+	}
+	send_number(&ends[0], 7, big, BIG);
+	ok(lsc_link_queued(ends[0].link) > BIG, "%s: what is queued is counted", name);
+	turns(&ends[1].bodies, bodies + 1);
+	turns(&ends[1].records, 1000);
+	is_int(ends[1].records, 1001, "%s: every record comes", name);
+	is_int(ends[1].numbers - 7 * 1001, want, "%s: in order", name);
+	is_int(ends[0].numbers, want, "%s: and those of the other way", name);
+	is_int(ends[1].bodies, bodies + 1, "%s: every body comes", name);
+	ok(!memcmp(big, arrived, BIG), "%s: with the bytes that were sent", name);
+	is_int(ends[0].sent, bodies + 1, "%s: each body is given back", name);
+	is_int(lsc_link_queued(ends[0].link), 0, "%s: nothing is queued any more", name);
+}
+
+static void test_finish(const char *name)
+{
+	uint8_t *gone = malloc(BIG);
+
+	memcpy(gone, big, BIG);
+	memset(arrived, 0, BIG);
+	send_number(&ends[0], 1, gone, BIG);
+	lsc_link_finish(ends[0].link);
+	ends[0].link = NULL;
+	memset(gone, 0xee, BIG);
+	free(gone);
+	turns(&ends[1].closed, 1);
+	is_int(ends[1].why.code, 0, "%s: finish closes in good order", name);
+	ok(!memcmp(big, arrived, BIG), "%s: after all that was queued", name);
+	is_int(ends[0].closed, 0, "%s: and its owner hears no more", name);
+}
+
+static void test_all(const char *name, const char *where)
+{
+	struct lsc_listener *listener = listen_at(where, "test");
+	char address[400];
+
+	if (!ok(listener != NULL, "%s: listens", name))
+		return;
+	snprintf(address, sizeof(address), "%s", lsc_listener_address(listener));
+	connect_to(address, "test");
+	test_traffic(name);
+	test_finish(name);
+	disconnect();
+
+	connect_to(address, "other");
+	turns(&ends[0].closed, 1);
+	turns(&ends[1].closed, 1);
+	ok(ends[1].why.code == EPROTO && strstr(ends[1].why.text, "kind"),
+	   "%s: another kind is refused", name);
+	disconnect();
+
+	connect_to(address, "test");
+	ends[1].close_at = 3;
+	for (int i = 0; i < 5; i++)
+		send_number(&ends[0], i, NULL, 0);
+	turns(&ends[0].closed, 1);
+	is_int(ends[1].records, 3, "%s: a link closed by its own callback says no more", name);
+	is_int(ends[1].closed, 0, "%s: not even that it is closed", name);
+	disconnect();
+
+	connect_to(address, "test");
+	ends[1].refuse_at = 2;
+	for (int i = 0; i < 5; i++)
+		send_number(&ends[0], i, NULL, 0);
+	turns(&ends[1].closed, 1);
+	ok(strstr(ends[1].why.text, ": record 2 is not wanted") != NULL,
+	   "%s: a record its owner refuses ends it", name);
+	turns(&ends[0].closed, 1);
+	is_int(ends[0].closed, 1, "%s: the other end hears of it", name);
+	disconnect();
+
+	connect_to(address, "test");
+	ends[1].skip_bodies = true;
+	memset(arrived, 0, 16);
+	send_number(&ends[0], 1, big, BIG);
+	send_number(&ends[0], 2, NULL, 0);
+	turns(&ends[1].records, 2);
+	is_int(ends[1].numbers, 5, "%s: a body nobody wants is skipped", name);
+	is_int(arrived[0] | arrived[1] | arrived[2], 0, "%s: and not stored", name);
+	disconnect();
+
+	lsc_listener_close(listener);
+	connect_to(address, "test");
+	turns(&ends[0].closed, 1);
+	ok(ends[0].why.code && strstr(ends[0].why.text, "cannot connect"),
+	   "%s: nobody listens any more", name);
+	disconnect();
+}
+
+/* A raw socket to a listening link. */
+static int raw_connect(const struct lsc_listener *listener)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_port = htons(atoi(strrchr(lsc_listener_address(listener), ':') + 1));
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		abort();
+	return fd;
+}
+
+static void send_raw(struct lsc_listener *listener, bool hello, const void *bytes, size_t len)
+{
+	struct lsc_pack pack = LSC_PACK_INIT;
+	int fd = raw_connect(listener);
+
+	memset(ends, 0, sizeof(ends));
+	lsc_pack_hello(&pack, "test");
+	if ((hello && send(fd, pack.buf.data, pack.buf.len, MSG_NOSIGNAL) < 0) ||
+	    (len && send(fd, bytes, len, MSG_NOSIGNAL) < 0))
+		abort();
+	lsc_pack_release(&pack);
+	shutdown(fd, SHUT_WR);
+	turns(&ends[1].closed, 1);
+	close(fd);
+	disconnect();
+}
+
+static void test_garbage(void)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n";
+	static const uint8_t half[] = {0x82, 0xa4, 't', 'y', 'p', 'e', 0xa1, 'x'};
+	static const uint8_t body[] = {0x83, 0xa4, 't', 'y', 'p', 'e', 0xa1, 'x', 0xa1, 'n', 1,
+				       0xa4, 'b',  'o', 'd', 'y', 8,   0xc4, 9,   0,    0};
+	static const uint8_t huge[] = {0x83, 0xa4, 't', 'y', 'p', 'e',  0xa1, 'x',  0xa1, 'n', 1,
+				       0xa4, 'b',  'o', 'd', 'y', 0xce, 0xff, 0xff, 0xff, 0xff};
+	struct lsc_listener *listener = listen_at("127.0.0.1:0", "test");
+
+	send_raw(listener, false, get, strlen(get));
+	ok(ends[1].why.code == EPROTO && strstr(ends[1].why.text, "byte 0x47"),
+	   "an HTTP client is told off: %s", ends[1].why.text);
+	send_raw(listener, false, NULL, 0);
+	is_int(ends[1].why.code, ECONNRESET, "closed before its hello: %s", ends[1].why.text);
+	send_raw(listener, true, half, sizeof(half));
+	is_int(ends[1].why.code, ECONNRESET, "closed inside a record: %s", ends[1].why.text);
+	send_raw(listener, true, body, sizeof(body));
+	is_int(ends[1].why.code, EPROTO, "a body of another length: %s", ends[1].why.text);
+	send_raw(listener, true, huge, sizeof(huge));
+	is_int(ends[1].why.code, EPROTO, "a body over the limit: %s", ends[1].why.text);
+	send_raw(listener, true, NULL, 0);
+	ok(ends[1].opened == 1 && ends[1].why.code == 0, "a hello alone is in good order");
+	lsc_listener_close(listener);
+}
+
+static void test_timeouts(void)
+{
+	struct lsc_listener *listener = listen_at("127.0.0.1:0", "test");
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char address[64];
+
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 1) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+		abort();
+	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(a.sin_port));
+	connect_to(address, "test");
+	turns(&ends[0].closed, 1);
+	ok(ends[0].why.code == ETIMEDOUT && strstr(ends[0].why.text, address),
+	   "a peer that says no hello: %s", ends[0].why.text);
+	close(fd);
+	connect_to("no-such-host.invalid:1", "test");
+	turns(&ends[0].closed, 1);
+	ok(strstr(ends[0].why.text, "cannot resolve 'no-such-host.invalid'") != NULL,
+	   "an unknown name: %s", ends[0].why.text);
+	lsc_listener_close(listener);
+}
+
+static void test_pair_and_rate(void)
+{
+	struct lsc_link_options options = {.kind = "test"};
+	void *data[2] = {&ends[0], &ends[1]};
+	struct lsc_link *links[2];
+	struct lsc_rate rate;
+	uint64_t start;
+	double seconds;
+
+	memset(ends, 0, sizeof(ends));
+	is_int(lsc_link_pair(links, loop, &options, &events, data, &err), 0, "a pair");
+	ends[0].link = links[0];
+	ends[1].link = links[1];
+	test_traffic("pair");
+	disconnect();
+	memset(ends, 0, sizeof(ends));
+	lsc_link_pair(links, loop, &options, &events, data, &err);
+	ends[0].link = links[0];
+	ends[1].link = links[1];
+	start = lsc_clock_ns();
+	lsc_rate_init(&rate, 16e6, start);
+	lsc_link_set_rate(links[0], &rate);
+	send_number(&ends[0], 1, big, BIG);
+	turns(&ends[1].bodies, 1);
+	seconds = (double)(lsc_clock_ns() - start) / 1e9;
+	ok(seconds > 0.9 * BIG / 16e6 && seconds < 2 * BIG / 16e6 + 0.2,
+	   "a rate of 16 MB/s holds 3 MiB for 0.2 s (%.3f)", seconds);
+	ok(!memcmp(big, arrived, BIG), "and they come whole");
+	disconnect();
+}
+
+static void test_refused(void)
+{
+	struct lsc_link_options options = {.kind = "test"};
+	struct lsc_listener *listener;
+	struct lsc_endpoint at;
+
+	lsc_endpoint_parse(&at, "memory:door", &err);
+	lsc_listener_open(&listener, loop, &at, &options, &events, on_unwanted, NULL, &err);
+	connect_to("memory:door", "test");
+	turns(&ends[0].closed, 1);
+	is_int(ends[0].closed, 1, "a listener may refuse who comes");
+	lsc_listener_close(listener);
+	lsc_endpoint_parse(&at, "null:", &err);
+	is_int(lsc_listener_open(&listener, loop, &at, &options, &events, on_link, NULL, &err),
+	       -EINVAL, "null: is no place to listen at");
+}
+
+int main(void)
+{
+	char where[400];
+
+	big = malloc(BIG);
+	arrived = malloc(BIG);
+	for (uint32_t i = 0; i < BIG; i++)
+		big[i] = (i * 2654435761u) >> 24;
+	if (lsc_loop_new(&loop, &err) < 0)
+		return 1;
+	test_all("memory", "memory:a");
+	test_all("tcp", "127.0.0.1:0");
+	snprintf(where, sizeof(where), "unix:%s/link.sock", scratch());
+	test_all("unix", where);
+	test_garbage();
+	test_timeouts();
+	test_pair_and_rate();
+	test_refused();
+	lsc_loop_free(loop);
+	free(big);
+	free(arrived);
+	return done_testing();
+}
