@@ -27,14 +27,23 @@ struct lsc_segment {
 	size_t manifest_len;
 	struct lsc_arrivals *arrivals; /* NULL once an image is complete when mapped */
 	uint32_t n_pieces;	       /* 0 likewise */
+	size_t arrivals_len;	       /* of the mapping */
+	int lock_fd;		       /* the receiver's; -1 */
 };
 
-#define LSC_SEGMENT_INIT { 0 }
+#define LSC_SEGMENT_INIT                                                                           \
+	{                                                                                          \
+		.lock_fd = -1                                                                      \
+	}
+
+/* A name from outside that is safe to make a directory of: no '/', no leading '.', not NAME.part,
+ * 200 bytes at most.  -EINVAL. */
+int lsc_segment_check_name(const char *name, struct lsc_err *err);
 
 /* The receiver's side.  Makes DIR/NAME.part of bytes with this manifest; where it is there already
  * with the same manifest it is taken up again with the pieces it has (they were verified before
  * they were marked).  -EEXIST where DIR/NAME exists.  -ENOSPC before anything is written where the
- * disk cannot hold it. */
+ * disk cannot hold it; -EBUSY while another process receives it. */
 int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
 		       const void *manifest, size_t manifest_len, uint64_t bytes,
 		       uint32_t n_pieces, struct lsc_err *err);
@@ -45,7 +54,7 @@ void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece);
 /* When all pieces are marked: syncs, and renames NAME.part to NAME. */
 int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err);
 
-/* Removes what is there of an image that did not arrive. */
+/* Removes what is there of an image that did not arrive (closing keeps it, to be taken up). */
 int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err);
 
 /* The user's side, read-only: DIR/NAME, or DIR/NAME.part.  -ENOENT when there is neither. */

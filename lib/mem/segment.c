@@ -1,0 +1,629 @@
+/* segment - an image's memory while it arrives: three files, two of them mapped
+ *
+ * What protects whom:
+ *   - the receiver holds a lock (flock) on `arrivals`, so that one process alone writes; its death
+ *     lifts it;
+ *   - a mark is set after the piece's bytes, with release order, and read with acquire order;
+ *   - marks outlive the receiver's process, since the page cache does, but not the machine's: after
+ *     another boot nobody knows which pages reached the disk, so such marks are not trusted;
+ *   - NAME.part becomes NAME only when its bytes are synced.
+ *
+ * Space for the image is allocated before anything is written, so that a full disk is an error
+ * here and not a SIGBUS in the middle of a receive.
+ */
+#include "mem/segment.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/macros.h"
+
+#define ARRIVALS_MAGIC   "lscarrv"
+#define ARRIVALS_VERSION 1
+#define PART             ".part"
+#define MAX_NAME         200
+#define MAX_PIECES       (1u << 22)
+#define MAX_MANIFEST     (256u << 20)
+#define BOOT_BYTES       40
+
+enum arrivals_state {
+	ARRIVING,
+	COMMITTED,
+	DISCARDED,
+};
+
+struct lsc_arrivals {
+	char magic[8];
+	uint32_t version;
+	uint32_t n_pieces;
+	char boot[BOOT_BYTES]; /* of the machine that set the marks */
+	_Atomic uint32_t state;
+	_Atomic uint32_t generation; /* a futex */
+	_Atomic uint32_t count;
+	uint32_t reserved;
+	_Atomic uint64_t bits[];
+};
+
+_Static_assert(sizeof(struct lsc_arrivals) == 72, "a layout that processes share");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "shared without locks");
+
+static size_t arrivals_bytes(uint32_t n_pieces)
+{
+	return sizeof(struct lsc_arrivals) + lsc_div_up(n_pieces, 64) * sizeof(uint64_t);
+}
+
+static bool is_marked(const struct lsc_arrivals *arrivals, uint32_t piece)
+{
+	return atomic_load_explicit(&arrivals->bits[piece / 64], memory_order_acquire) >>
+		       (piece % 64) &
+	       1;
+}
+
+/* --- names --- */
+
+int lsc_segment_check_name(const char *name, struct lsc_err *err)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > MAX_NAME || name[0] == '.' || strchr(name, '/'))
+		return lsc_err_set(err, EINVAL, "'%.64s' is no name for an image", name);
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)name[i] < ' ' || name[i] == 127)
+			return lsc_err_set(err, EINVAL,
+					   "an image's name holds a control character");
+	if (len >= strlen(PART) && !strcmp(name + len - strlen(PART), PART))
+		return lsc_err_set(
+			err, EINVAL,
+			"'%s': a name that ends in '" PART "' is for images on their way", name);
+	return 0;
+}
+
+static int name_path(char path[PATH_MAX], const char *dir, const char *name, const char *suffix,
+		     const char *file, struct lsc_err *err)
+{
+	int n = snprintf(path, PATH_MAX, "%s/%s%s%s%s", dir, name, suffix, *file ? "/" : "", file);
+
+	return n < PATH_MAX ? 0 : lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", dir, name);
+}
+
+static int own_dir(struct lsc_segment *segment, const char *path, const char *name,
+		   struct lsc_err *err)
+{
+	char *copy = strdup(path), *copy_name = segment->name ? segment->name : strdup(name);
+
+	if (!copy || !copy_name) {
+		free(copy);
+		if (!segment->name)
+			free(copy_name);
+		return lsc_err_set(err, ENOMEM, "cannot hold '%s': %m", path);
+	}
+	free(segment->dir);
+	segment->dir = copy;
+	segment->name = copy_name;
+	return 0;
+}
+
+/* --- mapping --- */
+
+static int map_fd(int fd, const char *path, size_t len, int prot, void **ret, struct lsc_err *err)
+{
+	void *at = len ? mmap(NULL, len, prot, MAP_SHARED, fd, 0) : NULL;
+
+	if (at == MAP_FAILED)
+		return lsc_err_set(err, errno, "cannot map '%s': %m", path);
+	*ret = at;
+	return 0;
+}
+
+static int open_in(const char *dir, const char *file, int flags, char path[PATH_MAX],
+		   struct lsc_err *err)
+{
+	int fd;
+
+	if (name_path(path, dir, file, "", "", err) < 0)
+		return -ENAMETOOLONG;
+	fd = open(path, flags | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
+	return fd;
+}
+
+static int file_bytes(int fd, const char *path, uint64_t max, uint64_t *ret_bytes,
+		      struct lsc_err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return lsc_err_set(err, errno, "cannot stat '%s': %m", path);
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max)
+		return lsc_err_set(err, EBADMSG, "'%s' is no file of at most %llu bytes", path,
+				   (unsigned long long)max);
+	*ret_bytes = st.st_size;
+	return 0;
+}
+
+/* Maps a whole file of the segment's directory read-only. */
+static int map_file(const char *dir, const char *file, uint64_t max, void **ret,
+		    uint64_t *ret_bytes, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	LSC_CLEANUP_FD int fd = open_in(dir, file, O_RDONLY, path, err);
+	int r = fd;
+
+	if (r >= 0)
+		r = file_bytes(fd, path, max, ret_bytes, err);
+	if (r >= 0)
+		r = map_fd(fd, path, *ret_bytes, PROT_READ, ret, err);
+	return r;
+}
+
+void lsc_segment_close(struct lsc_segment *segment)
+{
+	if (!segment)
+		return;
+	if (segment->data)
+		munmap(segment->data, segment->bytes);
+	if (segment->manifest)
+		munmap((void *)segment->manifest, segment->manifest_len);
+	if (segment->arrivals)
+		munmap(segment->arrivals, segment->arrivals_len);
+	if (segment->lock_fd >= 0)
+		close(segment->lock_fd);
+	free(segment->dir);
+	free(segment->name);
+	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+}
+
+/* --- the receiver --- */
+
+static void read_boot(char boot[BOOT_BYTES])
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	memset(boot, 0, BOOT_BYTES);
+	if (fd < 0)
+		return; /* then all boots are one: marks are trusted */
+	if (lsc_read_full(fd, boot, BOOT_BYTES - 1) < 0)
+		boot[0] = 0;
+	close(fd);
+}
+
+/* Whether the table in the mapping is one of ours for so many pieces, set during this boot. */
+static bool is_usable(const struct lsc_arrivals *arrivals, uint32_t n_pieces)
+{
+	char boot[BOOT_BYTES];
+
+	read_boot(boot);
+	return !memcmp(arrivals->magic, ARRIVALS_MAGIC, sizeof(arrivals->magic)) &&
+	       arrivals->version == ARRIVALS_VERSION && arrivals->n_pieces == n_pieces &&
+	       !memcmp(arrivals->boot, boot, sizeof(boot)) &&
+	       atomic_load(&arrivals->state) == ARRIVING;
+}
+
+static void start_arrivals(struct lsc_arrivals *arrivals, uint32_t n_pieces)
+{
+	memset(arrivals, 0, arrivals_bytes(n_pieces));
+	memcpy(arrivals->magic, ARRIVALS_MAGIC, sizeof(arrivals->magic));
+	arrivals->version = ARRIVALS_VERSION;
+	arrivals->n_pieces = n_pieces;
+	read_boot(arrivals->boot);
+}
+
+/* The count may lag behind the bits where a receiver was killed between the two. */
+static void recount(struct lsc_arrivals *arrivals)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < lsc_div_up(arrivals->n_pieces, 64); i++)
+		count += __builtin_popcountll(atomic_load(&arrivals->bits[i]));
+	atomic_store(&arrivals->count, count);
+}
+
+static int lock_part(struct lsc_segment *segment, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+
+	segment->lock_fd = open_in(segment->dir, "arrivals", O_RDWR | O_CREAT, path, err);
+	if (segment->lock_fd < 0)
+		return segment->lock_fd;
+	if (flock(segment->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return lsc_err_set(err, errno == EWOULDBLOCK ? EBUSY : errno,
+				   errno == EWOULDBLOCK ? "'%s' is being received already"
+							: "cannot lock '%s': %m",
+				   segment->dir);
+	return 0;
+}
+
+/* Whether the manifest that lies there is the one we are to receive. */
+static bool same_manifest(const struct lsc_segment *segment, const void *manifest, size_t len)
+{
+	struct lsc_map map = LSC_MAP_INIT;
+	char path[PATH_MAX];
+	bool same;
+
+	if (name_path(path, segment->dir, "manifest", "", "", NULL) < 0 ||
+	    lsc_map_open(&map, path, NULL) < 0)
+		return false;
+	same = map.len == len && (len == 0 || !memcmp(map.data, manifest, len));
+	lsc_map_close(&map);
+	return same;
+}
+
+static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
+{
+	size_t len = arrivals_bytes(n_pieces);
+	void *at = NULL;
+	int r;
+
+	if (ftruncate(segment->lock_fd, len) < 0)
+		return lsc_err_set(err, errno, "cannot resize '%s/arrivals': %m", segment->dir);
+	r = map_fd(segment->lock_fd, segment->dir, len, PROT_READ | PROT_WRITE, &at, err);
+	if (r < 0)
+		return r;
+	segment->arrivals = at;
+	segment->arrivals_len = len;
+	segment->n_pieces = n_pieces;
+	return 0;
+}
+
+static int allocate(int fd, const char *path, uint64_t bytes, struct lsc_err *err)
+{
+	struct statvfs vfs;
+	struct stat st;
+
+	if (bytes && fallocate(fd, 0, 0, bytes) < 0 && errno != EOPNOTSUPP)
+		return lsc_err_set(err, errno, "no room for '%s' of %llu bytes: %m", path,
+				   (unsigned long long)bytes);
+	if (fstat(fd, &st) < 0)
+		return lsc_err_set(err, errno, "cannot stat '%s': %m", path);
+	if ((uint64_t)st.st_size == bytes)
+		return 0;
+	/* Longer than it should be, or a file system that cannot allocate. */
+	if ((uint64_t)st.st_size < bytes && fstatvfs(fd, &vfs) == 0 &&
+	    (bytes - st.st_size) / vfs.f_frsize >= vfs.f_bavail)
+		return lsc_err_set(err, ENOSPC, "no room for '%s' of %llu bytes: %m", path,
+				   (unsigned long long)bytes);
+	if (ftruncate(fd, bytes) < 0)
+		return lsc_err_set(err, errno, "cannot resize '%s': %m", path);
+	return 0;
+}
+
+static int map_image(struct lsc_segment *segment, uint64_t bytes, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	LSC_CLEANUP_FD int fd = open_in(segment->dir, "image", O_RDWR | O_CREAT, path, err);
+	void *at = NULL;
+	int r = fd;
+
+	if (r >= 0)
+		r = allocate(fd, path, bytes, err);
+	if (r >= 0)
+		r = map_fd(fd, path, bytes, PROT_READ | PROT_WRITE, &at, err);
+	if (r < 0)
+		return r;
+	segment->data = at;
+	segment->bytes = bytes;
+	return 0;
+}
+
+static int map_manifest(struct lsc_segment *segment, struct lsc_err *err)
+{
+	uint64_t len;
+	void *at = NULL;
+	int r = map_file(segment->dir, "manifest", MAX_MANIFEST, &at, &len, err);
+
+	if (r < 0)
+		return r;
+	segment->manifest = at;
+	segment->manifest_len = len;
+	return 0;
+}
+
+/* Order matters: a manifest is written only over a table without marks, so that marks are always
+ * those of the manifest that lies beside them. */
+static int take_up(struct lsc_segment *segment, const void *manifest, size_t manifest_len,
+		   uint64_t bytes, uint32_t n_pieces, struct lsc_err *err)
+{
+	bool same = same_manifest(segment, manifest, manifest_len);
+	char path[PATH_MAX];
+	int r = map_arrivals(segment, n_pieces, err);
+
+	if (r < 0)
+		return r;
+	if (!same || !is_usable(segment->arrivals, n_pieces))
+		start_arrivals(segment->arrivals, n_pieces);
+	r = map_image(segment, bytes, err);
+	if (r == 0 && !same)
+		r = name_path(path, segment->dir, "manifest", "", "", err);
+	if (r == 0 && !same)
+		r = lsc_file_write(path, manifest, manifest_len, err);
+	if (r == 0)
+		r = map_manifest(segment, err);
+	recount(segment->arrivals);
+	return r;
+}
+
+int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
+		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
+		       struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	bool made;
+	int r = lsc_segment_check_name(name, err);
+
+	if (r < 0)
+		return r;
+	if (n_pieces > MAX_PIECES || manifest_len > MAX_MANIFEST || bytes > INT64_MAX)
+		return lsc_err_set(err, EINVAL, "image '%s' is over the limits", name);
+	if (name_path(path, dir, name, "", "", err) < 0)
+		return -ENAMETOOLONG;
+	if (access(path, F_OK) == 0)
+		return lsc_err_set(err, EEXIST, "'%s' exists already", path);
+	if (name_path(path, dir, name, PART, "", err) < 0)
+		return -ENAMETOOLONG;
+	made = mkdir(path, 0777) == 0;
+	if (!made && errno != EEXIST)
+		return lsc_err_set(err, errno, "cannot make directory '%s': %m", path);
+	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+	r = own_dir(segment, path, name, err);
+	if (r == 0)
+		r = lock_part(segment, err);
+	if (r == 0)
+		r = take_up(segment, manifest, manifest_len, bytes, n_pieces, err);
+	if (r < 0) {
+		lsc_segment_close(segment);
+		if (made)
+			lsc_dir_remove(path, NULL);
+	}
+	return r;
+}
+
+static void wake_all(struct lsc_arrivals *arrivals)
+{
+	atomic_fetch_add_explicit(&arrivals->generation, 1, memory_order_release);
+	syscall(SYS_futex, &arrivals->generation, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece)
+{
+	struct lsc_arrivals *arrivals = segment->arrivals;
+	uint64_t bit = 1ull << (piece % 64);
+
+	assert(piece < segment->n_pieces);
+	if (atomic_fetch_or_explicit(&arrivals->bits[piece / 64], bit, memory_order_release) & bit)
+		return;
+	atomic_fetch_add_explicit(&arrivals->count, 1, memory_order_release);
+	wake_all(arrivals);
+}
+
+static int sync_parent(const char *path, struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE char *parent = strdup(path);
+	char *slash;
+
+	if (!parent)
+		return lsc_err_set(err, ENOMEM, "cannot sync '%s': %m", path);
+	slash = strrchr(parent, '/');
+	assert(slash); /* we put it there */
+	*slash = 0;
+	return lsc_path_sync(*parent ? parent : "/", err);
+}
+
+int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
+{
+	char to[PATH_MAX], file[PATH_MAX];
+	int r;
+
+	assert(lsc_segment_has(segment, 0, segment->n_pieces));
+	if (segment->bytes && msync(segment->data, segment->bytes, MS_SYNC) < 0)
+		return lsc_err_set(err, errno, "cannot sync '%s/image': %m", segment->dir);
+	r = lsc_path_sync(segment->dir, err);
+	if (r < 0)
+		return r;
+	if (strlen(segment->dir) >= sizeof(to))
+		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", segment->dir);
+	strcpy(to, segment->dir);
+	to[strlen(to) - strlen(PART)] = 0;
+	/* An empty directory of that name would be replaced; anything else is in the way. */
+	if (rename(segment->dir, to) < 0)
+		return lsc_err_set(err, errno == ENOTEMPTY ? EEXIST : errno,
+				   "cannot rename '%s' to '%s': %m", segment->dir, to);
+	r = own_dir(segment, to, segment->name, err);
+	if (r < 0)
+		return r;
+	atomic_store(&segment->arrivals->state, COMMITTED);
+	wake_all(segment->arrivals);
+	if (name_path(file, to, "arrivals", "", "", err) == 0)
+		unlink(file);
+	return sync_parent(to, err);
+}
+
+int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err)
+{
+	atomic_store(&segment->arrivals->state, DISCARDED);
+	wake_all(segment->arrivals);
+	return lsc_dir_remove(segment->dir, err);
+}
+
+/* --- the user --- */
+
+static int check_arrivals(const struct lsc_segment *segment, struct lsc_err *err)
+{
+	const struct lsc_arrivals *a = segment->arrivals;
+
+	if (segment->arrivals_len < sizeof(*a) ||
+	    memcmp(a->magic, ARRIVALS_MAGIC, sizeof(a->magic)) || a->n_pieces > MAX_PIECES ||
+	    segment->arrivals_len < arrivals_bytes(a->n_pieces))
+		return lsc_err_set(err, EBADMSG, "'%s/arrivals' is no table of arrivals",
+				   segment->dir);
+	if (a->version != ARRIVALS_VERSION)
+		return lsc_err_set(err, EPROTO,
+				   "'%s/arrivals' has version %u; this program reads %d",
+				   segment->dir, a->version, ARRIVALS_VERSION);
+	return 0;
+}
+
+static int open_at(struct lsc_segment *segment, const char *dir, const char *name,
+		   const char *suffix, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	uint64_t len;
+	void *at = NULL;
+	int r = name_path(path, dir, name, suffix, "", err);
+
+	if (r == 0)
+		r = own_dir(segment, path, name, err);
+	if (r == 0)
+		r = map_manifest(segment, err);
+	if (r == 0)
+		r = map_file(path, "image", INT64_MAX, &at, &len, err);
+	if (r < 0)
+		return r;
+	segment->data = at;
+	segment->bytes = len;
+	if (!*suffix)
+		return 0;
+	r = map_file(path, "arrivals", UINT32_MAX, &at, &len, err);
+	if (r < 0)
+		return r;
+	segment->arrivals = at;
+	segment->arrivals_len = len;
+	r = check_arrivals(segment, err);
+	if (r == 0)
+		segment->n_pieces = segment->arrivals->n_pieces;
+	return r;
+}
+
+/* NAME, NAME.part, and NAME again: it may be renamed between the first two looks. */
+int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err)
+{
+	static const char *const suffixes[] = {"", PART, ""};
+	int r = lsc_segment_check_name(name, err);
+
+	for (unsigned i = 0; r == 0 && i < LSC_ARRAY_SIZE(suffixes); i++) {
+		*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+		r = open_at(segment, dir, name, suffixes[i], err);
+		if (r == 0)
+			return 0;
+		lsc_segment_close(segment);
+		if (r == -ENOENT && i + 1 < LSC_ARRAY_SIZE(suffixes))
+			r = 0;
+	}
+	if (r == -ENOENT)
+		lsc_err_set(err, ENOENT, "no image '%s' in '%s'", name, dir);
+	return r;
+}
+
+int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bool arriving),
+		     void *data, struct lsc_err *err)
+{
+	DIR *d = opendir(dir);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!d)
+		return lsc_err_set(err, errno, "cannot open directory '%s': %m", dir);
+	while (r == 0 && (entry = readdir(d))) {
+		char name[sizeof(entry->d_name)], path[PATH_MAX];
+		size_t len = strlen(entry->d_name);
+		bool arriving =
+			len > strlen(PART) && !strcmp(entry->d_name + len - strlen(PART), PART);
+
+		memcpy(name, entry->d_name, len + 1);
+		if (arriving)
+			name[len - strlen(PART)] = 0;
+		if (lsc_segment_check_name(name, NULL) < 0 ||
+		    name_path(path, dir, entry->d_name, "", "manifest", NULL) < 0 ||
+		    access(path, F_OK) < 0)
+			continue;
+		r = fn(data, name, arriving);
+	}
+	closedir(d);
+	return r;
+}
+
+bool lsc_segment_has(const struct lsc_segment *segment, uint32_t first, uint32_t n)
+{
+	if (!segment->arrivals)
+		return true;
+	assert(first <= segment->n_pieces && n <= segment->n_pieces - first);
+	for (uint32_t i = 0; i < n; i++)
+		if (!is_marked(segment->arrivals, first + i))
+			return false;
+	return true;
+}
+
+uint32_t lsc_segment_count(const struct lsc_segment *segment)
+{
+	return segment->arrivals
+		       ? atomic_load_explicit(&segment->arrivals->count, memory_order_acquire)
+		       : segment->n_pieces;
+}
+
+uint32_t lsc_segment_generation(const struct lsc_segment *segment)
+{
+	return segment->arrivals
+		       ? atomic_load_explicit(&segment->arrivals->generation, memory_order_acquire)
+		       : 0;
+}
+
+int lsc_segment_wait_change(struct lsc_segment *segment, uint32_t seen, int timeout_ms)
+{
+	uint64_t until = lsc_clock_ns() + (uint64_t)LSC_MAX(timeout_ms, 0) * 1000000;
+
+	if (!segment->arrivals)
+		return 0;
+	while (lsc_segment_generation(segment) == seen) {
+		uint64_t now = lsc_clock_ns();
+		struct timespec left = {(time_t)((until - now) / 1000000000),
+					(long)((until - now) % 1000000000)};
+
+		if (atomic_load(&segment->arrivals->state) == DISCARDED)
+			return -EPIPE;
+		if (timeout_ms >= 0 && now >= until)
+			return -ETIMEDOUT;
+		/* Not the private kind: the mapping is shared between processes. */
+		syscall(SYS_futex, &segment->arrivals->generation, FUTEX_WAIT, seen,
+			timeout_ms < 0 ? NULL : &left, NULL, 0);
+	}
+	return atomic_load(&segment->arrivals->state) == DISCARDED ? -EPIPE : 0;
+}
+
+int lsc_segment_wait(struct lsc_segment *segment, uint32_t first, uint32_t n, int timeout_ms)
+{
+	uint64_t until = lsc_clock_ns() + (uint64_t)LSC_MAX(timeout_ms, 0) * 1000000;
+
+	for (;;) {
+		uint32_t seen = lsc_segment_generation(segment);
+		int64_t left_ms = -1;
+		int r;
+
+		if (lsc_segment_has(segment, first, n))
+			return 0;
+		if (timeout_ms >= 0) {
+			left_ms = ((int64_t)(until - lsc_clock_ns()) + 999999) / 1000000;
+			left_ms = LSC_MAX(left_ms, 0);
+		}
+		r = lsc_segment_wait_change(segment, seen, (int)left_ms);
+		if (r < 0)
+			return r;
+	}
+}
