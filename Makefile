@@ -84,10 +84,12 @@ $(B)/liblsc.a: $(lib_obj)
 
 $(B)/%.o: %.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && \
-		$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+		$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(LSC_EXEC_CFLAGS) -MMD -MP -c -o $@ $<
 
-# The kernels are where the time goes: they get -O3 whatever the rest has.
-$(B)/lib/exec/kernels.o: LSC_CFLAGS += -O3
+# Execution fuses multiply and add where it says so and nowhere else, so that all nodes agree; its
+# kernels are where the time goes and get -O3 whatever the rest has.
+$(B)/lib/exec/%.o: LSC_EXEC_CFLAGS = -ffp-contract=off
+$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off -O3
 
 # Changes only when the flags do, and so rebuilds what they touch.
 $(B)/flags: FORCE

@@ -1,0 +1,79 @@
+/* The arithmetic of a decoder, in an order that is part of the contract.
+ *
+ * A dot product runs in 16 f32 lanes: lane j adds the products of columns j, j+16, j+32 ... in that
+ * order, each with one fused multiply-add; what is missing from the last 16 counts as zero.  The
+ * lanes are then added as a tree: j and j+8, j and j+4, j and j+2, 0 and 1.  Every row of kernels
+ * does exactly this (AVX-512, AVX2 with FMA, portable C with fmaf), and tiles run over outputs only,
+ * never over columns.  So a result does not depend on the machine, on how many positions were
+ * computed together, or on how rows were shared out among threads.
+ *
+ * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
+ */
+#ifndef LSC_EXEC_KERNELS_H
+#define LSC_EXEC_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/dtype.h"
+
+#define LSC_LANES	  16
+#define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
+
+/* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
+struct lsc_matmul {
+	enum lsc_dtype dtype; /* f32, f16 or bf16 */
+	const void *w;	      /* [rows][cols], aligned to 4 bytes */
+	uint32_t cols;
+	uint32_t m;
+	const float *x; /* x_stride a multiple of 16, x[p] zero from cols up to the next one */
+	size_t x_stride;
+	float *y;
+	size_t y_stride;
+	bool add;
+};
+
+/* One position's queries for one kv head against that head's keys and values. */
+struct lsc_attend {
+	const float *q; /* [group][head_dim] */
+	float *out;	/* [group][head_dim] */
+	uint32_t group, head_dim;
+	uint32_t n;		   /* positions seen, the query's own included */
+	const float *const *pages; /* each holds LSC_PAGE_POSITIONS */
+	size_t keys;		   /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
+	size_t values;		   /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
+	size_t value_stride;	   /* head_dim rounded up to the lanes */
+	float scale;
+	float *scores; /* scratch: [group][score_stride], n rounded up to a page each */
+	size_t score_stride;
+};
+
+struct lsc_kernels {
+	const char *name; /* "avx512", "avx2", "portable" */
+
+	/* Rows first .. first+n-1 of a product. */
+	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+
+	/* out = x / sqrt(mean(x^2) + eps) * weight; in place is fine. */
+	void (*rms_norm)(float *out, const float *x, const float *weight, uint32_t n, float eps);
+
+	/* gate = silu(gate) * up. */
+	void (*swiglu)(float *gate, const float *up, uint32_t n);
+
+	/* x = exp(x - max(x)); returns their sum. */
+	float (*softmax)(float *x, uint32_t n);
+
+	void (*attend)(const struct lsc_attend *job);
+};
+
+/* The best row this processor can run, chosen once; its name can be forced by LSC_KERNELS. */
+const struct lsc_kernels *lsc_kernels(void);
+
+/* A row by name; NULL where it is not built in or cannot run here. */
+const struct lsc_kernels *lsc_kernels_named(const char *name);
+
+/* The rows themselves; the x86 ones exist on x86-64 alone. */
+extern const struct lsc_kernels lsc_kernels_portable, lsc_kernels_avx2, lsc_kernels_avx512;
+
+#endif

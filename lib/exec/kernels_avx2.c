@@ -1,0 +1,158 @@
+/* kernels_avx2 - the 16 lanes as two 256-bit registers */
+#ifdef __x86_64__
+
+#include "exec/kernels.h"
+
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#define TARGET __attribute__((target("avx2,fma,f16c")))
+#define LANES  TARGET __attribute__((always_inline)) static inline
+
+typedef struct {
+	__m256 lo, hi;
+} lanes;
+
+#define TILE_ROWS  2 /* 2 x 3 sums are 12 of 16 registers */
+#define TILE_COLS  3
+#define TILE_HEADS 2
+
+LANES lanes lanes_set(float v)
+{
+	return (lanes){_mm256_set1_ps(v), _mm256_set1_ps(v)};
+}
+
+LANES lanes lanes_load(const float *p)
+{
+	return (lanes){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+LANES lanes lanes_load_n(const float *p, uint32_t n)
+{
+	float part[16] = {0};
+
+	memcpy(part, p, n * sizeof(*p));
+	return lanes_load(part);
+}
+
+LANES void lanes_store(float *p, lanes v)
+{
+	_mm256_storeu_ps(p, v.lo);
+	_mm256_storeu_ps(p + 8, v.hi);
+}
+
+LANES void lanes_store_n(float *p, lanes v, uint32_t n)
+{
+	float part[16];
+
+	lanes_store(part, v);
+	memcpy(p, part, n * sizeof(*p));
+}
+
+LANES __m256 widen_bf16(const uint16_t *p)
+{
+	__m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+
+	return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+
+LANES lanes lanes_load_bf16(const uint16_t *p)
+{
+	return (lanes){widen_bf16(p), widen_bf16(p + 8)};
+}
+
+LANES lanes lanes_load_bf16_n(const uint16_t *p, uint32_t n)
+{
+	uint16_t part[16] = {0};
+
+	memcpy(part, p, n * sizeof(*p));
+	return lanes_load_bf16(part);
+}
+
+LANES lanes lanes_load_f16(const uint16_t *p)
+{
+	return (lanes){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
+		       _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+
+LANES lanes lanes_load_f16_n(const uint16_t *p, uint32_t n)
+{
+	uint16_t part[16] = {0};
+
+	memcpy(part, p, n * sizeof(*p));
+	return lanes_load_f16(part);
+}
+
+LANES lanes lanes_fma(lanes a, lanes b, lanes c)
+{
+	return (lanes){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+
+LANES lanes lanes_add(lanes a, lanes b)
+{
+	return (lanes){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+
+LANES lanes lanes_sub(lanes a, lanes b)
+{
+	return (lanes){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+
+LANES lanes lanes_mul(lanes a, lanes b)
+{
+	return (lanes){_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+
+LANES lanes lanes_div(lanes a, lanes b)
+{
+	return (lanes){_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
+
+LANES lanes lanes_min(lanes a, lanes b)
+{
+	return (lanes){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+
+LANES lanes lanes_max(lanes a, lanes b)
+{
+	return (lanes){_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+
+LANES __m256 round_8(__m256 v)
+{
+	return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+LANES lanes lanes_round(lanes v)
+{
+	return (lanes){round_8(v.lo), round_8(v.hi)};
+}
+
+LANES __m256 power2_8(__m256 v)
+{
+	__m256i bias = _mm256_set1_epi32(127);
+
+	return _mm256_castsi256_ps(
+		_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(v), bias), 23));
+}
+
+LANES lanes lanes_power2(lanes v)
+{
+	return (lanes){power2_8(v.lo), power2_8(v.hi)};
+}
+
+LANES float lanes_sum(lanes v)
+{
+	__m256 a = _mm256_add_ps(v.lo, v.hi);
+	__m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+	__m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+
+	return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+
+#define KERNELS_NAME "avx2"
+#define KERNELS      lsc_kernels_avx2
+#include "exec/kernels_body.h"
+
+#endif

@@ -1,0 +1,289 @@
+/* Every row of kernels against the order its header promises, spelt out in plain C. */
+#include "exec/kernels.h"
+
+#include <math.h>
+
+#include "base/macros.h"
+#include "tap.h"
+
+static const char *const names[] = {"portable", "avx2", "avx512"};
+
+static uint32_t state = 1;
+
+static float uniform(void)
+{
+	state = state * 1664525u + 1013904223u;
+	return (float)(state >> 8) / (1 << 23) - 1;
+}
+
+static float *random_floats(size_t n)
+{
+	float *x = malloc((n + 1) * sizeof(*x));
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = uniform();
+	return x;
+}
+
+/* The header's dot product. */
+static float dot(const float *w, const float *x, uint32_t n)
+{
+	float lane[16] = {0};
+
+	for (uint32_t i = 0; i < (n + 15) / 16 * 16; i++)
+		lane[i % 16] = fmaf(i < n ? w[i] : 0, i < n ? x[i] : 0, lane[i % 16]);
+	for (int half = 8; half; half /= 2)
+		for (int i = 0; i < half; i++)
+			lane[i] += lane[i + half];
+	return lane[0];
+}
+
+static float widen(enum lsc_dtype dtype, const void *w, size_t i)
+{
+	uint32_t bits;
+	float f;
+	_Float16 h;
+
+	switch (dtype) {
+	case LSC_DTYPE_F32:
+		return ((const float *)w)[i];
+	case LSC_DTYPE_BF16:
+		bits = (uint32_t)((const uint16_t *)w)[i] << 16;
+		memcpy(&f, &bits, sizeof(f));
+		return f;
+	default:
+		memcpy(&h, (const uint16_t *)w + i, sizeof(h));
+		return (float)h;
+	}
+}
+
+/* Weights of a format: halves and brains with random bits, but finite. */
+static void *weights(enum lsc_dtype dtype, size_t n)
+{
+	uint16_t *w;
+
+	if (dtype == LSC_DTYPE_F32)
+		return random_floats(n);
+	w = malloc(n * sizeof(*w));
+	for (size_t i = 0; i < n; i++) {
+		float f = uniform();
+		_Float16 h = (_Float16)(i % 7 ? f : f * 1e-7f); /* some subnormal */
+		uint32_t bits;
+
+		memcpy(&bits, &f, sizeof(bits));
+		if (dtype == LSC_DTYPE_BF16)
+			w[i] = (uint16_t)(bits >> 16);
+		else
+			memcpy(&w[i], &h, sizeof(h));
+	}
+	return w;
+}
+
+static bool same_product(const struct lsc_kernels *kernels, enum lsc_dtype dtype, uint32_t rows,
+			 uint32_t cols, uint32_t m, uint32_t split, bool add)
+{
+	uint32_t stride = (uint32_t)lsc_align_up(cols, 16), y_stride = rows + 3;
+	void *w = weights(dtype, (size_t)rows * cols);
+	float *x = calloc((size_t)m * stride, sizeof(*x));
+	float *y = random_floats((size_t)m * y_stride), *row = malloc(cols * sizeof(*row));
+	float *before = malloc((size_t)m * y_stride * sizeof(*y));
+	struct lsc_matmul job = {dtype, w, cols, m, x, stride, y, y_stride, add};
+	bool same = true;
+
+	memcpy(before, y, (size_t)m * y_stride * sizeof(*y));
+	for (uint32_t p = 0; p < m; p++)
+		for (uint32_t i = 0; i < cols; i++)
+			x[(size_t)p * stride + i] = uniform();
+	for (uint32_t r = 0; r < rows; r += split)
+		kernels->matmul(&job, r, LSC_MIN(split, rows - r));
+	for (uint32_t r = 0; r < rows; r++) {
+		for (uint32_t i = 0; i < cols; i++)
+			row[i] = widen(dtype, w, (size_t)r * cols + i);
+		for (uint32_t p = 0; p < m; p++) {
+			float want = dot(row, x + (size_t)p * stride, cols);
+
+			if (add)
+				want = before[(size_t)p * y_stride + r] + want;
+			same &= !memcmp(&y[(size_t)p * y_stride + r], &want, sizeof(want));
+		}
+	}
+	for (uint32_t p = 0; p < m; p++) /* what lies between the rows is left alone */
+		same &= !memcmp(y + (size_t)p * y_stride + rows,
+				before + (size_t)p * y_stride + rows, 3 * sizeof(*y));
+	free(w);
+	free(x);
+	free(y);
+	free(row);
+	free(before);
+	return same;
+}
+
+static void test_matmul(const struct lsc_kernels *kernels)
+{
+	static const enum lsc_dtype dtypes[] = {LSC_DTYPE_F32, LSC_DTYPE_F16, LSC_DTYPE_BF16};
+	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},  {33, 16},
+					     {19, 172}, {64, 64}, {40, 200}};
+	bool same = true;
+
+	for (size_t d = 0; d < 3; d++)
+		for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
+			for (uint32_t m = 1; m < 14; m++)
+				same &= same_product(kernels, dtypes[d], shapes[s][0], shapes[s][1],
+						     m, m % 3 ? 16 : 5, m & 1);
+	ok(same, "%s: every product has the promised order", kernels->name);
+}
+
+static void test_elementwise(const struct lsc_kernels *kernels, const struct lsc_kernels *plain)
+{
+	bool same = true, near = true;
+
+	for (uint32_t n = 1; n < 70; n++) {
+		float *a = random_floats(n), *b = random_floats(n), *c = malloc(n * sizeof(*c));
+		float sums[2];
+
+		for (uint32_t i = 0; i < n; i++)
+			a[i] *= 40;
+		memcpy(c, a, n * sizeof(*c));
+		kernels->rms_norm(a, a, b, n, 1e-5f);
+		plain->rms_norm(c, c, b, n, 1e-5f);
+		same &= !memcmp(a, c, n * sizeof(*c));
+		kernels->swiglu(a, b, n);
+		for (uint32_t i = 0; i < n; i++)
+			near &= fabs(c[i] / (1 + exp(-(double)c[i])) * b[i] - a[i]) < 1e-5;
+		plain->swiglu(c, b, n);
+		same &= !memcmp(a, c, n * sizeof(*c));
+		sums[0] = kernels->softmax(a, n);
+		sums[1] = plain->softmax(c, n);
+		same &= !memcmp(a, c, n * sizeof(*c)) && sums[0] == sums[1];
+		free(a);
+		free(b);
+		free(c);
+	}
+	ok(same, "%s: norm, activation and softmax equal the portable ones", kernels->name);
+	ok(near, "%s: the activation is x / (1 + exp(-x)) times the other", kernels->name);
+}
+
+static void test_exp(const struct lsc_kernels *kernels)
+{
+	double worst = 0;
+
+	for (int i = 0; i <= 8000; i++) {
+		float x[2] = {0, -(float)i / 100};
+		double want = exp((double)x[1]), sum = kernels->softmax(x, 2);
+
+		worst = fmax(worst, fabs(x[1] / want - 1));
+		worst = fmax(worst, fabs(sum - 1 - x[1]) / 2);
+	}
+	ok(worst < 2.5e-7, "%s: exp is off by %.2g of its value at most", kernels->name, worst);
+}
+
+struct attention {
+	struct lsc_attend job;
+	float *pages[8];
+	float *out;
+};
+
+static void attention_init(struct attention *a, uint32_t group, uint32_t head_dim, uint32_t n)
+{
+	uint32_t stride = (uint32_t)lsc_align_up(head_dim, 16);
+
+	for (uint32_t i = 0; i < 8; i++)
+		a->pages[i] = random_floats((size_t)(head_dim + stride) * LSC_PAGE_POSITIONS);
+	a->out = calloc((size_t)group * head_dim, sizeof(float));
+	a->job = (struct lsc_attend){
+		.q = random_floats((size_t)group * head_dim),
+		.out = a->out,
+		.group = group,
+		.head_dim = head_dim,
+		.n = n,
+		.pages = (const float *const *)a->pages,
+		.values = (size_t)head_dim * LSC_PAGE_POSITIONS,
+		.value_stride = stride,
+		.scale = 0.5f,
+		.scores = calloc((size_t)group * 8 * LSC_PAGE_POSITIONS, sizeof(float)),
+		.score_stride = 8 * LSC_PAGE_POSITIONS,
+	};
+}
+
+static void attention_release(struct attention *a)
+{
+	for (uint32_t i = 0; i < 8; i++)
+		free(a->pages[i]);
+	free((void *)a->job.q);
+	free(a->job.scores);
+	free(a->out);
+}
+
+/* Softmax attention in double. */
+static bool attention_near(const struct attention *a)
+{
+	const struct lsc_attend *job = &a->job;
+	bool near = true;
+
+	for (uint32_t h = 0; h < job->group; h++) {
+		double sum = 0, out[128] = {0};
+
+		for (uint32_t t = 0; t < job->n; t++) {
+			const float *page = a->pages[t / LSC_PAGE_POSITIONS];
+			uint32_t slot = t % LSC_PAGE_POSITIONS;
+			double s = 0;
+
+			for (uint32_t d = 0; d < job->head_dim; d++)
+				s += (double)job->q[h * job->head_dim + d] *
+				     page[d * LSC_PAGE_POSITIONS + slot];
+			s = exp(s * job->scale);
+			sum += s;
+			for (uint32_t d = 0; d < job->head_dim; d++)
+				out[d] += s * page[job->values + slot * job->value_stride + d];
+		}
+		for (uint32_t d = 0; d < job->head_dim; d++)
+			near &= fabs(out[d] / sum - a->out[h * job->head_dim + d]) < 1e-5;
+	}
+	return near;
+}
+
+static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kernels *plain)
+{
+	static const uint32_t dims[] = {8, 16, 24, 64, 128};
+	bool same = true, near = true;
+
+	for (size_t d = 0; d < LSC_ARRAY_SIZE(dims); d++)
+		for (uint32_t group = 1; group < 9; group++)
+			for (uint32_t n = 1; n <= 256; n += 51) {
+				struct attention a;
+				size_t bytes = group * dims[d] * sizeof(float);
+				float *got = malloc(bytes);
+
+				attention_init(&a, group, dims[d], n);
+				kernels->attend(&a.job);
+				near &= attention_near(&a);
+				memcpy(got, a.out, bytes);
+				plain->attend(&a.job);
+				same &= !memcmp(got, a.out, bytes);
+				free(got);
+				attention_release(&a);
+			}
+	ok(near, "%s: attention is softmax(qk)v", kernels->name);
+	ok(same, "%s: attention equals the portable one", kernels->name);
+}
+
+int main(void)
+{
+	const struct lsc_kernels *plain = lsc_kernels_named("portable");
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(names); i++) {
+		const struct lsc_kernels *kernels = lsc_kernels_named(names[i]);
+
+		if (!kernels) {
+			skip("%s does not run here", names[i]);
+			continue;
+		}
+		test_matmul(kernels);
+		test_elementwise(kernels, plain);
+		test_exp(kernels);
+		test_attend(kernels, plain);
+	}
+	ok(lsc_kernels() != NULL, "one row is chosen: %s", lsc_kernels()->name);
+	ok(lsc_kernels_named("vax") == NULL, "an unknown row is none");
+	return done_testing();
+}
