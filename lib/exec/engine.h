@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "mem/segment.h"
+#include "exec/kernels.h"
 #include "model/image.h"
 
 struct lsc_engine;
@@ -22,6 +22,7 @@ struct lsc_engine;
 struct lsc_engine_options {
 	unsigned threads; /* 0: the CPUs this process may use (affinity and cgroup quota) */
 	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
+	const struct lsc_kernels *kernels; /* NULL: the best here (tests compare them) */
 };
 
 /* Borrows image; data is the image's bytes (a segment's, while they arrive). */
@@ -45,15 +46,23 @@ struct lsc_work {
 	float *out;	     /* [n][hidden] where last is not the head; else [vocab]: the logits
 			      * of position pos+n-1 */
 	float *all_logits;   /* optional [n][vocab], for tests */
-	int result;	     /* 0, -ESTALE: the KV here does not reach pos, -ENOSPC: no KV page */
+	int result; /* 0; -ESTALE: the KV here does not reach pos; -ENOSPC: no KV page;
+		     * -ERANGE: past the model's context; -EINVAL: no such units or ids */
 };
 
 /* Runs them.  Works with the same units run as one batch.  0, or negative errno for what concerns
- * all of them; each work's own outcome is in its result. */
+ * all of them; each work's own outcome is in its result.  The units' blocks must have arrived.
+ * A pos below what the KV reaches forgets what is there from pos on. */
 int lsc_engine_run(struct lsc_engine *engine, struct lsc_work *works, unsigned n,
 		   struct lsc_err *err);
 
-/* Forgets a request's KV. */
+/* Forgets a request's KV, or that of all requests of a client. */
 void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *key);
+void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16]);
+
+/* Bytes of KV pages that requests hold now. */
+uint64_t lsc_engine_kv_used(const struct lsc_engine *engine);
+
+unsigned lsc_engine_threads(const struct lsc_engine *engine);
 
 #endif

@@ -1,0 +1,470 @@
+/* decoder - units over a batch of rows
+ *
+ * A layer is five jobs for the pool: the three products into heads (qkv), attention, the product
+ * back (o), gate and up with their activation, and down.  What is small (norms, rotary embedding,
+ * writing keys and values) is done by the caller alone while there are few rows, because handing
+ * it over would take longer than doing it.
+ */
+#include "exec/decoder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macros.h"
+
+#define FEW_ROWS   4  /* up to this many, small steps stay on the caller's thread */
+#define HEAD_ROWS  16 /* rows of logits computed at once */
+#define TASK_ROWS  16 /* of a matrix in one task at least, and its multiple */
+#define TASKS_EACH 4  /* tasks of a product for each thread */
+
+/* --- weights --- */
+
+static int find(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
+		uint32_t rows, uint32_t cols, const struct lsc_tensor **ret_tensor,
+		struct lsc_err *err)
+{
+	const struct lsc_tensor *tensor = lsc_image_tensor(image, unit, role);
+	uint64_t bytes = (uint64_t)rows * cols;
+
+	if (!tensor)
+		return lsc_err_set(err, EBADMSG, "image has no tensor %u of unit %u", role, unit);
+	if (tensor->dtype != LSC_DTYPE_F32 && tensor->dtype != LSC_DTYPE_F16 &&
+	    tensor->dtype != LSC_DTYPE_BF16)
+		return lsc_err_set(err, EOPNOTSUPP, "tensor %u of unit %u: format %s does not run",
+				   role, unit, lsc_dtype_name(tensor->dtype));
+	bytes *= lsc_dtype_block_bytes(tensor->dtype);
+	if (tensor->rows != rows || tensor->cols != cols || tensor->bytes < bytes ||
+	    tensor->offset % 4 || tensor->offset > image->bytes ||
+	    tensor->bytes > image->bytes - tensor->offset)
+		return lsc_err_set(err, EBADMSG, "tensor %u of unit %u is not %u x %u", role, unit,
+				   rows, cols);
+	*ret_tensor = tensor;
+	return 0;
+}
+
+struct loader {
+	const struct lsc_image *image;
+	const uint8_t *data;
+	int result; /* of the first that failed; the others are then not looked for */
+	struct lsc_err *err;
+};
+
+static struct lsc_matrix matrix(struct loader *from, uint32_t unit, enum lsc_tensor_role role,
+				uint32_t rows, uint32_t cols)
+{
+	const struct lsc_tensor *tensor = NULL;
+
+	if (from->result == 0)
+		from->result = find(from->image, unit, role, rows, cols, &tensor, from->err);
+	if (from->result < 0)
+		return (struct lsc_matrix){0};
+	return (struct lsc_matrix){tensor->dtype, rows, cols, from->data + tensor->offset};
+}
+
+static const float *vector(struct loader *from, uint32_t unit, enum lsc_tensor_role role,
+			   uint32_t n)
+{
+	struct lsc_matrix found = matrix(from, unit, role, 1, n);
+
+	if (from->result == 0 && found.dtype != LSC_DTYPE_F32)
+		from->result = lsc_err_set(from->err, EBADMSG, "tensor %u of unit %u is not f32",
+					   role, unit);
+	return found.data;
+}
+
+static int load(struct lsc_decoder *decoder, const struct lsc_image *image, const uint8_t *data,
+		struct lsc_err *err)
+{
+	const struct lsc_model_config *config = &image->config;
+	uint32_t heads = config->heads * config->head_dim;
+	uint32_t all = heads + 2 * config->kv_heads * config->head_dim;
+	uint32_t hidden = config->hidden, last = config->layers + 1;
+	struct loader from = {image, data, 0, err};
+
+	for (uint32_t i = 0; i < config->layers && from.result == 0; i++) {
+		struct lsc_layer *layer = &decoder->layers[i];
+
+		layer->attn_norm = vector(&from, i + 1, LSC_TENSOR_ATTN_NORM, hidden);
+		layer->qkv = matrix(&from, i + 1, LSC_TENSOR_QKV, all, hidden);
+		if (config->qkv_bias)
+			layer->qkv_bias = vector(&from, i + 1, LSC_TENSOR_QKV_BIAS, all);
+		if (config->qk_norm) {
+			layer->q_norm = vector(&from, i + 1, LSC_TENSOR_Q_NORM, config->head_dim);
+			layer->k_norm = vector(&from, i + 1, LSC_TENSOR_K_NORM, config->head_dim);
+		}
+		layer->o = matrix(&from, i + 1, LSC_TENSOR_O, hidden, heads);
+		layer->ffn_norm = vector(&from, i + 1, LSC_TENSOR_FFN_NORM, hidden);
+		layer->gate_up = matrix(&from, i + 1, LSC_TENSOR_GATE_UP, 2 * config->ffn, hidden);
+		layer->down = matrix(&from, i + 1, LSC_TENSOR_DOWN, hidden, config->ffn);
+	}
+	decoder->final_norm = vector(&from, last, LSC_TENSOR_FINAL_NORM, hidden);
+	decoder->embed = matrix(&from, lsc_image_tensor(image, 0, LSC_TENSOR_EMBED) ? 0 : last,
+				LSC_TENSOR_EMBED, config->vocab, hidden);
+	decoder->head = config->tied ? decoder->embed
+				     : matrix(&from, last, LSC_TENSOR_HEAD, config->vocab, hidden);
+	return from.result;
+}
+
+int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
+		     const uint8_t *data, struct lsc_kv *kv, const struct lsc_kernels *kernels,
+		     unsigned threads, struct lsc_err *err)
+{
+	const struct lsc_model_config *config = &image->config;
+	uint32_t heads = config->heads * config->head_dim;
+	int r;
+
+	*decoder = (struct lsc_decoder){
+		.config = config,
+		.kernels = kernels ? kernels : lsc_kernels(),
+		.kv = kv,
+		.hidden_stride = (uint32_t)lsc_align_up(config->hidden, LSC_LANES),
+		.qkv_stride = (uint32_t)lsc_align_up(
+			heads + 2 * config->kv_heads * config->head_dim, LSC_LANES),
+		.att_stride = (uint32_t)lsc_align_up(heads, LSC_LANES),
+		.ffn_stride = (uint32_t)lsc_align_up(config->ffn, LSC_LANES),
+	};
+	decoder->layers = calloc(config->layers, sizeof(*decoder->layers));
+	if (!decoder->layers)
+		return lsc_err_set(err, ENOMEM, "no memory for %u layers", config->layers);
+	r = load(decoder, image, data, err);
+	if (r == 0)
+		r = lsc_rope_init(&decoder->rope, config, err);
+	if (r == 0)
+		r = lsc_pool_new(&decoder->pool, threads, err);
+	return r;
+}
+
+void lsc_decoder_release(struct lsc_decoder *decoder)
+{
+	lsc_pool_free(decoder->pool);
+	lsc_rope_release(&decoder->rope);
+	free(decoder->layers);
+	free(decoder->x);
+	free(decoder->normed);
+	free(decoder->qkv);
+	free(decoder->att);
+	free(decoder->gate_up);
+	free(decoder->scores);
+	free(decoder->logits);
+	*decoder = (struct lsc_decoder)LSC_DECODER_INIT;
+}
+
+/* --- buffers --- */
+
+/* Zeroed, because the elements that pad a row to the lanes must be and stay zero. */
+static float *floats(float **old, uint64_t n)
+{
+	uint64_t bytes = lsc_align_up(n * sizeof(float), 64);
+
+	free(*old);
+	*old = aligned_alloc(64, bytes);
+	if (*old)
+		memset(*old, 0, bytes);
+	return *old;
+}
+
+static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
+{
+	uint64_t n = lsc_align_up(rows, 8);
+
+	if (rows <= decoder->max_rows)
+		return 0;
+	decoder->max_rows = 0;
+	if (!floats(&decoder->x, n * decoder->hidden_stride) ||
+	    !floats(&decoder->normed, n * decoder->hidden_stride) ||
+	    !floats(&decoder->qkv, n * decoder->qkv_stride) ||
+	    !floats(&decoder->att, n * decoder->att_stride) ||
+	    !floats(&decoder->gate_up, n * 2 * decoder->ffn_stride))
+		return -ENOMEM;
+	decoder->max_rows = (uint32_t)n;
+	return 0;
+}
+
+int lsc_decoder_reserve(struct lsc_decoder *decoder, uint32_t rows, uint32_t positions)
+{
+	uint64_t stride = lsc_align_up(positions, 8 * LSC_PAGE_POSITIONS);
+	uint32_t group = decoder->config->heads / decoder->config->kv_heads;
+	int r = reserve_rows(decoder, rows);
+
+	if (r == 0)
+		r = lsc_rope_reach(&decoder->rope, positions);
+	if (r < 0 || stride <= decoder->score_stride)
+		return r;
+	decoder->score_stride = 0;
+	if (!floats(&decoder->scores, lsc_pool_threads(decoder->pool) * group * stride))
+		return -ENOMEM;
+	decoder->score_stride = (uint32_t)stride;
+	return 0;
+}
+
+float *lsc_decoder_x(const struct lsc_decoder *decoder, uint32_t row)
+{
+	return decoder->x + (size_t)row * decoder->hidden_stride;
+}
+
+/* --- steps that the pool shares out --- */
+
+/* fn for each row: by the caller alone while there are few. */
+static void each_row(struct lsc_decoder *decoder, lsc_pool_fn *fn, void *data, uint32_t n)
+{
+	if (n > FEW_ROWS) {
+		lsc_pool_run(decoder->pool, fn, data, n);
+		return;
+	}
+	for (uint32_t row = 0; row < n; row++)
+		fn(data, row, 0);
+}
+
+struct product {
+	const struct lsc_kernels *kernels;
+	struct lsc_matmul job;
+	uint32_t rows;      /* of the matrix */
+	uint32_t task;      /* rows in a task */
+	uint32_t up_offset; /* gate and up: from a gate to its up in y */
+};
+
+static void run_product(void *data, uint32_t task, unsigned thread)
+{
+	const struct product *product = data;
+	uint32_t first = task * product->task;
+
+	(void)thread;
+	product->kernels->matmul(&product->job, first,
+				 LSC_MIN(product->task, product->rows - first));
+}
+
+static void run_gate_up(void *data, uint32_t task, unsigned thread)
+{
+	const struct product *product = data;
+	const struct lsc_matmul *gate = &product->job;
+	struct lsc_matmul up = *gate;
+	uint32_t first = task * product->task;
+	uint32_t n = LSC_MIN(product->task, product->rows - first);
+
+	(void)thread;
+	up.w = (const uint8_t *)gate->w +
+	       (size_t)product->rows * gate->cols * lsc_dtype_block_bytes(gate->dtype);
+	up.y = gate->y + product->up_offset;
+	product->kernels->matmul(gate, first, n);
+	product->kernels->matmul(&up, first, n);
+	for (uint32_t p = 0; p < gate->m; p++) {
+		float *at = gate->y + p * gate->y_stride + first;
+
+		product->kernels->swiglu(at, at + product->up_offset, n);
+	}
+}
+
+static void share_product(struct lsc_decoder *decoder, struct product *product, lsc_pool_fn *fn)
+{
+	uint32_t threads = lsc_pool_threads(decoder->pool);
+	uint32_t task = (uint32_t)lsc_align_up(
+		lsc_div_up(product->rows, (uint64_t)threads * TASKS_EACH), TASK_ROWS);
+
+	product->kernels = decoder->kernels;
+	product->task = threads == 1 ? product->rows : task;
+	lsc_pool_run(decoder->pool, fn, product,
+		     (uint32_t)lsc_div_up(product->rows, product->task));
+}
+
+/* y (+)= matrix x, for n rows of activations. */
+static void multiply(struct lsc_decoder *decoder, const struct lsc_matrix *matrix, const float *x,
+		     size_t x_stride, float *y, size_t y_stride, uint32_t n, bool add)
+{
+	struct product product = {
+		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride,
+			add},
+		.rows = matrix->rows,
+	};
+
+	share_product(decoder, &product, run_product);
+}
+
+struct norm {
+	struct lsc_decoder *decoder;
+	const float *weight;
+};
+
+static void run_norm(void *data, uint32_t row, unsigned thread)
+{
+	const struct norm *norm = data;
+	struct lsc_decoder *decoder = norm->decoder;
+	size_t at = (size_t)row * decoder->hidden_stride;
+
+	(void)thread;
+	decoder->kernels->rms_norm(decoder->normed + at, decoder->x + at, norm->weight,
+				   decoder->config->hidden, decoder->config->norm_eps);
+}
+
+static void normalise(struct lsc_decoder *decoder, const float *weight, uint32_t n)
+{
+	struct norm norm = {decoder, weight};
+
+	each_row(decoder, run_norm, &norm, n);
+}
+
+/* --- attention --- */
+
+struct batch {
+	struct lsc_decoder *decoder;
+	const struct lsc_layer *weights;
+	uint32_t layer;
+	const struct lsc_row *rows;
+};
+
+static void store_kv(const struct lsc_kv *kv, float *page, uint32_t slot, uint32_t kv_head,
+		     const float *key, const float *value)
+{
+	float *keys = page + lsc_kv_keys(kv, kv_head) + slot;
+
+	for (uint32_t d = 0; d < kv->head_dim; d++)
+		keys[(size_t)d * LSC_PAGE_POSITIONS] = key[d];
+	memcpy(page + lsc_kv_values(kv, kv_head) + (size_t)slot * kv->value_stride, value,
+	       kv->head_dim * sizeof(*value));
+}
+
+/* Norms and turns a row's queries and keys, and puts its keys and values into their page. */
+static void run_prepare(void *data, uint32_t index, unsigned thread)
+{
+	const struct batch *batch = data;
+	struct lsc_decoder *decoder = batch->decoder;
+	const struct lsc_model_config *config = decoder->config;
+	const struct lsc_row *row = &batch->rows[index];
+	float *qkv = decoder->qkv + (size_t)index * decoder->qkv_stride;
+	float *page = row->request->layers[batch->layer].pages[row->pos / LSC_PAGE_POSITIONS];
+
+	(void)thread;
+	for (uint32_t h = 0; h < config->heads + config->kv_heads; h++) {
+		float *head = qkv + (size_t)h * config->head_dim;
+
+		if (config->qk_norm)
+			decoder->kernels->rms_norm(head, head,
+						   h < config->heads ? batch->weights->q_norm
+								     : batch->weights->k_norm,
+						   config->head_dim, config->norm_eps);
+		lsc_rope_turn(&decoder->rope, row->pos, head);
+	}
+	for (uint32_t h = 0; h < config->kv_heads; h++) {
+		const float *key = qkv + (size_t)(config->heads + h) * config->head_dim;
+
+		store_kv(decoder->kv, page, row->pos % LSC_PAGE_POSITIONS, h, key,
+			 key + (size_t)config->kv_heads * config->head_dim);
+	}
+}
+
+/* One task: one row and one kv head with the query heads that share it. */
+static void run_attend(void *data, uint32_t task, unsigned thread)
+{
+	const struct batch *batch = data;
+	struct lsc_decoder *decoder = batch->decoder;
+	const struct lsc_model_config *config = decoder->config;
+	const struct lsc_row *row = &batch->rows[task / config->kv_heads];
+	uint32_t index = task / config->kv_heads, kv_head = task % config->kv_heads;
+	uint32_t group = config->heads / config->kv_heads;
+	size_t head = (size_t)kv_head * group * config->head_dim;
+	struct lsc_attend job = {
+		.q = decoder->qkv + (size_t)index * decoder->qkv_stride + head,
+		.out = decoder->att + (size_t)index * decoder->att_stride + head,
+		.group = group,
+		.head_dim = config->head_dim,
+		.n = row->pos + 1,
+		.pages = (const float *const *)row->request->layers[batch->layer].pages,
+		.keys = lsc_kv_keys(decoder->kv, kv_head),
+		.values = lsc_kv_values(decoder->kv, kv_head),
+		.value_stride = decoder->kv->value_stride,
+		.scale = 1.0f / sqrtf((float)config->head_dim),
+		.scores = decoder->scores + (size_t)thread * group * decoder->score_stride,
+		.score_stride = decoder->score_stride,
+	};
+
+	decoder->kernels->attend(&job);
+}
+
+static void attend(struct lsc_decoder *decoder, struct batch *batch, uint32_t n)
+{
+	const struct lsc_model_config *config = decoder->config;
+	uint64_t seen = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		seen += batch->rows[i].pos + 1;
+	/* A few microseconds of work are not worth sharing. */
+	if (seen * config->heads * config->head_dim < 1 << 15) {
+		for (uint32_t task = 0; task < n * config->kv_heads; task++)
+			run_attend(batch, task, 0);
+		return;
+	}
+	lsc_pool_run(decoder->pool, run_attend, batch, n * config->kv_heads);
+}
+
+/* --- units --- */
+
+void lsc_decoder_embed(struct lsc_decoder *decoder, const struct lsc_row *rows, uint32_t n)
+{
+	const struct lsc_matrix *embed = &decoder->embed;
+	size_t row_bytes = (size_t)embed->cols * lsc_dtype_block_bytes(embed->dtype);
+
+	for (uint32_t i = 0; i < n; i++)
+		lsc_dtype_to_f32(embed->dtype,
+				 (const uint8_t *)embed->data + rows[i].id * row_bytes,
+				 lsc_decoder_x(decoder, i), embed->cols);
+}
+
+void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct lsc_row *rows,
+		       uint32_t n)
+{
+	const struct lsc_layer *layer = &decoder->layers[index];
+	struct batch batch = {decoder, layer, index, rows};
+	struct product gate_up = {
+		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
+			decoder->normed, decoder->hidden_stride, decoder->gate_up,
+			2 * (size_t)decoder->ffn_stride, false},
+		.rows = decoder->config->ffn,
+		.up_offset = decoder->ffn_stride,
+	};
+
+	normalise(decoder, layer->attn_norm, n);
+	for (uint32_t i = 0; layer->qkv_bias && i < n; i++)
+		memcpy(decoder->qkv + (size_t)i * decoder->qkv_stride, layer->qkv_bias,
+		       layer->qkv.rows * sizeof(float));
+	multiply(decoder, &layer->qkv, decoder->normed, decoder->hidden_stride, decoder->qkv,
+		 decoder->qkv_stride, n, layer->qkv_bias != NULL);
+	each_row(decoder, run_prepare, &batch, n);
+	attend(decoder, &batch, n);
+	multiply(decoder, &layer->o, decoder->att, decoder->att_stride, decoder->x,
+		 decoder->hidden_stride, n, true);
+	normalise(decoder, layer->ffn_norm, n);
+	share_product(decoder, &gate_up, run_gate_up);
+	multiply(decoder, &layer->down, decoder->gate_up, 2 * (size_t)decoder->ffn_stride,
+		 decoder->x, decoder->hidden_stride, n, true);
+}
+
+/* Up to HEAD_ROWS logits, in decoder->normed order. */
+static void head_rows(struct lsc_decoder *decoder, const uint32_t *index, float *const *out,
+		      uint32_t n)
+{
+	const struct lsc_model_config *config = decoder->config;
+	float *logits = n == 1 ? out[0] : decoder->logits;
+
+	for (uint32_t i = 0; i < n; i++)
+		decoder->kernels->rms_norm(decoder->normed + (size_t)i * decoder->hidden_stride,
+					   lsc_decoder_x(decoder, index[i]), decoder->final_norm,
+					   config->hidden, config->norm_eps);
+	multiply(decoder, &decoder->head, decoder->normed, decoder->hidden_stride, logits,
+		 config->vocab, n, false);
+	for (uint32_t i = 0; n > 1 && i < n; i++)
+		memcpy(out[i], logits + (size_t)i * config->vocab, config->vocab * sizeof(float));
+}
+
+/* Without memory for several rows of logits they are computed one by one. */
+void lsc_decoder_head(struct lsc_decoder *decoder, const uint32_t *index, float *const *out,
+		      uint32_t n)
+{
+	uint32_t step = HEAD_ROWS;
+
+	if (n > 1 && !decoder->logits)
+		floats(&decoder->logits, (uint64_t)HEAD_ROWS * decoder->config->vocab);
+	if (!decoder->logits)
+		step = 1;
+	for (uint32_t i = 0; i < n; i += step)
+		head_rows(decoder, index + i, out + i, LSC_MIN(step, n - i));
+}

@@ -1,0 +1,338 @@
+/* engine - batches of works over a decoder
+ *
+ * Works with the same units become one batch of rows, cut into chunks of at most
+ * LSC_DECODER_MAX_ROWS; a chunk passes all its units before the next begins, so that chunks of one
+ * prompt find the keys of those before.  All pages and buffers are reserved before the first row
+ * is computed: once a batch runs, nothing in it can fail.
+ */
+#include "exec/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "exec/decoder.h"
+
+#define DEFAULT_KV_BYTES (1ull << 30)
+
+struct lsc_engine {
+	const struct lsc_image *image;
+	struct lsc_kv kv;
+	struct lsc_decoder decoder;
+	uint64_t batch;          /* number of the last one */
+	struct lsc_work **works; /* of the batch */
+	unsigned works_cap;
+	struct lsc_row rows[LSC_DECODER_MAX_ROWS]; /* of the chunk */
+	uint32_t heads[LSC_DECODER_MAX_ROWS];      /* rows that want logits, and where to */
+	float *logits[LSC_DECODER_MAX_ROWS];
+};
+
+int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *image,
+		    const uint8_t *data, const struct lsc_engine_options *options,
+		    struct lsc_err *err)
+{
+	const struct lsc_model_config *config = &image->config;
+	struct lsc_engine *engine;
+	int r = lsc_model_config_check(config, err);
+
+	if (r < 0)
+		return r;
+	engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return lsc_err_set(err, ENOMEM, "no memory for an engine");
+	engine->image = image;
+	r = lsc_kv_init(&engine->kv, config->layers, config->kv_heads, config->head_dim,
+			options->kv_bytes ? options->kv_bytes : DEFAULT_KV_BYTES, err);
+	if (r == 0)
+		r = lsc_decoder_init(&engine->decoder, image, data, &engine->kv, options->kernels,
+				     options->threads, err);
+	if (r < 0) {
+		lsc_engine_close(engine);
+		return r;
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+void lsc_engine_close(struct lsc_engine *engine)
+{
+	if (!engine)
+		return;
+	lsc_decoder_release(&engine->decoder);
+	lsc_kv_release(&engine->kv);
+	free(engine->works);
+	free(engine);
+}
+
+void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *key)
+{
+	lsc_kv_drop(&engine->kv, key);
+}
+
+void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16])
+{
+	lsc_kv_drop_client(&engine->kv, client);
+}
+
+uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
+{
+	return engine->kv.used_pages * engine->kv.page_bytes;
+}
+
+unsigned lsc_engine_threads(const struct lsc_engine *engine)
+{
+	return lsc_pool_threads(engine->decoder.pool);
+}
+
+/* --- what a work needs before it runs --- */
+
+static uint32_t head_unit(const struct lsc_engine *engine)
+{
+	return engine->image->config.layers + 1;
+}
+
+/* Layers first .. *ret_end - 1 of a work, counted from 0. */
+static uint32_t layers_of(const struct lsc_engine *engine, const struct lsc_work *work,
+			  uint32_t *ret_end)
+{
+	*ret_end = LSC_MIN(work->last, engine->image->config.layers);
+	return work->first ? work->first - 1 : 0;
+}
+
+static int check(const struct lsc_engine *engine, const struct lsc_work *work)
+{
+	const struct lsc_model_config *config = &engine->image->config;
+
+	if (work->first > work->last || work->last > head_unit(engine) || work->n == 0)
+		return -EINVAL;
+	if (!work->out || (work->first ? !work->in : !work->ids))
+		return -EINVAL;
+	if (work->n > config->context || work->pos > config->context - work->n)
+		return -ERANGE;
+	for (uint32_t i = 0; work->first == 0 && i < work->n; i++)
+		if (work->ids[i] >= config->vocab)
+			return -EINVAL;
+	return 0;
+}
+
+/* The work's request, with pages for its positions in all its layers. */
+static int reserve(struct lsc_engine *engine, const struct lsc_work *work,
+		   struct lsc_kv_request **ret_request)
+{
+	uint32_t end, first = layers_of(engine, work, &end);
+	struct lsc_kv_request *request = lsc_kv_find(&engine->kv, &work->key);
+	const bool known = request != NULL;
+	int r = 0;
+
+	for (uint32_t layer = first; layer < end; layer++)
+		if ((request ? request->layers[layer].len : 0) < work->pos)
+			return -ESTALE;
+	request = lsc_kv_request(&engine->kv, &work->key);
+	if (!request)
+		return -ENOMEM;
+	for (uint32_t layer = first; layer < end; layer++)
+		lsc_kv_cut(&engine->kv, request, layer, work->pos);
+	for (uint32_t layer = first; layer < end && r == 0; layer++)
+		r = lsc_kv_reserve(&engine->kv, request, layer, work->pos + work->n);
+	for (uint32_t layer = first; layer < end && r < 0; layer++)
+		lsc_kv_cut(&engine->kv, request, layer, work->pos);
+	if (r < 0 && !known)
+		lsc_kv_drop(&engine->kv, &work->key);
+	*ret_request = request;
+	return r;
+}
+
+/* Takes a work into the batch, or settles its result. */
+static bool admit(struct lsc_engine *engine, struct lsc_work *work)
+{
+	uint32_t end, first = layers_of(engine, work, &end);
+	struct lsc_kv_request *request = NULL;
+
+	work->result = check(engine, work);
+	if (work->result == 0 && first < end)
+		work->result = reserve(engine, work, &request);
+	if (work->result < 0)
+		return false;
+	if (request)
+		request->batch = engine->batch;
+	return true;
+}
+
+/* --- running a batch --- */
+
+struct cursor { /* where in the batch's works the next chunk begins */
+	unsigned work, n_works;
+	uint32_t row; /* of that work */
+};
+
+/* Puts one row of a work into the chunk at index. */
+static void take_row(struct lsc_engine *engine, const struct lsc_work *work,
+		     struct lsc_kv_request *request, uint32_t row, uint32_t index)
+{
+	uint32_t hidden = engine->image->config.hidden;
+
+	engine->rows[index] =
+		(struct lsc_row){request, work->pos + row, work->first ? 0 : work->ids[row]};
+	if (work->first)
+		memcpy(lsc_decoder_x(&engine->decoder, index), work->in + (size_t)row * hidden,
+		       hidden * sizeof(float));
+}
+
+/* Where the chunk's row at index goes after the last unit: counts the rows that want logits. */
+static void give_row(struct lsc_engine *engine, const struct lsc_work *work, uint32_t row,
+		     uint32_t index, uint32_t *n_heads)
+{
+	const struct lsc_model_config *config = &engine->image->config;
+
+	if (work->last != head_unit(engine)) {
+		memcpy(work->out + (size_t)row * config->hidden,
+		       lsc_decoder_x(&engine->decoder, index), config->hidden * sizeof(float));
+		return;
+	}
+	if (row + 1 < work->n && !work->all_logits)
+		return;
+	engine->heads[*n_heads] = index;
+	engine->logits[(*n_heads)++] =
+		work->all_logits ? work->all_logits + (size_t)row * config->vocab : work->out;
+}
+
+/* Walks the rows of the next chunk; fn is take (before) or give (after). */
+static uint32_t fill_chunk(struct lsc_engine *engine, struct cursor *cursor)
+{
+	uint32_t n = 0;
+
+	while (cursor->work < cursor->n_works && n < LSC_DECODER_MAX_ROWS) {
+		const struct lsc_work *work = engine->works[cursor->work];
+		struct lsc_kv_request *request = lsc_kv_find(&engine->kv, &work->key);
+
+		while (cursor->row < work->n && n < LSC_DECODER_MAX_ROWS)
+			take_row(engine, work, request, cursor->row++, n++);
+		if (cursor->row == work->n) {
+			cursor->work++;
+			cursor->row = 0;
+		}
+	}
+	return n;
+}
+
+static uint32_t empty_chunk(struct lsc_engine *engine, struct cursor cursor, uint32_t n)
+{
+	uint32_t n_heads = 0;
+
+	for (uint32_t index = 0; index < n; index++) {
+		const struct lsc_work *work = engine->works[cursor.work];
+
+		give_row(engine, work, cursor.row++, index, &n_heads);
+		if (cursor.row == work->n) {
+			cursor.work++;
+			cursor.row = 0;
+		}
+	}
+	return n_heads;
+}
+
+static void run_chunk(struct lsc_engine *engine, struct cursor *cursor)
+{
+	const struct lsc_work *work = engine->works[0];
+	struct lsc_decoder *decoder = &engine->decoder;
+	struct cursor begin = *cursor;
+	uint32_t n = fill_chunk(engine, cursor), n_heads;
+	uint32_t end, layer = layers_of(engine, work, &end);
+
+	if (work->first == 0)
+		lsc_decoder_embed(decoder, engine->rows, n);
+	for (; layer < end; layer++)
+		lsc_decoder_layer(decoder, layer, engine->rows, n);
+	n_heads = empty_chunk(engine, begin, n);
+	if (n_heads)
+		lsc_decoder_head(decoder, engine->heads, engine->logits, n_heads);
+}
+
+/* A finished work: its KV reaches further, and the last of all logits is the answer. */
+static void settle(struct lsc_engine *engine, struct lsc_work *work)
+{
+	uint32_t end, layer = layers_of(engine, work, &end), vocab = engine->image->config.vocab;
+	struct lsc_kv_request *request = layer < end ? lsc_kv_find(&engine->kv, &work->key) : NULL;
+
+	for (; layer < end; layer++)
+		request->layers[layer].len = work->pos + work->n;
+	if (work->all_logits && work->last == head_unit(engine))
+		memcpy(work->out, work->all_logits + (size_t)(work->n - 1) * vocab,
+		       vocab * sizeof(float));
+}
+
+static int run_batch(struct lsc_engine *engine, unsigned n_works, struct lsc_err *err)
+{
+	struct cursor cursor = {0, n_works, 0};
+	uint64_t rows = 0;
+	uint32_t reach = 0;
+
+	for (unsigned i = 0; i < n_works; i++) {
+		rows += engine->works[i]->n;
+		reach = LSC_MAX(reach, engine->works[i]->pos + engine->works[i]->n);
+	}
+	if (lsc_decoder_reserve(&engine->decoder, (uint32_t)LSC_MIN(rows, LSC_DECODER_MAX_ROWS),
+				reach) < 0)
+		return lsc_err_set(err, ENOMEM, "no memory for %llu positions",
+				   (unsigned long long)rows);
+	while (cursor.work < n_works)
+		run_chunk(engine, &cursor);
+	for (unsigned i = 0; i < n_works; i++)
+		settle(engine, engine->works[i]);
+	return 0;
+}
+
+/* --- making batches of works --- */
+
+#define WAITING 1 /* a result while it has none */
+
+/* A request that is in the batch already waits for the next: its KV must be in order. */
+static bool is_in_batch(struct lsc_engine *engine, const struct lsc_work *work)
+{
+	struct lsc_kv_request *request = lsc_kv_find(&engine->kv, &work->key);
+
+	return request && request->batch == engine->batch;
+}
+
+static unsigned gather(struct lsc_engine *engine, struct lsc_work *works, unsigned n)
+{
+	const struct lsc_work *like = NULL;
+	unsigned count = 0;
+
+	engine->batch++;
+	for (unsigned i = 0; i < n; i++) {
+		struct lsc_work *work = &works[i];
+
+		if (work->result != WAITING ||
+		    (like && (work->first != like->first || work->last != like->last)) ||
+		    is_in_batch(engine, work) || !admit(engine, work))
+			continue;
+		if (!like)
+			like = work;
+		engine->works[count++] = work;
+	}
+	return count;
+}
+
+int lsc_engine_run(struct lsc_engine *engine, struct lsc_work *works, unsigned n,
+		   struct lsc_err *err)
+{
+	unsigned count;
+	int r = 0;
+
+	if (n > engine->works_cap) {
+		struct lsc_work **grown = reallocarray(engine->works, n, sizeof(*grown));
+
+		if (!grown)
+			return lsc_err_set(err, ENOMEM, "no memory for %u works", n);
+		engine->works = grown;
+		engine->works_cap = n;
+	}
+	for (unsigned i = 0; i < n; i++)
+		works[i].result = WAITING;
+	while (r == 0 && (count = gather(engine, works, n)) > 0)
+		r = run_batch(engine, count, err);
+	for (unsigned i = 0; i < n && r < 0; i++)
+		works[i].result = works[i].result == WAITING ? r : works[i].result;
+	return r;
+}

@@ -1,0 +1,74 @@
+/* Keys and values that requests have left behind, in pages.
+ *
+ * A page holds LSC_PAGE_POSITIONS positions of one layer, all its kv heads: first the keys, a
+ * [head_dim][positions] plane for each head (kernels.h's attend reads 16 positions at once), then
+ * the values, [positions][value_stride].  All pages have one size and come from one budget; freed
+ * ones are kept for the next request.  Requests are found by their key.  One thread uses a kv.
+ */
+#ifndef LSC_EXEC_KV_H
+#define LSC_EXEC_KV_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "exec/engine.h"
+
+struct lsc_kv_layer {
+	float **pages;
+	uint32_t n_pages, cap;
+	uint32_t len; /* positions filled */
+};
+
+struct lsc_kv_request {
+	struct lsc_request_key key;
+	struct lsc_kv_request *next; /* in its bucket */
+	uint64_t batch;		     /* the engine's mark: the last batch it was part of */
+	struct lsc_kv_layer layers[];
+};
+
+struct lsc_kv_page; /* a free page, linked */
+
+struct lsc_kv {
+	uint32_t layers, kv_heads, head_dim, value_stride;
+	uint64_t page_bytes;
+	uint64_t limit_pages, used_pages;
+	struct lsc_kv_page *free;
+	struct lsc_kv_request **buckets;
+	uint32_t n_buckets; /* a power of two */
+	uint32_t n_requests;
+};
+
+#define LSC_KV_INIT { 0 }
+
+/* limit is in bytes; less than one page is -EINVAL. */
+int lsc_kv_init(struct lsc_kv *kv, uint32_t layers, uint32_t kv_heads, uint32_t head_dim,
+		uint64_t limit, struct lsc_err *err);
+void lsc_kv_release(struct lsc_kv *kv);
+
+struct lsc_kv_request *lsc_kv_find(struct lsc_kv *kv, const struct lsc_request_key *key);
+
+/* Found or made; NULL when out of memory. */
+struct lsc_kv_request *lsc_kv_request(struct lsc_kv *kv, const struct lsc_request_key *key);
+
+/* Keeps the first len positions of a layer and frees the pages beyond. */
+void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t len);
+
+/* Pages for n positions: 0, -ENOSPC where the budget is used up, -ENOMEM. */
+int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n);
+
+void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key);
+void lsc_kv_drop_client(struct lsc_kv *kv, const uint8_t client[16]);
+
+/* Where a head's planes lie in a page, in floats. */
+static inline size_t lsc_kv_keys(const struct lsc_kv *kv, uint32_t kv_head)
+{
+	return (size_t)kv_head * kv->head_dim * LSC_PAGE_POSITIONS;
+}
+
+static inline size_t lsc_kv_values(const struct lsc_kv *kv, uint32_t kv_head)
+{
+	return ((size_t)kv->kv_heads * kv->head_dim + (size_t)kv_head * kv->value_stride) *
+	       LSC_PAGE_POSITIONS;
+}
+
+#endif

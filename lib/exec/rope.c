@@ -1,0 +1,89 @@
+/* rope - rotary position embedding */
+#include "exec/rope.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/macros.h"
+
+/* Positions the table grows by: a few hundred microseconds. */
+#define GROWTH 256
+
+/* Llama 3.1: waves longer than the original context turn slower by the factor, short ones stay,
+ * those between are blended. */
+static double scale_llama3(const struct lsc_model_config *config, double speed)
+{
+	double context = config->rope_original_context;
+	double low = config->rope_low_freq_factor, high = config->rope_high_freq_factor;
+	double wave = 2 * M_PI / speed, blend;
+
+	if (wave < context / high)
+		return speed;
+	if (wave > context / low)
+		return speed / config->rope_factor;
+	blend = (context / wave - low) / (high - low);
+	return (1 - blend) * speed / config->rope_factor + blend * speed;
+}
+
+int lsc_rope_init(struct lsc_rope *rope, const struct lsc_model_config *config, struct lsc_err *err)
+{
+	uint32_t half = config->head_dim / 2;
+
+	*rope = (struct lsc_rope){.half = half};
+	rope->speeds = calloc(half ? half : 1, sizeof(*rope->speeds));
+	if (!rope->speeds)
+		return lsc_err_set(err, ENOMEM, "no memory for positions");
+	for (uint32_t i = 0; i < half; i++) {
+		double speed = pow(config->rope_theta, -2.0 * i / config->head_dim);
+
+		if (config->rope_scaling == LSC_ROPE_LINEAR)
+			speed /= config->rope_factor;
+		else if (config->rope_scaling == LSC_ROPE_LLAMA3)
+			speed = scale_llama3(config, speed);
+		rope->speeds[i] = speed;
+	}
+	return 0;
+}
+
+void lsc_rope_release(struct lsc_rope *rope)
+{
+	free(rope->speeds);
+	free(rope->table);
+	*rope = (struct lsc_rope)LSC_ROPE_INIT;
+}
+
+int lsc_rope_reach(struct lsc_rope *rope, uint32_t n)
+{
+	uint32_t len = (uint32_t)lsc_align_up(n, GROWTH);
+	float *table;
+
+	if (n <= rope->len)
+		return 0;
+	table = reallocarray(rope->table, len, 2 * (rope->half + 1ul) * sizeof(*table));
+	if (!table)
+		return -ENOMEM;
+	rope->table = table;
+	for (uint32_t pos = rope->len; pos < len; pos++) {
+		float *cosines = table + (size_t)pos * 2 * rope->half;
+
+		for (uint32_t i = 0; i < rope->half; i++) {
+			cosines[i] = (float)cos(pos * rope->speeds[i]);
+			cosines[rope->half + i] = (float)sin(pos * rope->speeds[i]);
+		}
+	}
+	rope->len = len;
+	return 0;
+}
+
+void lsc_rope_turn(const struct lsc_rope *rope, uint32_t pos, float *head)
+{
+	const uint32_t half = rope->half;
+	const float *cosines = rope->table + (size_t)pos * 2 * half, *sines = cosines + half;
+
+	for (uint32_t i = 0; i < half; i++) {
+		float a = head[i], b = head[half + i];
+
+		head[i] = a * cosines[i] - b * sines[i];
+		head[half + i] = b * cosines[i] + a * sines[i];
+	}
+}
