@@ -2,7 +2,12 @@
  *
  * Given who can run which units, finds the ordered stages (node, first unit, last unit) that run
  * a whole pass with the least bottleneck, and among those the fewest stages.  The bottleneck is
- * the longest stage time: units run by a node in one pass times that node's cost a unit.
+ * the longest time that a node spends on one pass: the cost of the units it runs, in all its
+ * stages, times the node's own cost.  Pure arithmetic, the same answer every time.
+ *
+ * The least bottleneck is a scheduling problem on unrelated machines and NP-hard in general.  The
+ * search is exact where it ends within its bounded work (some 10 ms), which it does on
+ * covers of practical size; beyond that the answer is the best one found.
  */
 #ifndef LSC_PLAN_COVER_H
 #define LSC_PLAN_COVER_H
@@ -14,7 +19,8 @@
 
 struct lsc_cover_node {
 	const uint8_t *holds; /* [units]: 1 where the node can run the unit now */
-	double cost;	      /* seconds a unit costs it; only ratios matter */
+	double cost;	      /* seconds a unit costs it; only ratios matter.  Above 0 and finite,
+			       * or the node counts as not usable */
 	bool source;	      /* held everything when the cast started */
 	bool usable;	      /* reachable, and has an executor */
 };
@@ -38,7 +44,9 @@ struct lsc_cover {
 	double bottleneck;
 };
 
-/* 1 when the units are covered, 0 when they cannot be, -ENOMEM. */
+/* unit_cost[n_units] is how much more one unit costs than another, NULL where all cost the same.
+ * 1 when the units are covered; 0 when they cannot be, or only in more than LSC_COVER_MAX_STAGES
+ * stages; -EINVAL for a unit cost that is negative or not finite; -ENOMEM. */
 int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
 		   uint32_t n_units, enum lsc_cover_sources sources, struct lsc_cover *ret_cover);
 
