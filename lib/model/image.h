@@ -70,6 +70,7 @@ struct lsc_need {
 
 struct lsc_unit {
 	struct lsc_need needs[2];
+	uint32_t first_tensor, n_tensors; /* stored with it */
 };
 
 struct lsc_image {

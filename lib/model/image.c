@@ -1,0 +1,191 @@
+/* image - opening an image and finding one's way in it */
+#include "model/image.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "model/manifest.h"
+
+#define MAX_THREADS 64
+
+int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len, struct lsc_err *err)
+{
+	*image = (struct lsc_image)LSC_IMAGE_INIT;
+	image->manifest = manifest;
+	image->manifest_len = len;
+	image->id = lsc_hash_of(manifest, len);
+	return lsc_manifest_parse(image, manifest, len, err);
+}
+
+static int map_in(struct lsc_map *map, const char *dir, const char *name, struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE char *path = NULL;
+
+	if (asprintf(&path, "%s/%s", dir, name) < 0) {
+		path = NULL;
+		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", dir);
+	}
+	return lsc_map_open(map, path, err);
+}
+
+static int parse_mapped(struct lsc_image *image, const char *dir, const struct lsc_map *manifest,
+			struct lsc_err *err)
+{
+	int r;
+
+	if (manifest->len > LSC_MANIFEST_MAX_BYTES)
+		return lsc_err_set(err, EFBIG, "the manifest of '%s' is larger than %u bytes", dir,
+				   LSC_MANIFEST_MAX_BYTES);
+	r = lsc_image_parse(image, manifest->data, manifest->len, err);
+	return r < 0 ? lsc_err_prefix(err, "image '%s': ", dir) : 0;
+}
+
+int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err)
+{
+	struct lsc_map manifest = LSC_MAP_INIT;
+	int r;
+
+	*image = (struct lsc_image)LSC_IMAGE_INIT;
+	r = map_in(&manifest, dir, "manifest", err);
+	if (r < 0)
+		return r;
+	r = parse_mapped(image, dir, &manifest, err);
+	image->manifest_map = manifest;
+	if (r == 0)
+		r = map_in(&image->data_map, dir, "image", err);
+	if (r == 0 && image->data_map.len != image->bytes)
+		r = lsc_err_set(err, EBADMSG,
+				"image '%s': it has %zu bytes where its manifest says %llu", dir,
+				image->data_map.len, (unsigned long long)image->bytes);
+	if (r < 0) {
+		lsc_image_close(image);
+		return r;
+	}
+	image->data = image->data_map.data;
+	return 0;
+}
+
+void lsc_image_close(struct lsc_image *image)
+{
+	if (!image)
+		return;
+	free(image->tensors);
+	free(image->units);
+	free(image->blocks);
+	free(image->pieces);
+	lsc_chat_release(&image->chat);
+	lsc_map_close(&image->manifest_map);
+	lsc_map_close(&image->data_map);
+	*image = (struct lsc_image)LSC_IMAGE_INIT;
+}
+
+bool lsc_image_is(const char *path)
+{
+	LSC_CLEANUP_FREE char *manifest = NULL;
+	struct stat st;
+
+	if (asprintf(&manifest, "%s/manifest", path) < 0) {
+		manifest = NULL;
+		return false;
+	}
+	return stat(manifest, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+const struct lsc_tensor *lsc_image_tensor(const struct lsc_image *image, uint32_t unit,
+					  enum lsc_tensor_role role)
+{
+	if (unit >= image->n_units)
+		return NULL;
+	for (uint32_t i = 0; i < image->units[unit].n_tensors; i++) {
+		const struct lsc_tensor *tensor =
+			&image->tensors[image->units[unit].first_tensor + i];
+
+		if (tensor->role == role)
+			return tensor;
+	}
+	return NULL;
+}
+
+/* The block that holds a piece: the last one whose first piece is not after it. */
+uint32_t lsc_image_piece_block(const struct lsc_image *image, uint32_t piece)
+{
+	uint32_t low = 0, high = image->n_blocks;
+
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (image->blocks[middle].first_piece <= piece)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+uint64_t lsc_image_piece_offset(const struct lsc_image *image, uint32_t piece)
+{
+	const struct lsc_block *block = &image->blocks[lsc_image_piece_block(image, piece)];
+
+	return block->offset + (uint64_t)(piece - block->first_piece) * image->piece_bytes;
+}
+
+uint32_t lsc_image_piece_bytes(const struct lsc_image *image, uint32_t piece)
+{
+	const struct lsc_block *block = &image->blocks[lsc_image_piece_block(image, piece)];
+	uint64_t before = (uint64_t)(piece - block->first_piece) * image->piece_bytes;
+
+	return (uint32_t)LSC_MIN(block->bytes - before, image->piece_bytes);
+}
+
+/* --- verifying --- */
+
+struct verify {
+	const struct lsc_image *image;
+	atomic_uint next;
+	atomic_uint bad; /* the first bad piece found so far */
+};
+
+static void *verify_some(void *arg)
+{
+	struct verify *verify = arg;
+	const struct lsc_image *image = verify->image;
+
+	for (;;) {
+		uint32_t piece = atomic_fetch_add(&verify->next, 1);
+		uint32_t bad = atomic_load(&verify->bad);
+		struct lsc_hash hash;
+
+		if (piece >= bad)
+			return NULL;
+		hash = lsc_hash_of(image->data + lsc_image_piece_offset(image, piece),
+				   lsc_image_piece_bytes(image, piece));
+		if (lsc_hash_equal(&hash, &image->pieces[piece]))
+			continue;
+		while (piece < bad && !atomic_compare_exchange_weak(&verify->bad, &bad, piece))
+			;
+	}
+}
+
+int lsc_image_verify(const struct lsc_image *image, unsigned threads, uint32_t *ret_piece,
+		     struct lsc_err *err)
+{
+	struct verify verify = {.image = image, .bad = image->n_pieces};
+	pthread_t others[MAX_THREADS];
+	unsigned started = 0;
+
+	if (!image->data)
+		return lsc_err_set(err, EINVAL, "there are no bytes to verify");
+	while (started + 1 < LSC_MIN(threads, MAX_THREADS) &&
+	       pthread_create(&others[started], NULL, verify_some, &verify) == 0)
+		started++;
+	verify_some(&verify);
+	while (started > 0)
+		pthread_join(others[--started], NULL);
+	*ret_piece = verify.bad;
+	return 0;
+}

@@ -1,0 +1,29 @@
+/* The manifest: an image's tables as records (lsc-image(5)). */
+#ifndef LSC_MODEL_MANIFEST_H
+#define LSC_MODEL_MANIFEST_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "model/image.h"
+
+/* A file the image was made from. */
+struct lsc_image_source {
+	const char *name;
+	uint64_t bytes;
+	struct lsc_hash hash;
+};
+
+/* Appends the manifest of image, whose tables, chat and tokenizer are set. */
+int lsc_manifest_pack(const struct lsc_image *image, const struct lsc_image_source *sources,
+		      size_t n_sources, struct lsc_buf *buf, struct lsc_err *err);
+
+/* Fills image's tables from manifest bytes; on failure what was filled is for lsc_image_close(). */
+int lsc_manifest_parse(struct lsc_image *image, const void *data, size_t len, struct lsc_err *err);
+
+/* Calls fn for each source there is in a sound manifest. */
+int lsc_manifest_sources(const void *data, size_t len,
+			 int (*fn)(void *arg, const struct lsc_image_source *source), void *arg,
+			 struct lsc_err *err);
+
+#endif

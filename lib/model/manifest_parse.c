@@ -1,0 +1,490 @@
+/* manifest_parse - an image's tables from records
+ *
+ * A manifest also comes from peers, so nothing in it is believed: the tensors must be the ones the
+ * configuration implies, in order, and everything must lie where the rules of lsc-image(5) let it.
+ */
+#include "model/manifest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "model/layout.h"
+#include "stream/record.h"
+
+#define MAX_IMAGE_BYTES (1ull << 50)
+#define MAX_SYSTEM      (64u << 10)
+
+/* The records, each once and in this order; those after "pieces" may be absent. */
+enum part { HELLO, MODEL, LAYOUT, TENSORS, PIECES, CHAT, SOURCE, TOKENIZER, END, PARTS };
+
+static const char *const part_names[PARTS] = {"hello", "model",  "layout",    "tensors", "pieces",
+					      "chat",  "source", "tokenizer", "end"};
+
+/* What is being read: the bytes, and the record at hand with its body. */
+struct cursor {
+	const uint8_t *data;
+	size_t len, at;
+	struct lsc_record record;
+	const uint8_t *body; /* NULL: none */
+	uint32_t body_len;
+};
+
+static void cursor_release(struct cursor *cursor)
+{
+	lsc_record_release(&cursor->record);
+}
+
+static int next_body(struct cursor *cursor, struct lsc_err *err)
+{
+	uint64_t announced;
+	ssize_t n;
+	int r;
+
+	cursor->body = NULL;
+	if (!lsc_record_get(&cursor->record, "body"))
+		return 0;
+	r = lsc_record_uint(&cursor->record, "body", LSC_BODY_MAX_BYTES, &announced, err);
+	if (r < 0)
+		return r;
+	n = lsc_body_parse(cursor->data + cursor->at, cursor->len - cursor->at, &cursor->body_len,
+			   err);
+	if (n < 0)
+		return (int)n;
+	if (n == 0 || cursor->body_len != announced ||
+	    announced > cursor->len - cursor->at - (size_t)n)
+		return lsc_err_set(err, EBADMSG, "its body of %llu bytes is not there",
+				   (unsigned long long)announced);
+	cursor->body = cursor->data + cursor->at + n;
+	cursor->at += n + cursor->body_len;
+	return 0;
+}
+
+static int next_record(struct cursor *cursor, struct lsc_err *err)
+{
+	ssize_t n = lsc_record_parse(&cursor->record, cursor->data + cursor->at,
+				     cursor->len - cursor->at, err);
+
+	if (n < 0)
+		return (int)n;
+	if (n == 0)
+		return lsc_err_set(err, EBADMSG, "it ends too early");
+	cursor->at += n;
+	return next_body(cursor, err);
+}
+
+/* --- values --- */
+
+static int get_u32(const struct lsc_record *record, const char *key, uint32_t *ret_value,
+		   struct lsc_err *err)
+{
+	uint64_t value;
+	int r = lsc_record_uint(record, key, UINT32_MAX, &value, err);
+
+	if (r == 0)
+		*ret_value = (uint32_t)value;
+	return r;
+}
+
+static int get_float(const struct lsc_record *record, const char *key, float *ret_value,
+		     struct lsc_err *err)
+{
+	double value;
+	int r = lsc_record_real(record, key, &value, err);
+
+	if (r == 0)
+		*ret_value = (float)value;
+	return r;
+}
+
+static int get_bool(const struct lsc_record *record, const char *key, bool *ret_value,
+		    struct lsc_err *err)
+{
+	const msgpack_object *value = lsc_record_get(record, key);
+
+	if (!value || value->type != MSGPACK_OBJECT_BOOLEAN)
+		return lsc_err_set(err, EBADMSG, "key '%s' is not true or false", key);
+	*ret_value = value->via.boolean;
+	return 0;
+}
+
+static bool item_uint(const msgpack_object *item, uint64_t max, uint64_t *ret_value)
+{
+	if (item->type != MSGPACK_OBJECT_POSITIVE_INTEGER || item->via.u64 > max)
+		return false;
+	*ret_value = item->via.u64;
+	return true;
+}
+
+static bool item_is(const msgpack_object *item, const char *text)
+{
+	return item->type == MSGPACK_OBJECT_STR && item->via.str.size == strlen(text) &&
+	       !memcmp(item->via.str.ptr, text, item->via.str.size);
+}
+
+static const msgpack_object *item_row(const msgpack_object *item, uint32_t n)
+{
+	if (item->type != MSGPACK_OBJECT_ARRAY || item->via.array.size != n)
+		return NULL;
+	return item->via.array.ptr;
+}
+
+/* --- model --- */
+
+static int parse_rope(struct lsc_model_config *config, const struct lsc_record *record,
+		      struct lsc_err *err)
+{
+	char name[16];
+	int r;
+
+	if ((r = get_float(record, "rope_theta", &config->rope_theta, err)) < 0)
+		return r;
+	config->rope_scaling = LSC_ROPE_NONE;
+	if (!lsc_record_get(record, "rope_scaling"))
+		return 0;
+	if ((r = lsc_record_text(record, "rope_scaling", name, sizeof(name), err)) < 0 ||
+	    (r = get_float(record, "rope_factor", &config->rope_factor, err)) < 0)
+		return r;
+	if (!strcmp(name, "linear")) {
+		config->rope_scaling = LSC_ROPE_LINEAR;
+		return 0;
+	}
+	if (strcmp(name, "llama3"))
+		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%s' is not supported", name);
+	config->rope_scaling = LSC_ROPE_LLAMA3;
+	if ((r = get_float(record, "rope_low", &config->rope_low_freq_factor, err)) < 0 ||
+	    (r = get_float(record, "rope_high", &config->rope_high_freq_factor, err)) < 0)
+		return r;
+	return get_u32(record, "rope_context", &config->rope_original_context, err);
+}
+
+static int parse_tokens(struct lsc_model_config *config, const struct lsc_record *record,
+			struct lsc_err *err)
+{
+	const msgpack_object *eos;
+	uint64_t value;
+	int r = lsc_record_uint_or(record, "bos", UINT32_MAX, LSC_MODEL_NO_TOKEN, &value, err);
+
+	if (r < 0)
+		return r;
+	config->bos = (uint32_t)value;
+	r = lsc_record_array(record, "eos", LSC_MODEL_MAX_EOS, &eos, &config->n_eos, err);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < config->n_eos; i++) {
+		if (!item_uint(&eos[i], UINT32_MAX - 1, &value))
+			return lsc_err_set(err, EBADMSG, "key 'eos' is not all token ids");
+		config->eos[i] = (uint32_t)value;
+	}
+	return 0;
+}
+
+static int parse_model(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+{
+	const struct lsc_record *record = &cursor->record;
+	struct lsc_model_config *config = &image->config;
+	const struct {
+		const char *key;
+		uint32_t *value;
+	} counts[] = {
+		{"hidden", &config->hidden},     {"ffn", &config->ffn},
+		{"layers", &config->layers},     {"heads", &config->heads},
+		{"kv_heads", &config->kv_heads}, {"head_dim", &config->head_dim},
+		{"vocab", &config->vocab},       {"context", &config->context},
+	};
+	int r = lsc_record_text(record, "arch", config->arch, sizeof(config->arch), err);
+
+	for (size_t i = 0; r == 0 && i < LSC_ARRAY_SIZE(counts); i++)
+		r = get_u32(record, counts[i].key, counts[i].value, err);
+	if (r < 0 || (r = get_float(record, "norm_eps", &config->norm_eps, err)) < 0 ||
+	    (r = get_bool(record, "qkv_bias", &config->qkv_bias, err)) < 0 ||
+	    (r = get_bool(record, "qk_norm", &config->qk_norm, err)) < 0 ||
+	    (r = get_bool(record, "tied", &config->tied, err)) < 0 ||
+	    (r = parse_rope(config, record, err)) < 0 ||
+	    (r = parse_tokens(config, record, err)) < 0)
+		return r;
+	return lsc_model_config_check(config, err);
+}
+
+/* --- layout --- */
+
+static int parse_block(struct lsc_image *image, uint32_t index, const msgpack_object *item,
+		       struct lsc_err *err)
+{
+	const struct lsc_block *before = index ? &image->blocks[index - 1] : NULL;
+	struct lsc_block *block = &image->blocks[index];
+	const msgpack_object *row = item_row(item, 4);
+	bool last = index + 1 == image->n_blocks;
+	uint64_t first, n;
+
+	if (!row || !item_uint(&row[0], image->bytes, &block->offset) ||
+	    !item_uint(&row[1], image->bytes, &block->bytes) ||
+	    !item_uint(&row[2], image->n_units, &first) || !item_uint(&row[3], image->n_units, &n))
+		return lsc_err_set(err, EBADMSG, "block %u is not four numbers in range", index);
+	block->first_unit = (uint32_t)first;
+	block->n_units = (uint32_t)n;
+	if (block->offset != (before ? before->offset + before->bytes : 0) || block->bytes == 0 ||
+	    (!last && block->bytes % image->align != 0) ||
+	    (last && block->offset + block->bytes != image->bytes))
+		return lsc_err_set(err, EBADMSG,
+				   "block %u is not aligned, or does not follow the one before",
+				   index);
+	if (first != (before ? before->first_unit + before->n_units : 0) || n == 0 ||
+	    (last && first + n != image->n_units))
+		return lsc_err_set(err, EBADMSG, "block %u does not hold the units that follow",
+				   index);
+	block->first_piece = before ? before->first_piece + before->n_pieces : 0;
+	n = lsc_div_up(block->bytes, image->piece_bytes);
+	if (n > LSC_IMAGE_MAX_PIECES - block->first_piece)
+		return lsc_err_set(err, EBADMSG, "more than %u pieces", LSC_IMAGE_MAX_PIECES);
+	block->n_pieces = (uint32_t)n;
+	image->n_pieces = block->first_piece + block->n_pieces;
+	return 0;
+}
+
+static bool is_power_of_two(uint64_t value)
+{
+	return value && !(value & (value - 1));
+}
+
+static int parse_layout(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+{
+	const struct lsc_record *record = &cursor->record;
+	const msgpack_object *items;
+	char dtype[8];
+	int r;
+
+	if ((r = lsc_record_text(record, "dtype", dtype, sizeof(dtype), err)) < 0 ||
+	    (r = lsc_record_uint(record, "bytes", MAX_IMAGE_BYTES, &image->bytes, err)) < 0 ||
+	    (r = lsc_record_uint(record, "align", 1u << 30, &image->align, err)) < 0 ||
+	    (r = get_u32(record, "piece_bytes", &image->piece_bytes, err)) < 0 ||
+	    (r = lsc_record_array(record, "blocks", LSC_IMAGE_MAX_BLOCKS, &items, &image->n_blocks,
+				  err)) < 0)
+		return r;
+	if (lsc_dtype_parse(dtype, &image->dtype) < 0)
+		return lsc_err_set(err, EOPNOTSUPP, "weights of type '%s' are not supported",
+				   dtype);
+	if (!is_power_of_two(image->align) || image->align < LSC_TENSOR_ALIGN ||
+	    !is_power_of_two(image->piece_bytes) || image->piece_bytes < 4096 ||
+	    image->piece_bytes > LSC_BODY_MAX_BYTES || image->n_blocks == 0)
+		return lsc_err_set(err, EBADMSG, "no such alignment, piece size or block count");
+	r = lsc_layout_tensors(image, err);
+	if (r < 0)
+		return r;
+	image->blocks = calloc(image->n_blocks, sizeof(*image->blocks));
+	if (!image->blocks)
+		return lsc_err_set(err, ENOMEM, "cannot hold %u blocks: %m", image->n_blocks);
+	for (uint32_t i = 0; r == 0 && i < image->n_blocks; i++)
+		r = parse_block(image, i, &items[i], err);
+	if (r == 0)
+		lsc_layout_needs(image);
+	return r;
+}
+
+static int parse_tensors(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+{
+	const msgpack_object *items;
+	uint32_t n;
+	uint64_t at = 0;
+	int r = lsc_record_array(&cursor->record, "tensors", image->n_tensors, &items, &n, err);
+
+	if (r < 0)
+		return r;
+	if (n != image->n_tensors)
+		return lsc_err_set(err, EBADMSG, "%u tensors, and the model has %u", n,
+				   image->n_tensors);
+	for (uint32_t i = 0; i < n; i++) {
+		struct lsc_tensor *tensor = &image->tensors[i];
+		const struct lsc_block *block =
+			&image->blocks[image->units[tensor->unit].needs[0].first];
+		const msgpack_object *row = item_row(&items[i], 6);
+		uint64_t unit, rows, cols;
+
+		if (!row || !item_is(&row[0], lsc_tensor_role_name(tensor->role)) ||
+		    !item_uint(&row[1], UINT32_MAX, &unit) || unit != tensor->unit ||
+		    !item_is(&row[2], lsc_dtype_name(tensor->dtype)) ||
+		    !item_uint(&row[3], UINT32_MAX, &rows) || rows != tensor->rows ||
+		    !item_uint(&row[4], UINT32_MAX, &cols) || cols != tensor->cols ||
+		    !item_uint(&row[5], image->bytes, &tensor->offset))
+			return lsc_err_set(err, EBADMSG, "tensor %u is not the model's %s", i,
+					   lsc_tensor_role_name(tensor->role));
+		if (tensor->offset % 64 != 0 || tensor->offset < LSC_MAX(at, block->offset) ||
+		    tensor->bytes > block->bytes ||
+		    tensor->offset > block->offset + block->bytes - tensor->bytes)
+			return lsc_err_set(
+				err, EBADMSG,
+				"tensor %u lies askew, over another or outside its block", i);
+		at = tensor->offset + tensor->bytes;
+	}
+	return 0;
+}
+
+static int parse_pieces(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+{
+	char hash[16];
+	int r = lsc_record_text(&cursor->record, "hash", hash, sizeof(hash), err);
+
+	if (r < 0)
+		return r;
+	if (strcmp(hash, "xxh3-128"))
+		return lsc_err_set(err, EOPNOTSUPP, "hash '%s' is not supported", hash);
+	if (!cursor->body || cursor->body_len != (uint64_t)image->n_pieces * LSC_HASH_BYTES)
+		return lsc_err_set(err, EBADMSG, "it has not a hash for each of %u pieces",
+				   image->n_pieces);
+	image->pieces = malloc(cursor->body_len);
+	if (!image->pieces)
+		return lsc_err_set(err, ENOMEM, "cannot hold %u hashes: %m", image->n_pieces);
+	memcpy(image->pieces, cursor->body, cursor->body_len);
+	return 0;
+}
+
+/* --- the rest --- */
+
+static int parse_chat(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+{
+	const char *system;
+	uint32_t len;
+	char family[16];
+	int r = lsc_record_text(&cursor->record, "family", family, sizeof(family), err);
+
+	if (r < 0)
+		return r;
+	/* A family of a later version is a model without chat here, no error. */
+	if (lsc_chat_family_parse(family, &image->chat.family) < 0)
+		image->chat.family = LSC_CHAT_NONE;
+	if (!lsc_record_get(&cursor->record, "system"))
+		return 0;
+	r = lsc_record_str(&cursor->record, "system", MAX_SYSTEM, &system, &len, err);
+	if (r < 0)
+		return r;
+	if (memchr(system, 0, len))
+		return lsc_err_set(err, EBADMSG, "key 'system' holds a zero byte");
+	image->chat.system = strndup(system, len);
+	if (!image->chat.system)
+		return lsc_err_set(err, ENOMEM, "cannot hold the system text: %m");
+	return 0;
+}
+
+static int parse_source(const struct cursor *cursor, char *name, size_t size,
+			struct lsc_image_source *ret_source, struct lsc_err *err)
+{
+	const void *hash;
+	uint32_t len;
+	int r;
+
+	if ((r = lsc_record_text(&cursor->record, "name", name, size, err)) < 0 ||
+	    (r = lsc_record_uint(&cursor->record, "bytes", UINT64_MAX, &ret_source->bytes, err)) <
+		    0 ||
+	    (r = lsc_record_bin(&cursor->record, "xxh3-128", LSC_HASH_BYTES, &hash, &len, err)) < 0)
+		return r;
+	if (len != LSC_HASH_BYTES)
+		return lsc_err_set(err, EBADMSG, "a hash of %u bytes", len);
+	ret_source->name = name;
+	memcpy(ret_source->hash.bytes, hash, LSC_HASH_BYTES);
+	return 0;
+}
+
+static int parse_tokenizer(struct lsc_image *image, const struct cursor *cursor,
+			   struct lsc_err *err)
+{
+	if (!cursor->body)
+		return lsc_err_set(err, EBADMSG, "it has no body");
+	image->tokenizer = cursor->body;
+	image->tokenizer_len = cursor->body_len;
+	return 0;
+}
+
+static int parse_part(struct lsc_image *image, enum part part, const struct cursor *cursor,
+		      struct lsc_err *err)
+{
+	struct lsc_image_source source;
+	char name[256];
+
+	switch (part) {
+	case HELLO:
+		return lsc_record_hello(&cursor->record, "image", err);
+	case MODEL:
+		return parse_model(image, cursor, err);
+	case LAYOUT:
+		return parse_layout(image, cursor, err);
+	case TENSORS:
+		return parse_tensors(image, cursor, err);
+	case PIECES:
+		return parse_pieces(image, cursor, err);
+	case CHAT:
+		return parse_chat(image, cursor, err);
+	case SOURCE:
+		return parse_source(cursor, name, sizeof(name), &source, err);
+	case TOKENIZER:
+		return parse_tokenizer(image, cursor, err);
+	default:
+		return 0;
+	}
+}
+
+/* The part that the record at hand is; PARTS for one that is not known. */
+static enum part part_of(const struct cursor *cursor)
+{
+	unsigned part = HELLO;
+
+	while (part < PARTS && !lsc_record_is(&cursor->record, part_names[part]))
+		part++;
+	return part;
+}
+
+static int parse_next(struct lsc_image *image, struct cursor *cursor, enum part *done,
+		      struct lsc_err *err)
+{
+	enum part part;
+	int r = next_record(cursor, err);
+
+	if (r < 0)
+		return r;
+	part = part_of(cursor);
+	if (part == PARTS && *done >= HELLO)
+		return 0; /* of a later version */
+	if (part == PARTS || (part <= PIECES ? part != *done + 1 : *done < PIECES) ||
+	    (part > PIECES && (part < *done || (part == *done && part != SOURCE))))
+		return lsc_err_set(err, EBADMSG, "record '%.*s' is not in its place",
+				   (int)cursor->record.type_len, cursor->record.type);
+	*done = part;
+	r = parse_part(image, part, cursor, err);
+	return r < 0 ? lsc_err_prefix(err, "record '%s': ", part_names[part]) : 0;
+}
+
+int lsc_manifest_parse(struct lsc_image *image, const void *data, size_t len, struct lsc_err *err)
+{
+	LSC_CLEANUP(cursor_release) struct cursor cursor = {.data = data, .len = len};
+	enum part done = HELLO;
+	int r = next_record(&cursor, err);
+
+	if (r == 0)
+		r = parse_part(image, HELLO, &cursor, err);
+	while (r == 0 && done != END)
+		r = parse_next(image, &cursor, &done, err);
+	if (r == 0 && cursor.at != len)
+		r = lsc_err_set(err, EBADMSG, "bytes follow its end");
+	return r < 0 ? lsc_err_prefix(err, "manifest: ") : 0;
+}
+
+int lsc_manifest_sources(const void *data, size_t len,
+			 int (*fn)(void *arg, const struct lsc_image_source *source), void *arg,
+			 struct lsc_err *err)
+{
+	LSC_CLEANUP(cursor_release) struct cursor cursor = {.data = data, .len = len};
+	int r = 0;
+
+	while (r == 0 && cursor.at < len) {
+		struct lsc_image_source source;
+		char name[256];
+
+		r = next_record(&cursor, err);
+		if (r < 0 || part_of(&cursor) != SOURCE)
+			continue;
+		r = parse_source(&cursor, name, sizeof(name), &source, err);
+		if (r == 0)
+			r = fn(arg, &source);
+	}
+	return r;
+}

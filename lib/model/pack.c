@@ -1,0 +1,279 @@
+/* pack - writes an image
+ *
+ * Tensors are asked for row by row through one buffer and leave in the order of the file through
+ * another, of one piece, where they are hashed: memory does not grow with the model.  All of it
+ * happens in DIR.tmp, which is locked and becomes DIR only when it is whole and synced; what a
+ * killed pack left there is removed by the next.
+ */
+#include "model/pack.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/macros.h"
+#include "model/layout.h"
+
+#define ROWS_BYTES (4u << 20) /* of the f32 rows made at once, or one row */
+
+struct packer {
+	struct lsc_image image;
+	const struct lsc_pack_origin *origin;
+	char *path; /* where it will be */
+	char *temp;
+	int lock; /* the temporary directory, locked */
+	int fd;   /* the image file */
+
+	uint8_t *piece; /* being filled */
+	uint32_t fill;
+	uint32_t index;
+	uint64_t written; /* bytes of the file, the piece's included */
+
+	float *rows;
+	void *converted;
+	size_t rows_values;
+};
+
+/* --- the file, piece by piece --- */
+
+static int flush_piece(struct packer *packer, struct lsc_err *err)
+{
+	int r;
+
+	if (packer->fill == 0)
+		return 0;
+	packer->image.pieces[packer->index++] = lsc_hash_of(packer->piece, packer->fill);
+	r = lsc_write_full(packer->fd, packer->piece, packer->fill);
+	packer->fill = 0;
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot write '%s/image': %m", packer->temp);
+	return 0;
+}
+
+/* data NULL: zeros */
+static int put(struct packer *packer, const void *data, uint64_t len, struct lsc_err *err)
+{
+	const uint8_t *at = data;
+
+	while (len > 0) {
+		uint32_t n = (uint32_t)LSC_MIN(len, packer->image.piece_bytes - packer->fill);
+		int r;
+
+		if (at)
+			memcpy(packer->piece + packer->fill, at, n);
+		else
+			memset(packer->piece + packer->fill, 0, n);
+		packer->fill += n;
+		packer->written += n;
+		len -= n;
+		at = at ? at + n : NULL;
+		if (packer->fill == packer->image.piece_bytes && (r = flush_piece(packer, err)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, struct lsc_err *err)
+{
+	uint64_t step = LSC_MAX(packer->rows_values / tensor->cols, 1);
+	int r = put(packer, NULL, tensor->offset - packer->written, err);
+
+	for (uint64_t row = 0; r == 0 && row < tensor->rows; row += step) {
+		uint64_t n = LSC_MIN(step, tensor->rows - row);
+		size_t values = n * tensor->cols;
+
+		r = packer->origin->rows(packer->origin, tensor, row, n, packer->rows, err);
+		if (r < 0)
+			break;
+		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted, values);
+		r = put(packer, packer->converted, values * lsc_dtype_block_bytes(tensor->dtype),
+			err);
+	}
+	return r;
+}
+
+static int put_block(struct packer *packer, const struct lsc_block *block, struct lsc_err *err)
+{
+	const struct lsc_image *image = &packer->image;
+	int r = 0;
+
+	for (uint32_t u = block->first_unit; u < block->first_unit + block->n_units; u++)
+		for (uint32_t i = 0; r == 0 && i < image->units[u].n_tensors; i++)
+			r = put_tensor(packer, &image->tensors[image->units[u].first_tensor + i],
+				       err);
+	if (r == 0)
+		r = put(packer, NULL, block->offset + block->bytes - packer->written, err);
+	return r < 0 ? r : flush_piece(packer, err);
+}
+
+/* --- the directory --- */
+
+static void packer_release(struct packer *packer)
+{
+	if (packer->fd >= 0)
+		close(packer->fd);
+	if (packer->lock >= 0) {
+		lsc_dir_remove(packer->temp, NULL);
+		close(packer->lock);
+	}
+	free(packer->piece);
+	free(packer->rows);
+	free(packer->converted);
+	free(packer->path);
+	free(packer->temp);
+	lsc_image_close(&packer->image);
+}
+
+/* Takes the temporary directory, made by us or left by a pack that was killed. */
+static int take_temp(struct packer *packer, struct lsc_err *err)
+{
+	if (mkdir(packer->temp, 0777) < 0 && errno != EEXIST)
+		return lsc_err_set(err, errno, "cannot make directory '%s': %m", packer->temp);
+	packer->lock = open(packer->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (packer->lock < 0)
+		return lsc_err_set(err, errno, "cannot open directory '%s': %m", packer->temp);
+	if (flock(packer->lock, LOCK_EX | LOCK_NB) < 0) {
+		int code = errno;
+
+		close(packer->lock);
+		packer->lock = -1;
+		if (code == EWOULDBLOCK)
+			return lsc_err_set(err, EBUSY, "another pack is writing '%s'",
+					   packer->temp);
+		return lsc_err_set(err, code, "cannot lock '%s': %m", packer->temp);
+	}
+	return 0;
+}
+
+static int open_file(struct packer *packer, struct lsc_err *err)
+{
+	packer->fd = openat(packer->lock, "image", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (packer->fd < 0)
+		return lsc_err_set(err, errno, "cannot create '%s/image': %m", packer->temp);
+	/* A full disk is found before hours are spent; where it cannot be, the writes find it. */
+	if (fallocate(packer->fd, 0, 0, (off_t)packer->image.bytes) < 0 && errno == ENOSPC)
+		return lsc_err_set(err, ENOSPC, "cannot write '%s', %llu bytes: %m", packer->temp,
+				   (unsigned long long)packer->image.bytes);
+	return 0;
+}
+
+static int start(struct packer *packer, const char *dir, struct lsc_err *err)
+{
+	size_t len = strlen(dir);
+	struct stat st;
+	int r;
+
+	while (len > 1 && dir[len - 1] == '/')
+		len--;
+	packer->path = strndup(dir, len);
+	if (!packer->path || asprintf(&packer->temp, "%s.tmp", packer->path) < 0) {
+		packer->temp = NULL;
+		return lsc_err_set(err, ENOMEM, "cannot pack '%s': %m", dir);
+	}
+	if (lstat(packer->path, &st) == 0)
+		return lsc_err_set(err, EEXIST, "'%s' exists already", packer->path);
+	r = take_temp(packer, err);
+	return r < 0 ? r : open_file(packer, err);
+}
+
+static int sync_parent(const char *path, struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE char *parent = strdup(path);
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+
+	if (!parent)
+		return lsc_err_set(err, ENOMEM, "cannot sync '%s': %m", path);
+	if (!slash)
+		return lsc_path_sync(".", err);
+	slash[slash == parent] = 0;
+	return lsc_path_sync(parent, err);
+}
+
+static int finish(struct packer *packer, const struct lsc_buf *manifest, struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/manifest", packer->temp) < 0) {
+		path = NULL;
+		return lsc_err_set(err, ENOMEM, "cannot write '%s': %m", packer->temp);
+	}
+	if (fsync(packer->fd) < 0)
+		return lsc_err_set(err, errno, "cannot sync '%s/image': %m", packer->temp);
+	if ((r = lsc_file_write(path, manifest->data, manifest->len, err)) < 0 ||
+	    (r = lsc_path_sync(packer->temp, err)) < 0)
+		return r;
+	if (rename(packer->temp, packer->path) < 0)
+		return lsc_err_set(err, errno, "cannot rename '%s' to '%s': %m", packer->temp,
+				   packer->path);
+	close(packer->lock);
+	packer->lock = -1;
+	return sync_parent(packer->path, err);
+}
+
+/* --- the whole --- */
+
+static int layout(struct packer *packer, const struct lsc_image_options *options,
+		  struct lsc_err *err)
+{
+	const struct lsc_model_config *config = packer->origin->config;
+	struct lsc_image *image = &packer->image;
+	uint64_t widest;
+	int r;
+
+	image->config = *config;
+	image->dtype = options->dtype;
+	if ((r = lsc_layout_tensors(image, err)) < 0 ||
+	    (r = lsc_layout_blocks(image, options->blocks, options->piece_bytes, err)) < 0)
+		return r;
+	widest = LSC_MAX(LSC_MAX(config->hidden, config->ffn),
+			 (config->heads + 2 * config->kv_heads) * config->head_dim);
+	packer->rows_values = LSC_MAX(ROWS_BYTES / sizeof(float), widest);
+	packer->piece = malloc(image->piece_bytes);
+	packer->rows = malloc(packer->rows_values * sizeof(float));
+	packer->converted = malloc(packer->rows_values * sizeof(float));
+	if (!packer->piece || !packer->rows || !packer->converted)
+		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
+	return 0;
+}
+
+static int write_image(struct packer *packer, const char *dir, struct lsc_err *err)
+{
+	int r = start(packer, dir, err);
+
+	for (uint32_t i = 0; r == 0 && i < packer->image.n_blocks; i++)
+		r = put_block(packer, &packer->image.blocks[i], err);
+	return r;
+}
+
+/* The image borrows chat and tokenizer from the origin while its manifest is built. */
+static int build_manifest(struct packer *packer, struct lsc_buf *manifest, struct lsc_err *err)
+{
+	const struct lsc_pack_origin *origin = packer->origin;
+	struct lsc_image image = packer->image;
+
+	if (origin->chat)
+		image.chat = *origin->chat;
+	image.tokenizer = origin->tokenizer;
+	image.tokenizer_len = origin->tokenizer_len;
+	return lsc_manifest_pack(&image, origin->sources, origin->n_sources, manifest, err);
+}
+
+int lsc_pack_image(const struct lsc_pack_origin *origin, const char *dir,
+		   const struct lsc_image_options *options, struct lsc_err *err)
+{
+	LSC_CLEANUP(packer_release) struct packer packer = {.origin = origin, .lock = -1, .fd = -1};
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
+	int r;
+
+	if ((r = layout(&packer, options, err)) < 0 || (r = write_image(&packer, dir, err)) < 0 ||
+	    (r = build_manifest(&packer, &manifest, err)) < 0)
+		return r;
+	return finish(&packer, &manifest, err);
+}

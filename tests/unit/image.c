@@ -1,0 +1,231 @@
+/* image - layout, packing, opening, and manifests that are not to be believed */
+#include "model/image.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/macros.h"
+#include "model/layout.h"
+#include "model/manifest.h"
+#include "tap.h"
+
+static const struct lsc_model_config small = {
+	.arch = "llama",
+	.hidden = 64,
+	.ffn = 96,
+	.layers = 6,
+	.heads = 4,
+	.kv_heads = 2,
+	.head_dim = 16,
+	.vocab = 300,
+	.context = 128,
+	.norm_eps = 1e-5f,
+	.rope_theta = 1e4f,
+	.bos = 1,
+	.eos = {2},
+	.n_eos = 1,
+};
+
+static char *in_scratch(const char *name)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s/%s", scratch(), name) < 0)
+		abort();
+	return path;
+}
+
+static bool pack(const char *dir, const struct lsc_model_config *config,
+		 const struct lsc_image_options *options)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	int r = lsc_image_pack_dummy(config, dir, options, &err);
+
+	if (r < 0)
+		printf("# %s\n", err.text);
+	return r == 0;
+}
+
+/* Every rule of lsc-image(5) on where things lie. */
+static bool sound(const struct lsc_image *image)
+{
+	uint64_t at = 0;
+	uint32_t unit = 0, piece = 0;
+
+	for (uint32_t b = 0; b < image->n_blocks; b++) {
+		const struct lsc_block *block = &image->blocks[b];
+
+		if (block->offset != at || block->first_unit != unit ||
+		    block->first_piece != piece || block->bytes == 0 || block->n_units == 0)
+			return false;
+		at += block->bytes;
+		unit += block->n_units;
+		piece += block->n_pieces;
+		if (b + 1 < image->n_blocks && at % image->align)
+			return false;
+	}
+	if (at != image->bytes || unit != image->n_units || piece != image->n_pieces)
+		return false;
+	at = 0;
+	for (uint32_t p = 0; p < image->n_pieces; p++) {
+		if (lsc_image_piece_offset(image, p) != at)
+			return false;
+		at += lsc_image_piece_bytes(image, p);
+	}
+	return at == image->bytes;
+}
+
+static void test_pack(void)
+{
+	LSC_CLEANUP_FREE char *dir = in_scratch("a"), *again = in_scratch("b");
+	LSC_CLEANUP(lsc_image_close) struct lsc_image a = LSC_IMAGE_INIT;
+	LSC_CLEANUP(lsc_image_close) struct lsc_image b = LSC_IMAGE_INIT;
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_BF16, .blocks = 4, .seed = 7};
+	struct lsc_err err = LSC_ERR_INIT;
+	uint32_t bad;
+
+	ok(pack(dir, &small, &options) && pack(again, &small, &options), "two packs");
+	ok(lsc_image_open(&a, dir, &err) == 0, "the first opens");
+	ok(lsc_image_open(&b, again, &err) == 0, "the second opens");
+	ok(lsc_hash_equal(&a.id, &b.id) && a.bytes == b.bytes && !memcmp(a.data, b.data, a.bytes),
+	   "they are the same bytes");
+	ok(a.n_blocks == 4 && a.n_units == 8 && sound(&a), "everything lies where it should");
+	ok(!memcmp(&a.config, &small, offsetof(struct lsc_model_config, eos)) &&
+		   a.config.eos[0] == 2 && a.config.n_eos == 1,
+	   "the configuration came through");
+	ok(lsc_image_verify(&a, 2, &bad, &err) == 0 && bad == a.n_pieces, "all pieces verify");
+	ok(lsc_image_pack_dummy(&small, dir, &options, &err) == -EEXIST,
+	   "an image that exists is left alone");
+}
+
+static void test_damage(void)
+{
+	LSC_CLEANUP_FREE char *dir = in_scratch("damaged"), *file = in_scratch("damaged/image");
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32};
+	struct lsc_err err = LSC_ERR_INIT;
+	uint32_t bad = 0;
+	int fd;
+
+	ok(pack(dir, &small, &options), "one more pack");
+	fd = open(file, O_RDWR | O_CLOEXEC);
+	ok(lsc_image_open(&image, dir, &err) == 0, "it opens");
+	for (uint32_t piece = 0; piece < image.n_pieces; piece += 3) {
+		uint64_t at = lsc_image_piece_offset(&image, piece) + 5;
+		uint8_t byte = image.data[at], flipped = byte ^ 1;
+
+		if (pwrite(fd, &flipped, 1, (off_t)at) != 1 ||
+		    lsc_image_verify(&image, 3, &bad, &err) < 0 || bad != piece ||
+		    pwrite(fd, &byte, 1, (off_t)at) != 1)
+			bad = UINT32_MAX;
+	}
+	ok(bad != UINT32_MAX, "one flipped bit is found in its piece");
+	ok(ftruncate(fd, (off_t)image.bytes - 1) == 0, "cut it");
+	close(fd);
+	lsc_image_close(&image);
+	ok(lsc_image_open(&image, dir, &err) == -EBADMSG, "a short image is refused: %s", err.text);
+}
+
+/* Lays out without packing; weights of any size cost nothing here. */
+static bool lays_out(const struct lsc_model_config *config, uint32_t blocks,
+		     struct lsc_image *image)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	*image = (struct lsc_image){.config = *config, .dtype = LSC_DTYPE_BF16};
+	return lsc_layout_tensors(image, &err) == 0 &&
+	       lsc_layout_blocks(image, blocks, 0, &err) == 0 && sound(image);
+}
+
+static void test_shapes(void)
+{
+	unsigned wrong = 0, n = 0;
+	const char *name;
+
+	for (; (name = lsc_model_shape_name(n)); n++) {
+		const struct lsc_model_config *config = lsc_model_shape(name);
+		const uint32_t blocks[] = {0, 1, 2, 7, LSC_IMAGE_MAX_BLOCKS};
+		struct lsc_err err = LSC_ERR_INIT;
+
+		wrong += lsc_model_config_check(config, &err) < 0;
+		for (size_t i = 0; i < LSC_ARRAY_SIZE(blocks); i++) {
+			LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+
+			wrong += !lays_out(config, blocks[i], &image);
+			wrong += image.n_blocks > image.n_units;
+		}
+	}
+	ok(n > 10 && wrong == 0, "%u known shapes lay out", n);
+}
+
+static void test_tied(void)
+{
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+
+	ok(lays_out(lsc_model_shape("smollm2-135m"), 16, &image), "a tied embedding");
+	ok(image.units[0].n_tensors == 0 && image.units[0].needs[0].first == 15,
+	   "unit 0 needs the last block");
+	ok(lsc_image_tensor(&image, 31, LSC_TENSOR_EMBED) &&
+		   !lsc_image_tensor(&image, 0, LSC_TENSOR_EMBED) &&
+		   !lsc_image_tensor(&image, 31, LSC_TENSOR_HEAD),
+	   "it is stored once, with the head");
+	ok(image.align == 2u << 20 && image.piece_bytes == 1u << 20, "a large image's measures");
+	ok(image.blocks[3].bytes < 2 * image.blocks[7].bytes &&
+		   image.blocks[7].bytes < 2 * image.blocks[3].bytes,
+	   "blocks are of nearly equal size");
+}
+
+/* Cuts a sound manifest at every byte, and changes every byte in a few ways: whatever is still
+ * accepted must be sound. */
+static void test_hostile_manifest(void)
+{
+	LSC_CLEANUP_FREE char *dir = in_scratch("hostile"), *path = in_scratch("hostile/manifest");
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F16};
+	unsigned accepted_short = 0, unsound = 0, accepted = 0;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	ok(pack(dir, &small, &options) &&
+		   lsc_file_read(path, LSC_MANIFEST_MAX_BYTES, &manifest, &err) == 0,
+	   "a manifest");
+	for (size_t len = 0; len < manifest.len; len++) {
+		LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+		LSC_CLEANUP_FREE uint8_t *copy = malloc(len + 1); /* exact, for the sanitizer */
+
+		memcpy(copy, manifest.data, len);
+		copy = realloc(copy, len ? len : 1);
+		accepted_short += lsc_image_parse(&image, copy, len, &err) == 0;
+	}
+	ok(accepted_short == 0, "cut anywhere, it is refused");
+	for (size_t at = 0; at < manifest.len; at++) {
+		static const uint8_t flips[] = {0x01, 0x80, 0xff, 0x10};
+
+		for (size_t i = 0; i < LSC_ARRAY_SIZE(flips); i++) {
+			LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+
+			manifest.data[at] ^= flips[i];
+			if (lsc_image_parse(&image, manifest.data, manifest.len, &err) == 0) {
+				accepted++;
+				unsound += !sound(&image);
+			}
+			manifest.data[at] ^= flips[i];
+		}
+	}
+	ok(accepted > 0 && unsound == 0, "changed anywhere, it is refused or sound (%u)", accepted);
+}
+
+int main(void)
+{
+	test_pack();
+	test_damage();
+	test_shapes();
+	test_tied();
+	test_hostile_manifest();
+	return done_testing();
+}
