@@ -1,0 +1,73 @@
+/* The search for covers under a limit on what any node may spend on a pass.
+ *
+ * lib/plan/cover.c sets up the problem and chooses the limits; this finds stages that keep them.
+ * Nodes are those that can run anything at all, by their place in these arrays.
+ */
+#ifndef LSC_PLAN_FINDER_H
+#define LSC_PLAN_FINDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plan/cover.h"
+#include "plan/fit.h"
+
+#define LSC_COVER_CLOSE 1e-9 /* sums of the same costs in another order differ less */
+#define LSC_FINDER_ONE	(1 << 20) /* the greatest unit cost, in the whole numbers of a fit */
+
+struct lsc_candidate {
+	uint32_t node, end;
+};
+
+struct lsc_finder {
+	uint32_t nodes, units;
+	uint32_t *id;	 /* [nodes]: the caller's */
+	double *cost;	 /* [nodes] */
+	uint32_t *twin;	 /* [nodes]: the first node of equal cost that can run the same */
+	uint8_t *can;	 /* [nodes][units] */
+	double *weight;	 /* [units] */
+	int64_t *need;	 /* [units]: weight in whole numbers */
+	double heaviest; /* weight */
+	bool even;	 /* units weigh the same, or nothing */
+
+	/* What there is so far. */
+	struct lsc_fit fit;
+	double limit;	 /* of any node's load */
+	double *load;	 /* [nodes] */
+	uint32_t *least; /* [units + 1]: stages from here on, were all nodes fresh */
+	uint32_t *seen;	 /* [nodes]: the level that last tried a twin of this one */
+	uint32_t levels;
+	struct lsc_candidate *candidates; /* [LSC_COVER_MAX_STAGES][nodes] */
+	struct lsc_cover path;
+
+	uint32_t fewest; /* stages: a cover that is found has less */
+	bool any;	 /* the first cover will do */
+	bool done;
+	uint64_t work, max_work;
+	struct lsc_cover found;
+};
+
+static inline bool lsc_finder_can(const struct lsc_finder *finder, uint32_t node, uint32_t unit)
+{
+	return finder->can[(size_t)node * finder->units + unit];
+}
+
+/* For nodes and units at most; the caller fills the problem in and sets nodes to those used. */
+int lsc_finder_alloc(struct lsc_finder *finder, uint32_t nodes, uint32_t units);
+void lsc_finder_release(struct lsc_finder *finder);
+
+/* The three below work under a limit, from the first unit on.  Those that find put it in found. */
+
+/* Takes the node that gets furthest, and never looks back.  Without a limit (INFINITY) this takes
+ * the fewest stages there are. */
+bool lsc_finder_greedy(struct lsc_finder *finder, double limit);
+
+/* Whether all units fit if they may be split over nodes: no limit that fails has a cover. */
+bool lsc_finder_fits(struct lsc_finder *finder, double limit);
+
+/* A cover of fewer stages than this: any, or the fewest that there are if work does not run out
+ * before that is certain. */
+bool lsc_finder_search(struct lsc_finder *finder, double limit, uint32_t fewest, bool any);
+
+#endif
