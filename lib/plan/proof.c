@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/macros.h"
 #include "plan/schedule.h"
 
 struct proof {
@@ -53,9 +54,10 @@ static int proof_init(struct proof *proof, struct lsc_err *err)
 {
 	uint64_t nodes = proof->schedule->nodes, pieces = proof->schedule->pieces;
 
-	if (nodes * pieces > LSC_SCHEDULE_MAX_PROOF)
-		return lsc_err_set(err, EINVAL, "%u nodes and %u pieces are too many to check",
-				   proof->schedule->nodes, proof->schedule->pieces);
+	if (nodes * LSC_MAX(pieces, proof->schedule->rounds) > LSC_SCHEDULE_MAX_PROOF)
+		return lsc_err_set(
+			err, EINVAL, "%u pieces to %u nodes in %u rounds are too many to check",
+			proof->schedule->pieces, proof->schedule->nodes, proof->schedule->rounds);
 	proof->held = calloc(nodes * pieces / 64 + 1, sizeof(*proof->held));
 	proof->known = calloc(pieces / 64 + 1, sizeof(*proof->known));
 	proof->steps = malloc(nodes * sizeof(*proof->steps));
@@ -133,6 +135,7 @@ static void receive(struct proof *proof, uint32_t rank)
 static int check_round(struct proof *proof, uint32_t round, struct lsc_err *err)
 {
 	uint32_t nodes = proof->schedule->nodes;
+	uint64_t missing = proof->missing;
 	int r;
 
 	for (uint32_t i = 0; i < nodes; i++) {
@@ -154,6 +157,8 @@ static int check_round(struct proof *proof, uint32_t round, struct lsc_err *err)
 			return r;
 		receive(proof, i);
 	}
+	if (proof->missing == missing)
+		return lsc_err_set(err, EBADMSG, "round %u: nobody sends anything", round);
 	return 0;
 }
 

@@ -93,10 +93,10 @@ uint32_t lsc_schedule_rank(const struct lsc_schedule *schedule, uint32_t group, 
 
 /* Simulates all of it and proves: every node gets every piece exactly once, nobody sends or
  * receives twice in a round or sends what it does not hold, both sides agree on every transfer,
- * and it takes schedule->rounds.  *ret_covered is the first number of rounds after which the
+ * no round goes by without one, and it takes schedule->rounds.  *ret_covered is the first number of rounds after which the
  * receivers together hold every piece (0 where there are none).  -EBADMSG with the first violation
  * in words; -EINVAL where it would take more than LSC_SCHEDULE_MAX_PROOF bits to remember who
- * holds what. */
+ * holds what, or more steps. */
 int lsc_schedule_check(const struct lsc_schedule *schedule, uint32_t *ret_covered,
 		       struct lsc_err *err);
 

@@ -260,8 +260,10 @@ static void test_broken(void)
 
 	broken.rank = LSC_NOBODY;
 	broken.shift = 1;
-	expect_broken(&schedule, &broken, "node 3 lacks piece 2 after 5 rounds");
+	expect_broken(&schedule, &broken, "round 0: nobody sends anything");
 	broken.shift = 0;
+	schedule.rounds = 4;
+	expect_broken(&schedule, &broken, "node 3 lacks piece 2 after 4 rounds");
 	schedule.rounds = 6;
 	expect_broken(&schedule, &broken, "everyone holds everything after 5 of 6 rounds");
 }
