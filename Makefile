@@ -147,6 +147,12 @@ completions: all
 deps:
 	$(Q)tests/lib/deps
 
+## figures: draw the pictures in docs/ afresh
+figures: all
+	mkdir -p docs
+	$(BIN)/lsc-plan --nodes=8 --pieces=16 --order=round-optimal,chain,tree --svg >docs/rounds.svg
+	$(BIN)/lsc-plan --nodes=10 --sources=2 --pieces=16 --order=kway --svg >docs/kway.svg
+
 ## install: programs, man pages and completions under DESTDIR and PREFIX
 install: all completions
 	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/,man1 man5 man7) \
@@ -180,6 +186,6 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 .PHONY: all test-programs check check-run check-san san-run tsan-run check-all check-layers \
-	check-man check-cli fuzz bench completions deps install uninstall format clean help FORCE
+	check-man check-cli fuzz bench completions figures deps install uninstall format clean help FORCE
 .SECONDARY:
 -include $(shell [ -d $(B) ] && find $(B) -name '*.d')
