@@ -14,9 +14,10 @@ typedef struct {
 	__m256 lo, hi;
 } lanes;
 
-#define TILE_ROWS  2 /* 2 x 3 sums are 12 of 16 registers */
-#define TILE_COLS  3
-#define TILE_HEADS 2
+#define TILE_ROWS    2 /* 2 x 3 sums are 12 of 16 registers */
+#define TILE_COLS    3
+#define TILE_HEADS   2
+#define TILE_VECTORS 2
 
 LANES lanes lanes_set(float v)
 {

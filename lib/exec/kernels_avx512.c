@@ -12,9 +12,10 @@
 
 typedef __m512 lanes;
 
-#define TILE_ROWS  4 /* 4 x 4 sums, 4 weights and one x fit 32 registers */
-#define TILE_COLS  4
-#define TILE_HEADS 4
+#define TILE_ROWS    4 /* 4 x 4 sums, 4 weights and one x fit 32 registers */
+#define TILE_COLS    4
+#define TILE_HEADS   4
+#define TILE_VECTORS 4
 
 LANES __mmask16 mask_of(uint32_t n)
 {

@@ -270,27 +270,30 @@ LANES void page_scores(const struct lsc_attend *job, const float *keys, uint32_t
 	}
 }
 
-/* 16 or 32 elements of the weighted sum of values, for `heads` heads: positions in order. */
+/* 16 x vectors elements of the weighted sum of values, for `heads` heads: positions in order. */
 LANES void sum_values(const struct lsc_attend *job, uint32_t head, uint32_t element,
 		      const float *sums, const int heads, const int vectors)
 {
-	lanes acc[TILE_HEADS][2];
+	lanes acc[TILE_HEADS][TILE_VECTORS];
 	const float *p = job->scores + head * job->score_stride;
 
 	UNROLL for (int h = 0; h < heads; h++)
 		UNROLL for (int v = 0; v < vectors; v++) acc[h][v] = lanes_set(0);
-	for (uint32_t t = 0; t < job->n; t++) {
-		const float *values = job->pages[t / LSC_PAGE_POSITIONS] + job->values +
-				      t % LSC_PAGE_POSITIONS * job->value_stride + element;
-		lanes b[2];
+	for (uint32_t t = 0; t < job->n;) {
+		const float *values = job->pages[t / LSC_PAGE_POSITIONS] + job->values + element;
+		uint32_t stop = job->n - t < LSC_PAGE_POSITIONS ? job->n : t + LSC_PAGE_POSITIONS;
 
-		UNROLL for (int v = 0; v < vectors; v++) b[v] = lanes_load(values + 16 * v);
-		UNROLL for (int h = 0; h < heads; h++)
-		{
-			lanes a = lanes_set(p[(size_t)h * job->score_stride + t]);
+		for (; t < stop; t++, values += job->value_stride) {
+			lanes b[TILE_VECTORS];
 
-			UNROLL for (int v = 0; v < vectors; v++)
-				acc[h][v] = lanes_fma(a, b[v], acc[h][v]);
+			UNROLL for (int v = 0; v < vectors; v++) b[v] = lanes_load(values + 16 * v);
+			UNROLL for (int h = 0; h < heads; h++)
+			{
+				lanes a = lanes_set(p[(size_t)h * job->score_stride + t]);
+
+				UNROLL for (int v = 0; v < vectors; v++)
+					acc[h][v] = lanes_fma(a, b[v], acc[h][v]);
+			}
 		}
 	}
 	UNROLL for (int h = 0; h < heads; h++)
@@ -321,9 +324,9 @@ LANES void attend_heads(const struct lsc_attend *job, uint32_t head, const int h
 			    job->scores + t, heads);
 	for (int h = 0; h < heads; h++)
 		sums[h] = softmax(job->scores + (head + (size_t)h) * job->score_stride, job->n);
-	for (; e + 16 < job->head_dim; e += 32)
-		sum_values(job, head, e, sums, heads, 2);
-	if (e < job->head_dim)
+	for (; e + 16 * TILE_VECTORS <= job->value_stride; e += 16 * TILE_VECTORS)
+		sum_values(job, head, e, sums, heads, TILE_VECTORS);
+	for (; e < job->head_dim; e += 16)
 		sum_values(job, head, e, sums, heads, 1);
 }
 

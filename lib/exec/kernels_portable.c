@@ -15,9 +15,10 @@ typedef struct {
 	float v[16];
 } lanes;
 
-#define TILE_ROWS  2
-#define TILE_COLS  2
-#define TILE_HEADS 2
+#define TILE_ROWS    2
+#define TILE_COLS    2
+#define TILE_HEADS   2
+#define TILE_VECTORS 2
 
 #define EACH(expr)                                                                                 \
 	lanes r;                                                                                   \
