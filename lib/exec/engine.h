@@ -44,7 +44,7 @@ struct lsc_work {
 	const uint32_t *ids; /* [n] where first is 0 */
 	const float *in;     /* [n][hidden] where it is not */
 	float *out;	     /* [n][hidden] where last is not the head; else [vocab]: the logits
-			      * of position pos+n-1 */
+			      * of position pos+n-1.  May be in. */
 	float *all_logits;   /* optional [n][vocab], for tests */
 	int result; /* 0; -ESTALE: the KV here does not reach pos; -ENOSPC: no KV page;
 		     * -ERANGE: past the model's context; -EINVAL: no such units or ids */

@@ -1,0 +1,52 @@
+/* arrival - which units of an image have arrived in its segment */
+#include "exec/arrival.h"
+
+/* The pieces of a need, which are a run because its blocks are. */
+static uint32_t pieces_of(const struct lsc_image *image, const struct lsc_need *need,
+			  uint32_t *ret_n)
+{
+	*ret_n = 0;
+	for (uint32_t i = 0; i < need->n; i++)
+		*ret_n += image->blocks[need->first + i].n_pieces;
+	return need->n ? image->blocks[need->first].first_piece : 0;
+}
+
+static bool has_unit(const struct lsc_image *image, const struct lsc_segment *segment,
+		     uint32_t unit)
+{
+	for (int i = 0; i < 2; i++) {
+		uint32_t n, first = pieces_of(image, &image->units[unit].needs[i], &n);
+
+		if (n && !lsc_segment_has(segment, first, n))
+			return false;
+	}
+	return true;
+}
+
+uint32_t lsc_arrival_ready(const struct lsc_image *image, const struct lsc_segment *segment,
+			   uint32_t first, uint32_t last)
+{
+	uint32_t unit = first;
+
+	if (!segment->arrivals)
+		return last - first + 1;
+	while (unit <= last && has_unit(image, segment, unit))
+		unit++;
+	return unit - first;
+}
+
+int lsc_arrival_wait(const struct lsc_image *image, struct lsc_segment *segment, uint32_t unit,
+		     int timeout_ms, struct lsc_err *err)
+{
+	for (int i = 0; segment->arrivals && i < 2; i++) {
+		uint32_t n, first = pieces_of(image, &image->units[unit].needs[i], &n);
+		int r = n ? lsc_segment_wait(segment, first, n, timeout_ms) : 0;
+
+		if (r == -ETIMEDOUT)
+			return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time", unit);
+		if (r < 0)
+			return lsc_err_set(err, -r, "unit %u will not arrive: '%s' is gone", unit,
+					   segment->name);
+	}
+	return 0;
+}

@@ -1,0 +1,103 @@
+/* session - one answer computed on this node */
+#include "exec/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "exec/arrival.h"
+
+int lsc_session_init(struct lsc_session *session, const struct lsc_image *image,
+		     struct lsc_segment *segment, struct lsc_engine *engine,
+		     const struct lsc_session_options *options, struct lsc_err *err)
+{
+	uint32_t vocab = image->config.vocab;
+
+	*session = (struct lsc_session){
+		.image = image, .segment = segment, .engine = engine, .options = *options};
+	session->logits = malloc(vocab * sizeof(*session->logits));
+	session->candidates = malloc(vocab * sizeof(*session->candidates));
+	if (!session->logits || !session->candidates)
+		return lsc_err_set(err, ENOMEM, "no memory for %u logits", vocab);
+	return 0;
+}
+
+void lsc_session_release(struct lsc_session *session)
+{
+	if (session->engine)
+		lsc_engine_drop(session->engine, &session->key);
+	free(session->logits);
+	free(session->candidates);
+	*session = (struct lsc_session)LSC_SESSION_INIT;
+}
+
+static int run(struct lsc_session *session, struct lsc_work *work, struct lsc_err *err)
+{
+	int r = lsc_engine_run(session->engine, work, 1, err);
+
+	if (r < 0)
+		return r;
+	switch (work->result) {
+	case 0:
+		return 0;
+	case -ERANGE:
+		return lsc_err_set(err, ERANGE, "the model's context of %u positions is full",
+				   session->image->config.context);
+	case -ENOSPC:
+		return lsc_err_set(err, ENOMEM, "no room for the KV of position %u", work->pos);
+	default:
+		return lsc_err_set(err, -work->result, "units %u to %u at position %u: %m",
+				   work->first, work->last, work->pos);
+	}
+}
+
+/* Runs as many units as have arrived, again and again; activations wait between them. */
+static int run_arriving(struct lsc_session *session, struct lsc_work *work, struct lsc_err *err)
+{
+	const struct lsc_image *image = session->image;
+	const uint32_t last = work->last;
+	LSC_CLEANUP_FREE float *x = NULL;
+	float *logits = work->out;
+	int r = 0;
+
+	x = malloc((size_t)work->n * image->config.hidden * sizeof(*x));
+	if (!x)
+		return lsc_err_set(err, ENOMEM, "no memory for %u positions", work->n);
+	for (uint32_t unit = 0; unit <= last && r == 0; unit = work->last + 1) {
+		r = lsc_arrival_wait(image, session->segment, unit, session->options.timeout_ms,
+				     err);
+		if (r < 0)
+			return r;
+		work->first = unit;
+		work->last = unit + lsc_arrival_ready(image, session->segment, unit, last) - 1;
+		work->in = x; /* the engine takes it all in before it gives anything out */
+		work->out = work->last == last ? logits : x;
+		r = run(session, work, err);
+	}
+	return r;
+}
+
+int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t n,
+		     uint32_t *ret_token, struct lsc_err *err)
+{
+	const struct lsc_image *image = session->image;
+	struct lsc_work work = {.key = session->key,
+				.last = image->config.layers + 1,
+				.pos = session->pos,
+				.n = n,
+				.ids = ids,
+				.out = session->logits};
+	int r;
+
+	if (!session->complete)
+		session->complete =
+			lsc_arrival_ready(image, session->segment, 0, work.last) == image->n_units;
+	r = session->complete ? run(session, &work, err) : run_arriving(session, &work, err);
+	if (r < 0)
+		return r;
+	session->pos += n;
+	*ret_token = lsc_sample(session->logits, image->config.vocab, session->options.temp,
+				session->options.top_p, session->options.seed, session->pos,
+				session->candidates);
+	return 0;
+}
