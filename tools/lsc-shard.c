@@ -1,4 +1,4 @@
-/* lsc-shard - packs models into images, lists and verifies them
+/* lsc-shard - packs models into images, lists and verifies them, and runs their tokenizers
  *
  * The work is in lib/model: checkpoint.h reads what was published, image.h packs and opens.
  */
@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
 #include "cli/tool.h"
 #include "model/checkpoint.h"
 #include "model/image.h"
+#include "model/tokenizer.h"
 
 /* --- pack --- */
 
@@ -401,10 +403,192 @@ static int main_verify(int argc, char **argv)
 	return lsc_tool_finish(run_verify(opt.path, &err), &err);
 }
 
+/* --- tokenize, detokenize --- */
+
+#define MAX_TEXT (1u << 30)
+
+struct text_options {
+	const char *path;
+	unsigned flags; /* enum lsc_encode_flags */
+	bool special;
+};
+
+enum { KEY_BOS = 0x3000, KEY_SPECIAL };
+
+static const struct argp_option tokenize_table[] = {
+	{"bos", KEY_BOS, NULL, 0, "Begin with the model's begin-of-text token, if it has one", 0},
+	{"special", KEY_SPECIAL, NULL, 0, "Take special tokens written in the text as such", 0},
+	{0},
+};
+
+static const struct argp_option detokenize_table[] = {
+	{"special", KEY_SPECIAL, NULL, 0, "Print special tokens as well", 0},
+	{0},
+};
+
+static error_t parse_text(int key, char *arg, struct argp_state *state)
+{
+	struct text_options *opt = state->input;
+
+	switch (key) {
+	case KEY_BOS:
+		opt->flags |= LSC_ENCODE_BOS;
+		return 0;
+	case KEY_SPECIAL:
+		opt->flags |= LSC_ENCODE_SPECIAL;
+		opt->special = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (opt->path)
+			return ARGP_ERR_UNKNOWN;
+		opt->path = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!opt->path)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* The tokenizer of an image, or one compiled from what images are made of. */
+struct text_source {
+	struct lsc_image image;
+	struct lsc_buf blob;
+	struct lsc_tokenizer *tokenizer;
+};
+
+static void text_source_release(struct text_source *source)
+{
+	lsc_tokenizer_close(source->tokenizer);
+	lsc_image_close(&source->image);
+	lsc_buf_release(&source->blob);
+}
+
+static int text_source_open(struct text_source *source, const char *path, struct lsc_err *err)
+{
+	int r;
+
+	if (!lsc_image_is(path)) {
+		r = lsc_tokenizer_compile(&source->blob, path, NULL, err);
+		return r < 0 ? r
+			     : lsc_tokenizer_open(&source->tokenizer, source->blob.data,
+						  source->blob.len, err);
+	}
+	r = lsc_image_open(&source->image, path, err);
+	if (r < 0)
+		return r;
+	if (!source->image.tokenizer)
+		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", path);
+	return lsc_tokenizer_open(&source->tokenizer, source->image.tokenizer,
+				  source->image.tokenizer_len, err);
+}
+
+static int write_out(const struct lsc_buf *out, struct lsc_err *err)
+{
+	int r = lsc_write_full(STDOUT_FILENO, out->data, out->len);
+
+	return r < 0 ? lsc_err_set(err, -r, "cannot write the output: %m") : 0;
+}
+
+static int run_tokenize(const struct text_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(text_source_release) struct text_source source = {.tokenizer = NULL};
+	LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens tokens = LSC_TOKENS_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
+	int r;
+
+	if ((r = text_source_open(&source, opt->path, err)) < 0 ||
+	    (r = lsc_file_read("/dev/stdin", MAX_TEXT, &text, err)) < 0 ||
+	    (r = lsc_tokenizer_encode(source.tokenizer, (const char *)text.data, text.len,
+				      opt->flags, &tokens, err)) < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < tokens.n; i++)
+		r = lsc_buf_printf(&out, "%s%u", i ? " " : "", tokens.ids[i]);
+	if (r == 0)
+		r = lsc_buf_add_str(&out, "\n");
+	return r < 0 ? lsc_err_set(err, -r, "cannot hold the ids: %m") : write_out(&out, err);
+}
+
+static int parse_ids(const struct lsc_buf *text, struct lsc_tokens *tokens, struct lsc_err *err)
+{
+	const char *at = (const char *)text->data;
+	const char *end = at + text->len;
+
+	while (at < end) {
+		uint64_t id = 0;
+		const char *start;
+
+		at += strspn(at, " \t\r\n");
+		for (start = at; at < end && *at >= '0' && *at <= '9'; at++)
+			id = LSC_MIN(id * 10 + (uint64_t)(*at - '0'), UINT32_MAX);
+		if (at == start && at < end)
+			return lsc_err_set(err, EBADMSG, "byte %zu of the input is no token id",
+					   (size_t)(at - (const char *)text->data));
+		if (at > start && lsc_tokens_add(tokens, (uint32_t)id) < 0)
+			return lsc_err_set(err, ENOMEM, "cannot hold the ids: %m");
+	}
+	return 0;
+}
+
+static int run_detokenize(const struct text_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(text_source_release) struct text_source source = {.tokenizer = NULL};
+	LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens tokens = LSC_TOKENS_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
+	int r;
+
+	if ((r = text_source_open(&source, opt->path, err)) < 0 ||
+	    (r = lsc_file_read("/dev/stdin", MAX_TEXT, &text, err)) < 0 ||
+	    (r = parse_ids(&text, &tokens, err)) < 0 ||
+	    (r = lsc_tokenizer_decode(source.tokenizer, tokens.ids, tokens.n, opt->special, &out,
+				      err)) < 0)
+		return r;
+	return write_out(&out, err);
+}
+
+static int main_tokenize(int argc, char **argv)
+{
+	static const struct argp argp = {
+		tokenize_table,
+		parse_text,
+		"IMAGE|SRC",
+		"Read text from standard input, print its token ids on one line.",
+		NULL,
+		NULL,
+		NULL};
+	struct text_options opt = {0};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	return lsc_tool_finish(run_tokenize(&opt, &err), &err);
+}
+
+static int main_detokenize(int argc, char **argv)
+{
+	static const struct argp argp = {detokenize_table,
+					 parse_text,
+					 "IMAGE|SRC",
+					 "Read token ids from standard input, print their text.",
+					 NULL,
+					 NULL,
+					 NULL};
+	struct text_options opt = {0};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	return lsc_tool_finish(run_detokenize(&opt, &err), &err);
+}
+
 static const struct lsc_command commands[] = {
 	{"pack", main_pack, "pack a model into an image"},
 	{"ls", main_ls, "list an image or a model"},
 	{"verify", main_verify, "check an image's hashes"},
+	{"tokenize", main_tokenize, "turn text into token ids"},
+	{"detokenize", main_detokenize, "turn token ids into text"},
 };
 
 int main(int argc, char **argv)

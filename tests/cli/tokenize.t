@@ -1,0 +1,67 @@
+#!/bin/sh
+# lsc-shard tokenize and detokenize: the published vectors of each vocabulary, both ways.
+. tests/lib/tap.sh
+requires_data vectors tokenizers
+
+# Splits FILE.inp at its separator lines into $SCRATCH/text/N, without the line end before them.
+split_texts() {
+	rm -rf "$SCRATCH/text"
+	mkdir "$SCRATCH/text"
+	awk -v dir="$SCRATCH/text" '
+		function out(text) { printf "%s", text >(dir "/" n); close(dir "/" n); n++ }
+		BEGIN { n = 0; lines = 0 }
+		$0 == "__ggml_vocab_test__" { out(text); text = ""; lines = 0; next }
+		{ text = lines++ ? text "\n" $0 : $0 }
+		END { out(text) }' "$1"
+}
+
+vectors() { # vectors NAME SOURCE
+	split_texts "$DATA/vectors/ggml-vocab-$1.gguf.inp"
+	wrong=0 undone=0 n=0
+	while read -r want; do
+		text=$SCRATCH/text/$n
+		[ -f "$text" ] || break
+		got=$(lsc-shard tokenize "$2" <"$text")
+		if [ "$got" != "$(echo $want)" ]; then
+			wrong=$((wrong + 1))
+			echo "text $n: got '$got', want '$want'" | note
+		fi
+		echo "$want" | lsc-shard detokenize "$2" | cmp -s - "$text" || undone=$((undone + 1))
+		n=$((n + 1))
+	done <"$DATA/vectors/ggml-vocab-$1.gguf.out"
+	expect_equal "$1: $n texts give their ids and come back" "$n $wrong $undone" "47 0 0"
+}
+
+unpack() { # unpack NAME: a packed tokenizer.json
+	zstd -dqf "$DATA/tokenizers/$1.zst" -o "$SCRATCH/$1"
+}
+
+for name in gpt-2 llama-spm deepseek-coder; do
+	vectors $name "$DATA/vectors/ggml-vocab-$name.gguf"
+done
+if command -v zstd >/dev/null; then
+	# One at a time, through an image's blob where it is quick, from the source else.
+	unpack llama3-tokenizer.json
+	vectors llama-bpe "$SCRATCH/llama3-tokenizer.json"
+	unpack qwen3-tokenizer.json
+	vectors qwen2 "$SCRATCH/qwen3-tokenizer.json"
+else
+	skip "no zstd to unpack tokenizers"
+fi
+
+# The SentencePiece tokenizer of a model, from its directory and from the image, with a BOS.
+lsc-shard pack "$DATA/models/stories260K-bf16" "$SCRATCH/image"
+for source in "$DATA/models/stories260K-bf16" "$SCRATCH/image"; do
+	expect_equal "ids with a BOS, ${source##*/}" \
+		"$(printf 'Once upon a time' | lsc-shard tokenize --bos "$source" | cut -d' ' -f1)" 1
+	expect_equal "text comes back, ${source##*/}" \
+		"$(printf 'Once upon é 🙂' | lsc-shard tokenize "$source" |
+			lsc-shard detokenize "$source")" 'Once upon é 🙂'
+done
+
+expect_status 65 "an id outside the vocabulary" \
+	sh -c "echo 512 | lsc-shard detokenize '$SCRATCH/image'"
+expect_one_line 512
+expect_status 65 "no number" sh -c "echo 1 x | lsc-shard detokenize '$SCRATCH/image'"
+expect_one_line "no token id"
+done_testing
