@@ -26,7 +26,7 @@ for dtype in bf16 f16 f32; do
 		"$(lsc-shard ls "$SCRATCH/$dtype" | grep -c '^ *[0-9]* *[0-9]*-')" 2
 done
 
-expect_status 71 "what exists is left alone" lsc-shard pack $shape "$SCRATCH/a"
+expect_status 74 "what exists is left alone" lsc-shard pack $shape "$SCRATCH/a"
 expect_one_line "exists already"
 expect_status 64 "no such shape" lsc-shard pack --dummy llama-9 "$SCRATCH/d"
 expect_one_line "llama-3-8b"
