@@ -1,0 +1,63 @@
+/* A cast: the coordinator's side, which is a source itself (rank 0).
+ *
+ * It offers the image to every node, and once all are ready sends each the schedule; from then on
+ * the data flows from node to node, and the coordinator sends its own part, listens and reports.
+ * Nodes that have the image already take no part.  The first failure ends the cast for everyone:
+ * the others keep the pieces they have, for the next.
+ */
+#ifndef LSC_CAST_CAST_H
+#define LSC_CAST_CAST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "model/image.h"
+#include "net/loop.h"
+#include "plan/schedule.h"
+
+struct lsc_cast;
+
+/* All of it is borrowed for the life of the cast. */
+struct lsc_cast_options {
+	const struct lsc_image *image; /* with its data */
+	const char *name;	       /* of the image at the nodes */
+	char *const *sources;	       /* nodes that have it too: "HOST:PORT" */
+	uint32_t n_sources;
+	char *const *to; /* nodes that are to have it */
+	uint32_t n_to;
+	enum lsc_order order;
+	double rate;	     /* bytes a second that a node may send; 0: as many as it can */
+	uint64_t timeout_ns; /* without a sign of life from a node, or progress from any */
+	const char *exec;    /* where this node's stage worker listens; NULL */
+	int report_fd;	     /* for arrival records; -1: none */
+
+	/* Once, from the loop.  result: 0, or negative errno with words in err. */
+	void (*on_done)(void *data, int result, const struct lsc_err *err);
+	void (*on_tick)(void *data, const struct lsc_cast *cast); /* 5 times a second; NULL */
+	void *data;
+};
+
+/* As records number them: 0 is this node, then the sources, then the receivers. */
+struct lsc_cast_node {
+	const char *name; /* "HOST:PORT"; "local" for this node */
+	bool source;
+	uint32_t pieces; /* there and verified */
+	uint64_t bytes;
+	bool complete;
+};
+
+int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
+		   const struct lsc_cast_options *options, struct lsc_err *err);
+
+const struct lsc_image *lsc_cast_image(const struct lsc_cast *cast);
+uint32_t lsc_cast_n_nodes(const struct lsc_cast *cast);
+struct lsc_cast_node lsc_cast_node(const struct lsc_cast *cast, uint32_t node);
+
+/* Ends the cast where it is under way, telling the nodes why; on_done is called later. */
+void lsc_cast_abort(struct lsc_cast *cast, const char *why);
+
+/* After on_done, not from inside it (before it, all links are cut).  NULL is fine. */
+void lsc_cast_free(struct lsc_cast *cast);
+
+#endif

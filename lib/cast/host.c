@@ -1,0 +1,214 @@
+/* host - accepts links and sorts them: a coordinator's opens a session, a sender's joins one
+ *
+ * The first record of a link says which it is.  What a session does is in session.c.
+ */
+#include "cast/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "cast/session.h"
+#include "net/link.h"
+
+/* Whoever opened a link to us. */
+struct caller {
+	struct lsc_host *host;
+	struct lsc_link *link;
+	struct lsc_session *session; /* of a coordinator */
+	struct lsc_inlet inlet;      /* of a sender */
+	struct caller *next, *previous;
+};
+
+struct lsc_host {
+	struct lsc_host_options o;
+	struct lsc_loop *loop;
+	struct lsc_listener *listener;
+	struct caller *callers;
+};
+
+/* --- callers --- */
+
+static void forget(struct caller *caller)
+{
+	if (caller->previous)
+		caller->previous->next = caller->next;
+	else
+		caller->host->callers = caller->next;
+	if (caller->next)
+		caller->next->previous = caller->previous;
+	lsc_link_close(caller->link);
+	free(caller);
+}
+
+/* Ends a session: first those who send to its member. */
+static void end_session(struct caller *coordinator)
+{
+	struct lsc_member *member = lsc_session_member(coordinator->session);
+	struct caller *c, *next;
+
+	for (c = coordinator->host->callers; c; c = next) {
+		next = c->next;
+		if (member && c->inlet.member == member)
+			forget(c);
+	}
+	lsc_session_close(coordinator->session);
+	coordinator->session = NULL;
+}
+
+static struct lsc_member *find_member(struct lsc_host *host, const struct lsc_cast_id *cast)
+{
+	for (struct caller *c = host->callers; c; c = c->next) {
+		struct lsc_member *member = c->session ? lsc_session_member(c->session) : NULL;
+
+		if (member &&
+		    !memcmp(lsc_member_cast(member)->bytes, cast->bytes, sizeof(cast->bytes)))
+			return member;
+	}
+	return NULL;
+}
+
+/* --- records --- */
+
+static int first_record(struct caller *caller, const struct lsc_record *record, uint32_t body_len,
+			void **ret_body, struct lsc_err *err)
+{
+	struct lsc_host *host = caller->host;
+	struct lsc_member *member;
+	struct lsc_cast_id cast;
+	uint32_t rank;
+	int r;
+
+	if (lsc_record_is(record, "offer"))
+		return lsc_session_open(&caller->session, host->loop, host->o.dir, host->o.exec,
+					caller->link, record, body_len, ret_body, err);
+	if (!lsc_record_is(record, "peer"))
+		return lsc_err_set(err, EPROTO, "opens with a record '%.*s'", (int)record->type_len,
+				   record->type);
+	r = lsc_peer_parse(record, &cast, &rank, err);
+	if (r < 0)
+		return r;
+	member = find_member(host, &cast);
+	if (!member)
+		return lsc_err_set(err, EPROTO, "sends for a cast that is not under way here");
+	return lsc_inlet_open(&caller->inlet, member, caller->link, rank, err);
+}
+
+static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
+		     uint32_t body_len, void **ret_body, struct lsc_err *err)
+{
+	struct caller *caller = data;
+	int r;
+
+	(void)link;
+	if (caller->inlet.member)
+		return lsc_inlet_record(&caller->inlet, record, body_len, ret_body, err);
+	if (!caller->session)
+		return first_record(caller, record, body_len, ret_body, err);
+	r = lsc_session_record(caller->session, record, err);
+	if (r > 0) { /* over, in good order */
+		end_session(caller);
+		lsc_link_finish(caller->link);
+		caller->link = NULL;
+		forget(caller);
+		r = 0;
+	}
+	return r;
+}
+
+static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
+{
+	struct caller *caller = data;
+
+	(void)link;
+	if (caller->inlet.member)
+		return lsc_inlet_body(&caller->inlet, err);
+	return caller->session ? lsc_session_body(caller->session, err) : 0;
+}
+
+static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
+{
+	struct caller *caller = data;
+
+	(void)link;
+	if (caller->session) {
+		lsc_warning("cast of '%s' abandoned: %s", lsc_session_name(caller->session),
+			    err->code ? err->text : "the coordinator went away");
+		end_session(caller);
+	} else if (caller->inlet.member) {
+		lsc_inlet_close(&caller->inlet, err);
+	} else if (err->code) {
+		lsc_info("%s", err->text);
+	}
+	forget(caller);
+}
+
+static const struct lsc_link_events events = {
+	.on_record = on_record,
+	.on_body = on_body,
+	.on_close = on_close,
+};
+
+static void *on_link(void *data, struct lsc_link *link)
+{
+	struct lsc_host *host = data;
+	struct caller *caller = calloc(1, sizeof(*caller));
+
+	if (!caller)
+		return NULL;
+	*caller = (struct caller){.host = host, .link = link, .next = host->callers};
+	if (host->callers)
+		host->callers->previous = caller;
+	host->callers = caller;
+	return caller;
+}
+
+/* --- life --- */
+
+int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
+		  const struct lsc_host_options *options, struct lsc_err *err)
+{
+	struct lsc_link_options link_options = {.kind = LSC_CAST_KIND};
+	struct lsc_host *host;
+	struct stat st;
+	int r;
+
+	if (stat(options->dir, &st) < 0)
+		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
+	if (!S_ISDIR(st.st_mode))
+		return lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", options->dir);
+	host = calloc(1, sizeof(*host));
+	if (!host)
+		return lsc_err_set(err, ENOMEM, "cannot serve '%s': %m", options->dir);
+	host->o = *options;
+	host->loop = loop;
+	r = lsc_listener_open(&host->listener, loop, &options->listen, &link_options, &events,
+			      on_link, host, err);
+	if (r < 0) {
+		free(host);
+		return r;
+	}
+	*ret_host = host;
+	return 0;
+}
+
+void lsc_host_close(struct lsc_host *host)
+{
+	struct caller *c;
+
+	if (!host)
+		return;
+	lsc_listener_close(host->listener);
+	for (c = host->callers; c; c = c->next)
+		if (c->session)
+			end_session(c); /* forgets some of the others, never c itself */
+	while (host->callers)
+		forget(host->callers);
+	free(host);
+}
+
+const char *lsc_host_address(const struct lsc_host *host)
+{
+	return lsc_listener_address(host->listener);
+}

@@ -1,0 +1,126 @@
+/* report - arrival records to a descriptor that may be slow, or gone
+ *
+ * The descriptor is often shared with others (a shell's pipe), so it is not made non-blocking.
+ * Instead a pipe is asked with poll() first: where it says that it can take something, it takes
+ * PIPE_BUF bytes without blocking.
+ */
+#include "cast/report.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/macros.h"
+
+#define AGAIN_NS    10000000
+#define MAX_WAITING (64u << 20) /* then the reader is waited for after all */
+
+/* The cast goes on without. */
+static void give_up(struct lsc_report *report, int code)
+{
+	if (report->fd >= 0)
+		lsc_warning("cannot write arrival records: %s, ignoring", strerror(code));
+	report->fd = -1;
+	report->waiting.len = 0;
+}
+
+static void write_some(struct lsc_report *report)
+{
+	while (report->waiting.len) {
+		struct pollfd poll_fd = {report->fd, POLLOUT, 0};
+		ssize_t n;
+
+		if (poll(&poll_fd, 1, 0) <= 0) {
+			lsc_timer_arm(report->again, AGAIN_NS);
+			return;
+		}
+		n = write(report->fd, report->waiting.data, LSC_MIN(report->waiting.len, PIPE_BUF));
+		if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
+			lsc_timer_arm(report->again, AGAIN_NS);
+			return;
+		}
+		if (n < 0) {
+			give_up(report, errno);
+			return;
+		}
+		lsc_buf_consume(&report->waiting, n);
+	}
+}
+
+/* Takes what the pack holds on its way. */
+static void put(struct lsc_report *report)
+{
+	if (report->fd < 0)
+		return;
+	if (lsc_buf_add(&report->waiting, report->pack.buf.data, report->pack.buf.len) < 0)
+		give_up(report, ENOMEM);
+	else if (report->waiting.len > MAX_WAITING)
+		lsc_report_flush(report);
+	else
+		write_some(report);
+}
+
+static void on_again(void *data)
+{
+	write_some(data);
+}
+
+int lsc_report_init(struct lsc_report *report, struct lsc_loop *loop, int fd, struct lsc_err *err)
+{
+	int r;
+
+	*report = (struct lsc_report){.fd = fd, .start_ns = lsc_clock_ns()};
+	r = lsc_timer_new(loop, on_again, report, &report->again, err);
+	if (r < 0)
+		return r;
+	r = lsc_pack_hello(&report->pack, "arrivals");
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot report a cast: %m");
+	put(report);
+	return 0;
+}
+
+void lsc_report_release(struct lsc_report *report)
+{
+	lsc_timer_free(report->again);
+	lsc_pack_release(&report->pack);
+	lsc_buf_release(&report->waiting);
+	*report = (struct lsc_report)LSC_REPORT_INIT;
+}
+
+double lsc_report_seconds(const struct lsc_report *report)
+{
+	return (double)(lsc_clock_ns() - report->start_ns) / 1e9;
+}
+
+struct lsc_pack *lsc_report_begin(struct lsc_report *report, const char *type)
+{
+	lsc_pack_begin(&report->pack, type);
+	lsc_pack_real(&report->pack, "t", lsc_report_seconds(report));
+	return &report->pack;
+}
+
+void lsc_report_end(struct lsc_report *report)
+{
+	if (lsc_pack_end(&report->pack) < 0)
+		give_up(report, ENOMEM);
+	else
+		put(report);
+}
+
+void lsc_report_flush(struct lsc_report *report)
+{
+	int r;
+
+	if (report->fd < 0 || !report->waiting.len)
+		return;
+	r = lsc_write_full(report->fd, report->waiting.data, report->waiting.len);
+	if (r < 0)
+		give_up(report, -r);
+	report->waiting.len = 0;
+}

@@ -1,0 +1,290 @@
+/* session - answers an offer, runs the member, tells the coordinator how it goes
+ *
+ * What goes wrong here is told to the coordinator, which ends the cast; the session then waits for
+ * that, so that its links do not close before the reason has arrived.
+ */
+#include "cast/session.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "cast/commit.h"
+
+struct lsc_session {
+	struct lsc_loop *loop;
+	struct lsc_link *link;
+	const char *dir, *exec;
+	struct lsc_offer offer;
+	uint8_t *manifest;
+	uint32_t manifest_len;
+
+	struct lsc_image image;     /* its tables: ours, or of the image that is here */
+	struct lsc_segment segment; /* what arrives */
+	struct lsc_member *member;
+	struct lsc_commit *commit;
+	struct lsc_timer *progress;
+	struct lsc_pack pack;
+	bool complete; /* the image was here when it was offered */
+	bool started;
+	bool failed;
+};
+
+static int tell(struct lsc_session *s)
+{
+	return lsc_link_send(s->link, &s->pack, NULL, 0, NULL);
+}
+
+/* Reports a failure, ours or a peer's, once. */
+static void fail(struct lsc_session *s, const struct lsc_err *err, uint32_t culprit)
+{
+	struct lsc_failed failed = {.code = err->code, .culprit = culprit};
+
+	if (s->failed)
+		return;
+	s->failed = true;
+	snprintf(failed.why, sizeof(failed.why), "%.*s", (int)sizeof(failed.why) - 1, err->text);
+	lsc_info("cast of '%s' failed: %s", s->offer.name, failed.why);
+	if (lsc_failed_pack(&s->pack, &failed) == 0)
+		tell(s);
+}
+
+/* --- what the member reports --- */
+
+static void tell_progress(struct lsc_session *s)
+{
+	lsc_pack_begin(&s->pack, "progress");
+	lsc_pack_uint(&s->pack, "pieces", s->member ? lsc_member_pieces(s->member) : 0);
+	lsc_pack_uint(&s->pack, "bytes", s->member ? lsc_member_bytes(s->member) : 0);
+	if (lsc_pack_end(&s->pack) == 0)
+		tell(s);
+}
+
+static void on_progress(void *data)
+{
+	struct lsc_session *s = data;
+
+	tell_progress(s);
+	lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
+}
+
+static void on_block(void *data, uint32_t block)
+{
+	struct lsc_session *s = data;
+
+	lsc_pack_begin(&s->pack, "block");
+	lsc_pack_uint(&s->pack, "block", block);
+	if (lsc_pack_end(&s->pack) == 0)
+		tell(s);
+}
+
+static void on_committed(void *data, int result, const struct lsc_err *err)
+{
+	struct lsc_session *s = data;
+
+	if (result < 0) {
+		fail(s, err, LSC_NOBODY);
+		return;
+	}
+	lsc_info("image '%s' is here", s->offer.name);
+	lsc_pack_begin(&s->pack, "complete");
+	if (lsc_pack_end(&s->pack) == 0)
+		tell(s);
+}
+
+static void on_all(void *data)
+{
+	struct lsc_session *s = data;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	tell_progress(s);
+	if (lsc_commit_start(&s->commit, s->loop, &s->segment, on_committed, s, &err) < 0)
+		fail(s, &err, LSC_NOBODY);
+}
+
+static void on_failed(void *data, const struct lsc_err *err, uint32_t culprit)
+{
+	fail(data, err, culprit);
+}
+
+static const struct lsc_member_events member_events = {on_block, on_all, on_failed};
+
+/* --- the offer --- */
+
+/* Whether the directory has NAME, and it is what the manifest says: 1, 0 for no NAME. */
+static int look_for_image(struct lsc_session *s, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/%s", s->dir, s->offer.name) >= (int)sizeof(path))
+		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", s->dir, s->offer.name);
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		return 0;
+	r = lsc_image_open(&s->image, path, err);
+	if (r < 0)
+		return r;
+	if (s->image.manifest_len != s->manifest_len ||
+	    memcmp(s->image.manifest, s->manifest, s->manifest_len))
+		return lsc_err_set(err, EEXIST, "'%s' is there already, and is another image",
+				   s->offer.name);
+	return 1;
+}
+
+static int make_member(struct lsc_session *s, struct lsc_segment *segment, struct lsc_err *err)
+{
+	struct lsc_member_options options = {
+		.loop = s->loop,
+		.cast = s->offer.cast,
+		.image = &s->image,
+		.data = s->image.data,
+		.segment = segment,
+		.events = &member_events,
+		.data_of_events = s,
+	};
+
+	return lsc_member_new(&s->member, &options, err);
+}
+
+/* Makes ready for its part; ret_ready says how much of the image is here. */
+static int prepare(struct lsc_session *s, struct lsc_ready *ret_ready, struct lsc_err *err)
+{
+	int r = look_for_image(s, err);
+
+	if (r < 0)
+		return r;
+	s->complete = r > 0;
+	if (s->complete) {
+		r = s->offer.source ? make_member(s, NULL, err) : 0;
+	} else if (s->offer.source) {
+		r = lsc_err_set(err, ENOENT, "has no image '%s' to be a source of", s->offer.name);
+	} else {
+		r = lsc_image_parse(&s->image, s->manifest, s->manifest_len, err);
+		if (r == 0)
+			r = lsc_segment_create(&s->segment, s->dir, s->offer.name, s->manifest,
+					       s->manifest_len, s->image.bytes, s->image.n_pieces,
+					       err);
+		if (r == 0)
+			r = make_member(s, &s->segment, err);
+	}
+	*ret_ready = (struct lsc_ready){.complete = s->complete};
+	if (r == 0)
+		ret_ready->pieces = s->complete ? s->image.n_pieces : lsc_member_pieces(s->member);
+	if (s->exec)
+		snprintf(ret_ready->exec, sizeof(ret_ready->exec), "%s", s->exec);
+	return r;
+}
+
+int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, const char *dir,
+		     const char *exec, struct lsc_link *link, const struct lsc_record *record,
+		     uint32_t body_len, void **ret_body, struct lsc_err *err)
+{
+	struct lsc_session *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
+	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
+	s->segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+	r = lsc_offer_parse(record, &s->offer, err);
+	if (r == 0 && (body_len == 0 || body_len > LSC_MANIFEST_MAX_BYTES))
+		r = lsc_err_set(err, EPROTO, "offers a manifest of %u bytes", body_len);
+	if (r == 0)
+		r = lsc_timer_new(loop, on_progress, s, &s->progress, err);
+	if (r == 0) {
+		s->manifest = malloc(body_len);
+		if (!s->manifest)
+			r = lsc_err_set(err, ENOMEM, "cannot take a manifest: %m");
+	}
+	if (r < 0) {
+		lsc_session_close(s);
+		return r;
+	}
+	s->manifest_len = body_len;
+	*ret_body = s->manifest;
+	*ret_session = s;
+	return 0;
+}
+
+int lsc_session_body(struct lsc_session *s, struct lsc_err *err)
+{
+	struct lsc_ready ready;
+	int r = prepare(s, &ready, err);
+
+	if (r < 0) {
+		fail(s, err, LSC_NOBODY);
+		return 0;
+	}
+	r = lsc_ready_pack(&s->pack, &ready);
+	if (r == 0)
+		r = tell(s);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot answer an offer: %m");
+	lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
+	return 0;
+}
+
+/* --- the rest of the talk --- */
+
+static int start(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
+{
+	struct lsc_start parsed;
+	int r;
+
+	if (!s->member || s->started)
+		return lsc_err_set(err, EPROTO, "starts what was not made ready");
+	r = lsc_start_parse(record, &parsed, err);
+	if (r < 0)
+		return r;
+	s->started = true;
+	lsc_info("cast of '%s': rank %u of %u, %s", s->offer.name, parsed.rank, parsed.n_nodes,
+		 lsc_order_name(parsed.order));
+	r = lsc_member_start(s->member, &parsed, err);
+	lsc_start_release(&parsed);
+	if (r < 0)
+		fail(s, err, LSC_NOBODY);
+	return 0;
+}
+
+int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
+{
+	char why[LSC_CAST_WHY] = "no reason given";
+
+	if (lsc_record_is(record, "start"))
+		return start(s, record, err);
+	if (lsc_record_is(record, "abort")) {
+		lsc_record_text(record, "why", why, sizeof(why), NULL);
+		lsc_notice("cast of '%s' was given up: %s", s->offer.name, why);
+		return 1;
+	}
+	return lsc_record_is(record, "end") ? 1 : 0;
+}
+
+struct lsc_member *lsc_session_member(const struct lsc_session *s)
+{
+	return s->member;
+}
+
+const char *lsc_session_name(const struct lsc_session *s)
+{
+	return s->offer.name;
+}
+
+void lsc_session_close(struct lsc_session *s)
+{
+	if (!s)
+		return;
+	lsc_commit_stop(s->commit);
+	lsc_member_free(s->member);
+	lsc_segment_close(&s->segment);
+	lsc_image_close(&s->image);
+	lsc_timer_free(s->progress);
+	lsc_pack_release(&s->pack);
+	free(s->manifest);
+	free(s);
+}

@@ -1,0 +1,464 @@
+/* cast: whole casts over memory links, N nodes in one process and one loop */
+#include "tap.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/macros.h"
+#include "cast/cast.h"
+#include "cast/host.h"
+#include "mem/segment.h"
+#include "stream/record.h"
+
+#define MAX_HOSTS 64
+
+static const struct lsc_model_config small = {
+	.arch = "llama",
+	.hidden = 64,
+	.ffn = 96,
+	.layers = 6,
+	.heads = 4,
+	.kv_heads = 2,
+	.head_dim = 16,
+	.vocab = 300,
+	.context = 128,
+	.norm_eps = 1e-5f,
+	.rope_theta = 1e4f,
+	.bos = 1,
+	.eos = {2},
+	.n_eos = 1,
+};
+
+static struct lsc_loop *loop;
+static struct lsc_image image = LSC_IMAGE_INIT;
+static char image_dir[PATH_MAX];
+static unsigned run_number; /* each has folders of its own */
+
+/* One cast: hosts 0 .. n_sources-1 have the image. */
+struct run {
+	unsigned number;
+	uint32_t n_hosts, n_sources;
+	struct lsc_host *hosts[MAX_HOSTS];
+	char dirs[MAX_HOSTS][64], addresses[MAX_HOSTS][32];
+	char *names[MAX_HOSTS];
+	struct lsc_cast_options options;
+	bool done;
+	int result;
+	struct lsc_err err;
+	char records[PATH_MAX]; /* a file */
+	/* from the records */
+	uint32_t nodes, blocks, completes, ends, failures, progresses;
+	bool ordered;
+	char failed_why[LSC_ERR_TEXT];
+	uint64_t failed_node;
+};
+
+static void path_of(char path[PATH_MAX], const struct run *run, uint32_t host, const char *file)
+{
+	snprintf(path, PATH_MAX, "%s/%s/%s", scratch(), run->dirs[host], file);
+}
+
+static void on_done(void *data, int result, const struct lsc_err *err)
+{
+	struct run *run = data;
+
+	run->done = true;
+	run->result = result;
+	run->err = *err;
+}
+
+static void open_host(struct run *run, uint32_t i)
+{
+	static char dir[PATH_MAX];
+	struct lsc_host_options options = {.dir = dir, .exec = i == 1 ? "10.1.1.1:9000" : NULL};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	path_of(dir, run, i, "");
+	mkdir(dir, 0777);
+	options.dir = strdup(dir);
+	snprintf(run->addresses[i], sizeof(run->addresses[i]), "memory:%u-%u", run->number, i);
+	run->names[i] = run->addresses[i];
+	if (lsc_endpoint_parse(&options.listen, run->addresses[i], &err) < 0 ||
+	    lsc_host_open(&run->hosts[i], loop, &options, &err) < 0)
+		printf("# host %u: %s\n", i, err.text);
+}
+
+static void set_up(struct run *run, uint32_t n_hosts, uint32_t n_sources, enum lsc_order order)
+{
+	char path[PATH_MAX];
+
+	*run = (struct run){.number = run_number++, .n_hosts = n_hosts, .n_sources = n_sources};
+	for (uint32_t i = 0; i < n_hosts; i++) {
+		snprintf(run->dirs[i], sizeof(run->dirs[i]), "r%u.h%u", run->number, i);
+		open_host(run, i);
+		path_of(path, run, i, "image.lsc");
+		if (i < n_sources && symlink(image_dir, path) < 0)
+			abort();
+	}
+	run->options = (struct lsc_cast_options){
+		.image = &image,
+		.name = "image.lsc",
+		.sources = run->names,
+		.n_sources = n_sources,
+		.to = run->names + n_sources,
+		.n_to = n_hosts - n_sources,
+		.order = order,
+		.timeout_ns = 5000000000u,
+		.report_fd = -1,
+		.on_done = on_done,
+		.data = run,
+	};
+}
+
+static void tear_down(struct run *run)
+{
+	for (uint32_t i = 0; i < run->n_hosts; i++) {
+		char path[PATH_MAX];
+
+		lsc_host_close(run->hosts[i]);
+		path_of(path, run, i, "image.lsc");
+		if (i < run->n_sources)
+			unlink(path);
+		lsc_dir_remove(path, NULL);
+		path_of(path, run, i, "image.lsc.part");
+		lsc_dir_remove(path, NULL);
+		path_of(path, run, i, "");
+		lsc_dir_remove(path, NULL);
+	}
+}
+
+static void count_record(struct run *run, const struct lsc_record *record, double *last)
+{
+	double t = *last;
+
+	if (lsc_record_is(record, "hello"))
+		return;
+	run->ordered = run->ordered && lsc_record_real(record, "t", &t, NULL) == 0 && t >= *last;
+	*last = t;
+	run->nodes += lsc_record_is(record, "node");
+	run->blocks += lsc_record_is(record, "block");
+	run->completes += lsc_record_is(record, "complete");
+	run->ends += lsc_record_is(record, "end");
+	run->progresses += lsc_record_is(record, "progress");
+	if (!lsc_record_is(record, "failed"))
+		return;
+	run->failures++;
+	lsc_record_uint(record, "node", UINT32_MAX, &run->failed_node, NULL);
+	lsc_record_text(record, "why", run->failed_why, sizeof(run->failed_why), NULL);
+}
+
+static void read_records(struct run *run)
+{
+	LSC_CLEANUP_FD int fd = open(run->records, O_RDONLY);
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_reader reader;
+	double last = 0;
+
+	run->nodes = run->blocks = run->completes = run->ends = run->failures = 0;
+	run->progresses = 0;
+	run->ordered = true;
+	lsc_reader_init(&reader, fd);
+	if (lsc_reader_next(&reader, &err) != 1 ||
+	    lsc_record_hello(&reader.record, "arrivals", &err) < 0)
+		run->ordered = false;
+	while (lsc_reader_next(&reader, &err) == 1)
+		count_record(run, &reader.record, &last);
+	lsc_reader_release(&reader);
+}
+
+/* Casts, calling on_turn (which may be NULL) at each turn of the loop. */
+static void cast(struct run *run, void (*on_turn)(struct run *run))
+{
+	uint64_t until = lsc_clock_ns() + 20000000000u;
+	struct lsc_cast *c = NULL;
+
+	snprintf(run->records, sizeof(run->records), "%s/records", scratch());
+	run->options.report_fd = open(run->records, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+	run->done = false;
+	run->result = lsc_cast_start(&c, loop, &run->options, &run->err);
+	while (c && !run->done && lsc_clock_ns() < until) {
+		lsc_loop_turn(loop, 50, NULL);
+		if (on_turn)
+			on_turn(run);
+	}
+	lsc_cast_free(c);
+	close(run->options.report_fd);
+	read_records(run);
+	if (run->result < 0)
+		printf("# %s\n", run->err.text);
+}
+
+/* Whether the host has exactly the image. */
+static bool has_image(const struct run *run, uint32_t host)
+{
+	struct lsc_image theirs = LSC_IMAGE_INIT;
+	char path[PATH_MAX];
+	bool same;
+
+	path_of(path, run, host, "image.lsc");
+	if (lsc_image_open(&theirs, path, NULL) < 0)
+		return false;
+	same = theirs.bytes == image.bytes && !memcmp(theirs.data, image.data, image.bytes) &&
+	       lsc_hash_equal(&theirs.id, &image.id);
+	lsc_image_close(&theirs);
+	return same;
+}
+
+static bool all_have_it(const struct run *run)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; i < run->n_hosts; i++)
+		all = all && has_image(run, i);
+	return all;
+}
+
+static void test_orders(void)
+{
+	static const struct {
+		uint32_t hosts, sources;
+	} sizes[] = {{1, 0}, {2, 0}, {3, 0}, {4, 1}, {6, 0}, {7, 2}, {11, 3}};
+
+	for (int order = 0; order < LSC_ORDER_COUNT; order++)
+		for (unsigned i = 0; i < LSC_ARRAY_SIZE(sizes); i++) {
+			uint32_t to = sizes[i].hosts - sizes[i].sources;
+			struct run run;
+
+			set_up(&run, sizes[i].hosts, sizes[i].sources, order);
+			cast(&run, NULL);
+			ok(run.result == 0 && all_have_it(&run), "%s to %u from %u: all have it",
+			   lsc_order_name(order), to, sizes[i].sources + 1);
+			ok(run.ordered && run.nodes == run.n_hosts + 1 &&
+				   run.blocks == to * image.n_blocks && run.completes == to &&
+				   run.ends == 1 && run.failures == 0,
+			   "%u nodes, %u blocks, %u complete, %u end", run.nodes, run.blocks,
+			   run.completes, run.ends);
+			tear_down(&run);
+		}
+}
+
+static void test_many(void)
+{
+	struct run run;
+
+	set_up(&run, 31, 0, LSC_ORDER_ROUND_OPTIMAL);
+	cast(&run, NULL);
+	ok(run.result == 0 && all_have_it(&run), "31 receivers all have it");
+	run.options.n_to = 30;
+	cast(&run, NULL);
+	ok(run.result == 0 && run.completes == 30 && run.blocks == 0 && run.progresses == 0,
+	   "casting it again moves nothing");
+	tear_down(&run);
+}
+
+/* A receiver that has every third piece is sent the others only: what is there stays as it is. */
+static void test_resume(void)
+{
+	struct lsc_segment part = LSC_SEGMENT_INIT;
+	struct lsc_err err = LSC_ERR_INIT;
+	char path[PATH_MAX];
+	struct run run;
+
+	set_up(&run, 4, 0, LSC_ORDER_ROUND_OPTIMAL);
+	for (uint32_t host = 1; host < 4; host++) {
+		path_of(path, &run, host, "");
+		if (lsc_segment_create(&part, path, "image.lsc", image.manifest, image.manifest_len,
+				       image.bytes, image.n_pieces, &err) < 0)
+			printf("# %s\n", err.text);
+		for (uint32_t i = 0; i < image.n_pieces; i += 3) {
+			uint64_t at = lsc_image_piece_offset(&image, i);
+
+			memcpy(part.data + at, image.data + at, lsc_image_piece_bytes(&image, i));
+			lsc_segment_mark(&part, i);
+		}
+		lsc_segment_close(&part);
+	}
+	/* Everything, but not renamed: nothing is sent, and it is committed. */
+	path_of(path, &run, 0, "");
+	lsc_segment_create(&part, path, "image.lsc", image.manifest, image.manifest_len,
+			   image.bytes, image.n_pieces, &err);
+	memcpy(part.data, image.data, image.bytes);
+	for (uint32_t i = 0; i < image.n_pieces; i++)
+		lsc_segment_mark(&part, i);
+	lsc_segment_close(&part);
+	cast(&run, NULL);
+	ok(run.result == 0 && all_have_it(&run), "receivers that have some pieces get the others");
+	is_int(run.blocks, 4 * image.n_blocks, "and report every block");
+	tear_down(&run);
+}
+
+static void test_unreachable(void)
+{
+	struct run run;
+
+	set_up(&run, 3, 0, LSC_ORDER_ROUND_OPTIMAL);
+	run.names[1] = (char[]){"memory:nobody"};
+	cast(&run, NULL);
+	ok(run.result == -ECONNREFUSED && strstr(run.err.text, "memory:nobody"),
+	   "an unreachable node is named");
+	ok(run.failures == 1 && run.failed_node == 2 && run.ends == 0 &&
+		   !strcmp(run.failed_why, run.err.text),
+	   "in the records as well");
+	ok(!has_image(&run, 0) && !has_image(&run, 2), "nothing looks finished");
+	run.names[1] = run.addresses[1];
+	cast(&run, NULL);
+	ok(run.result == 0 && all_have_it(&run), "the next cast does what that one could not");
+	tear_down(&run);
+}
+
+/* A source whose bytes are not those of its manifest is found out before anyone uses them. */
+static void test_corrupt(void)
+{
+	uint32_t piece = image.n_pieces / 2;
+	struct lsc_image bad = image;
+	uint8_t *data = malloc(image.bytes);
+	char path[PATH_MAX], file[PATH_MAX + 16];
+	struct lsc_err err = LSC_ERR_INIT;
+	struct run run;
+
+	memcpy(data, image.data, image.bytes);
+	data[lsc_image_piece_offset(&image, piece) + 5] ^= 0x10;
+	bad.data = data;
+	set_up(&run, 3, 0, LSC_ORDER_ROUND_OPTIMAL);
+	run.options.image = &bad;
+	cast(&run, NULL);
+	ok(run.result == -EBADMSG && !strncmp(run.err.text, "local: sent piece ", 18) &&
+		   atoi(run.err.text + 18) == (int)piece,
+	   "a damaged piece of the coordinator's is caught, and named");
+	ok(!has_image(&run, 0) && !has_image(&run, 1) && !has_image(&run, 2),
+	   "nobody believes to have the image");
+	tear_down(&run);
+
+	set_up(&run, 5, 1, LSC_ORDER_KWAY);
+	path_of(path, &run, 0, "image.lsc");
+	unlink(path);
+	mkdir(path, 0777);
+	snprintf(file, sizeof(file), "%s/manifest", path);
+	lsc_file_write(file, image.manifest, image.manifest_len, &err);
+	snprintf(file, sizeof(file), "%s/image", path);
+	lsc_file_write(file, data, image.bytes, &err);
+	run.n_sources = 0; /* it is a folder now */
+	cast(&run, NULL);
+	ok(run.result == -EBADMSG && strstr(run.err.text, run.addresses[0]) == run.err.text,
+	   "one of another source's too");
+	is_int(run.failed_node, 1, "with its number");
+	tear_down(&run);
+	free(data);
+}
+
+/* Ends a host when the second half of the records has come. */
+static void end_host(struct run *run)
+{
+	struct lsc_segment s = LSC_SEGMENT_INIT;
+	char path[PATH_MAX];
+
+	path_of(path, run, 2, "");
+	if (!run->hosts[2] || lsc_segment_open(&s, path, "image.lsc", NULL) < 0)
+		return;
+	if (lsc_segment_count(&s) > image.n_pieces / 3) {
+		lsc_host_close(run->hosts[2]);
+		run->hosts[2] = NULL;
+	}
+	lsc_segment_close(&s);
+}
+
+static void test_lost(void)
+{
+	struct run run;
+
+	set_up(&run, 5, 0, LSC_ORDER_ROUND_OPTIMAL);
+	run.options.rate = (double)image.bytes / 0.3;
+	cast(&run, end_host);
+	ok(run.result == -ECONNRESET && strstr(run.err.text, run.addresses[2]) == run.err.text,
+	   "a node that leaves half-way is named");
+	is_int(run.failed_node, 3, "with its number");
+	ok(!has_image(&run, 2), "it has no image");
+	open_host(&run, 2);
+	run.options.rate = 0;
+	cast(&run, NULL);
+	ok(run.result == 0 && all_have_it(&run), "when it is back, the next cast completes all");
+	tear_down(&run);
+}
+
+static void test_refusals(void)
+{
+	char path[PATH_MAX];
+	struct run run;
+
+	set_up(&run, 3, 1, LSC_ORDER_KWAY);
+	path_of(path, &run, 0, "image.lsc");
+	unlink(path);
+	cast(&run, NULL);
+	ok(run.result == -ENOENT && strstr(run.err.text, run.addresses[0]) == run.err.text,
+	   "a source without the image");
+	run.options.name = "../up";
+	cast(&run, NULL);
+	is_int(run.result, -EINVAL, "a name that leads elsewhere");
+	run.options.name = "image.lsc";
+	run.names[2] = run.names[1];
+	cast(&run, NULL);
+	ok(run.result == -EINVAL && strstr(run.err.text, "twice"), "a node given twice");
+	tear_down(&run);
+
+	set_up(&run, 2, 0, LSC_ORDER_ROUND_OPTIMAL);
+	path_of(path, &run, 1, "image.lsc");
+	mkdir(path, 0777);
+	cast(&run, NULL);
+	ok(run.result < 0 && strstr(run.err.text, run.addresses[1]) == run.err.text,
+	   "a node where something else has the name");
+	tear_down(&run);
+}
+
+/* A rate of R bytes/s holds a cast of M bytes to M/R at least, and not to much more. */
+static void test_rate(void)
+{
+	double seconds, least = 0.4;
+	struct run run;
+	uint64_t start;
+
+	set_up(&run, 3, 0, LSC_ORDER_ROUND_OPTIMAL);
+	run.options.rate = (double)image.bytes / least;
+	start = lsc_clock_ns();
+	cast(&run, NULL);
+	seconds = (double)(lsc_clock_ns() - start) / 1e9;
+	ok(run.result == 0 && all_have_it(&run), "a cast held to a rate");
+	ok(seconds > 0.9 * least && seconds < 3 * least, "takes %.2f s of %.2f", seconds, least);
+	tear_down(&run);
+}
+
+int main(void)
+{
+	struct lsc_image_options options = {.dtype = LSC_DTYPE_BF16, .blocks = 4};
+	struct lsc_err err = LSC_ERR_INIT;
+	char *real;
+
+	options.piece_bytes = 4096;
+	snprintf(image_dir, sizeof(image_dir), "%s/image.lsc", scratch());
+	if (lsc_image_pack_dummy(&small, image_dir, &options, &err) < 0 ||
+	    lsc_image_open(&image, image_dir, &err) < 0) {
+		printf("Bail out! %s\n", err.text);
+		return 1;
+	}
+	real = realpath(image_dir, NULL);
+	snprintf(image_dir, sizeof(image_dir), "%s", real);
+	free(real);
+	printf("# %llu bytes, %u pieces, %u blocks\n", (unsigned long long)image.bytes,
+	       image.n_pieces, image.n_blocks);
+	if (lsc_loop_new(&loop, &err) < 0)
+		return 1;
+	test_orders();
+	test_many();
+	test_resume();
+	test_unreachable();
+	test_corrupt();
+	test_lost();
+	test_refusals();
+	test_rate();
+	lsc_loop_free(loop);
+	lsc_image_close(&image);
+	return done_testing();
+}

@@ -1,0 +1,376 @@
+/* lsc-cast - send an image to many nodes at once; receive one
+ *
+ * `send` coordinates a cast and is a source of it, `serve` is what runs on every other node.  What
+ * a cast does is decided in lib/cast/cast.c, what a node does in lib/cast/host.c; who sends what
+ * to whom in lib/plan/schedule.c.
+ */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/parse.h"
+#include "cast/cast.h"
+#include "cast/host.h"
+#include "cast/names.h"
+#include "cli/tool.h"
+#include "model/image.h"
+
+#define BAR_WIDTH 30
+#define MAX_BARS  24 /* beyond, one line for all */
+
+/* --- serve --- */
+
+struct serve_options {
+	const char *dir;
+	const char *listen;
+	const char *exec;
+	int ready_fd; /* -1: none */
+};
+
+static const struct argp_option serve_table[] = {
+	{"dir", 'd', "DIR", 0, "Receive images into DIR, and be a source of those in it", 0},
+	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7000)", 0},
+	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
+	{0},
+};
+
+static error_t parse_serve(int key, char *arg, struct argp_state *state)
+{
+	struct serve_options *opt = state->input;
+	struct lsc_err err = LSC_ERR_INIT;
+	uint64_t fd;
+
+	switch (key) {
+	case 'd':
+		opt->dir = arg;
+		return 0;
+	case 'x':
+		opt->exec = arg;
+		return 0;
+	case 'l':
+		opt->listen = arg;
+		return 0;
+	case 'R':
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &fd, &err), &err);
+		opt->ready_fd = (int)fd;
+		return 0;
+	case ARGP_KEY_END:
+		if (!opt->dir)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int say_ready(int fd, const char *address, struct lsc_err *err)
+{
+	char line[LSC_ENDPOINT_TEXT + 32];
+	int n = snprintf(line, sizeof(line), "%s\n", address);
+	int r = lsc_write_full(fd, line, n);
+
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot write to descriptor %d: %m", fd);
+	close(fd);
+	return 0;
+}
+
+static bool is_loopback(const char *address)
+{
+	return !strncmp(address, "127.", 4) || !strncmp(address, "[::1]", 5) ||
+	       !strncmp(address, "unix:", 5);
+}
+
+static void stop_serving(void *data, int number)
+{
+	lsc_info("ended by signal %d", number);
+	lsc_loop_stop(data, 0);
+}
+
+static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
+{
+	struct lsc_host_options options = {.dir = opt->dir, .exec = opt->exec};
+	struct lsc_host *host;
+	int r;
+
+	r = lsc_endpoint_parse(&options.listen, opt->listen, err);
+	if (r == 0)
+		r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, stop_serving, loop,
+				     err);
+	if (r == 0)
+		r = lsc_host_open(&host, loop, &options, err);
+	if (r < 0)
+		return r;
+	lsc_info("serving '%s' at %s", opt->dir, lsc_host_address(host));
+	if (!is_loopback(lsc_host_address(host)))
+		lsc_warning("whoever reaches %s can send images here and read them",
+			    lsc_host_address(host));
+	if (opt->ready_fd >= 0)
+		r = say_ready(opt->ready_fd, lsc_host_address(host), err);
+	if (r == 0)
+		r = lsc_loop_run(loop, err);
+	lsc_host_close(host);
+	return r;
+}
+
+static int main_serve(int argc, char **argv)
+{
+	static const struct argp argp = {
+		serve_table,
+		parse_serve,
+		"",
+		"Take part in casts: receive images, and be a source of those that are here.",
+		NULL,
+		NULL,
+		NULL,
+	};
+	struct serve_options opt = {.listen = "127.0.0.1:7000", .ready_fd = -1};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	int r;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	r = lsc_loop_new(&loop, &err);
+	if (r == 0)
+		r = serve(&opt, loop, &err);
+	lsc_loop_free(loop);
+	return lsc_tool_finish(r, &err);
+}
+
+/* --- send --- */
+
+struct send_options {
+	const char *image;
+	const char *name;
+	const char *exec;
+	struct lsc_names to, sources;
+	int order; /* -1: by the number of sources */
+	double rate, timeout_s;
+};
+
+static const struct argp_option send_table[] = {
+	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"max-rate", 'r', "RATE", 0, "Bytes a second a node may send: 25M, 200mbit", 0},
+	{"name", 'N', "NAME", 0, "The image's name at the nodes (default: IMAGE's own)", 0},
+	{"order", 'O', "ORDER", 0,
+	 "round-optimal (default), kway (with --sources), chain, tree, sequential", 0},
+	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
+	{"timeout", 'T', "TIME", 0, "Give up after so long without progress (default 10s)", 0},
+	{"to", 't', "NODES", 0, "The nodes to send to: HOST:PORT,node[01-16]:7000,...", 0},
+	{0},
+};
+
+static error_t parse_send(int key, char *arg, struct argp_state *state)
+{
+	struct send_options *opt = state->input;
+	struct lsc_err err = LSC_ERR_INIT;
+	enum lsc_order order;
+
+	switch (key) {
+	case 'x':
+		opt->exec = arg;
+		return 0;
+	case 'r':
+		lsc_tool_check(state, lsc_parse_rate(arg, &opt->rate, &err), &err);
+		return 0;
+	case 'N':
+		opt->name = arg;
+		return 0;
+	case 'O':
+		lsc_tool_check(state, lsc_order_parse(arg, &order, &err), &err);
+		opt->order = order;
+		return 0;
+	case 's':
+		lsc_tool_check(state, lsc_names_add(&opt->sources, arg, &err), &err);
+		return 0;
+	case 'T':
+		lsc_tool_check(state, lsc_parse_duration(arg, &opt->timeout_s, &err), &err);
+		if (opt->timeout_s < 0.1 || opt->timeout_s > 86400)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "a timeout is from 100ms to a day");
+		return 0;
+	case 't':
+		lsc_tool_check(state, lsc_names_add(&opt->to, arg, &err), &err);
+		return 0;
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 0)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "one image at a time");
+		opt->image = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!opt->image)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "missing IMAGE");
+		if (!opt->to.n)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--to is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+struct sending {
+	struct lsc_loop *loop;
+	struct lsc_cast *cast;
+	struct lsc_err *err;
+	bool bars;
+	unsigned drawn; /* lines */
+	int signal;
+};
+
+static void draw_node(const struct lsc_cast_node *node, uint64_t total)
+{
+	double part = total ? (double)node->bytes / (double)total : 1;
+	int full = node->complete ? BAR_WIDTH : (int)(part * (BAR_WIDTH - 1));
+
+	fprintf(stderr, "\r\033[K%-24.24s [%.*s%*s] %3.0f%%%s\n", node->name, full,
+		"##############################", BAR_WIDTH - full, "",
+		floor((node->complete ? 1 : part) * 100), node->complete ? " complete" : "");
+}
+
+/* A bar for each receiver, drawn over those of before; many share one. */
+static void draw(void *data, const struct lsc_cast *cast)
+{
+	struct sending *s = data;
+	struct lsc_cast_node all = {.name = "all nodes", .complete = true};
+	uint64_t total = lsc_cast_image(cast)->bytes;
+	uint32_t n = 0;
+
+	if (!s->bars)
+		return;
+	if (s->drawn)
+		fprintf(stderr, "\033[%uA", s->drawn);
+	for (uint32_t i = 1; i < lsc_cast_n_nodes(cast); i++) {
+		struct lsc_cast_node node = lsc_cast_node(cast, i);
+
+		if (node.source)
+			continue;
+		n++;
+		all.bytes += node.bytes;
+		all.complete = all.complete && node.complete;
+		if (n <= MAX_BARS)
+			draw_node(&node, total);
+	}
+	if (n > MAX_BARS)
+		draw_node(&all, total * n);
+	s->drawn = LSC_MIN(n, MAX_BARS) + (n > MAX_BARS);
+}
+
+static void on_done(void *data, int result, const struct lsc_err *err)
+{
+	struct sending *s = data;
+
+	draw(s, s->cast);
+	*s->err = *err;
+	lsc_loop_stop(s->loop, result);
+}
+
+static void interrupt(void *data, int number)
+{
+	struct sending *s = data;
+
+	s->signal = number;
+	lsc_cast_abort(s->cast, "the cast was interrupted");
+}
+
+/* The last part of the image's path. */
+static const char *base_name(const char *path, char name[256])
+{
+	size_t len = strlen(path), start;
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	for (start = len; start > 0 && path[start - 1] != '/'; start--)
+		;
+	snprintf(name, 256, "%.*s", (int)(len - start), path + start);
+	return name;
+}
+
+static int cast(const struct send_options *opt, const struct lsc_image *image,
+		struct sending *sending, struct lsc_err *err)
+{
+	char name[256];
+	struct lsc_cast_options options = {
+		.image = image,
+		.name = opt->name ? opt->name : base_name(opt->image, name),
+		.sources = opt->sources.names,
+		.n_sources = opt->sources.n,
+		.to = opt->to.names,
+		.n_to = opt->to.n,
+		.rate = opt->rate,
+		.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
+		.exec = opt->exec,
+		.report_fd = isatty(STDOUT_FILENO) ? -1 : STDOUT_FILENO,
+		.on_done = on_done,
+		.on_tick = draw,
+		.data = sending,
+	};
+	int r;
+
+	options.order = opt->order >= 0  ? (enum lsc_order)opt->order
+			: opt->sources.n ? LSC_ORDER_KWAY
+					 : LSC_ORDER_ROUND_OPTIMAL;
+	r = lsc_cast_start(&sending->cast, sending->loop, &options, err);
+	if (r == 0)
+		r = lsc_loop_signals(sending->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt,
+				     sending, err);
+	if (r == 0)
+		r = lsc_loop_run(sending->loop, err);
+	lsc_cast_free(sending->cast);
+	return sending->signal && r == -ECANCELED ? 128 + sending->signal : r;
+}
+
+static int run_send(const struct send_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	struct sending sending = {.err = err};
+	int r;
+
+	sending.bars = isatty(STDERR_FILENO) && lsc_log_is_on(LSC_LOG_NOTICE);
+	r = lsc_image_open(&image, opt->image, err);
+	if (r == 0)
+		r = lsc_loop_new(&sending.loop, err);
+	if (r == 0)
+		r = cast(opt, &image, &sending, err);
+	lsc_loop_free(sending.loop);
+	return r;
+}
+
+static int main_send(int argc, char **argv)
+{
+	static const struct argp argp = {
+		send_table,
+		parse_send,
+		"IMAGE",
+		"Send an image to many nodes at once; arrival records go to standard output.",
+		NULL,
+		NULL,
+		NULL,
+	};
+	struct send_options opt = {.order = -1, .timeout_s = 10};
+	struct lsc_err err = LSC_ERR_INIT;
+	int r;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	r = run_send(&opt, &err);
+	lsc_names_release(&opt.to);
+	lsc_names_release(&opt.sources);
+	return lsc_tool_finish(r, &err);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct lsc_command commands[] = {
+		{"send", main_send, "send an image to many nodes at once"},
+		{"serve", main_serve, "take part in casts: receive images, or be a source"},
+	};
+
+	return lsc_tool_dispatch("lsc-cast", "Send an image to many nodes at once; receive one.",
+				 commands, LSC_ARRAY_SIZE(commands), argc, argv);
+}
