@@ -3,12 +3,16 @@
  *   client  the router's 16-byte name for itself, first on every link it opens; a worker sends
  *           that client's tokens on the newest such link
  *   run     positions pos .. pos+n-1 of a request, for the stage route[stage]; the body holds n
- *           token ids (u32, stage 0) or n activations (f32 [n][hidden])
+ *           token ids (u32, stage 0) or n activations (f32 [n][hidden]), little-endian
  *   token   the last stage's answer: the token that follows position pos+n-1
  *   fail    this run could not be done; the request may go on over another route
  *   drop    the request is over: its KV may go
  *
- * The functions build and parse these records and bound every field.
+ * A router that takes a request to another route gives it a new number, so that frames which are
+ * still under way for the old one can do no harm, and drops the old one.
+ *
+ * The functions build and parse these records and bound every field.  temp, top_p and seed are
+ * left out of a greedy run.
  */
 #ifndef LSC_NET_FRAME_H
 #define LSC_NET_FRAME_H

@@ -1,0 +1,67 @@
+/* fuzz frame: any record as each exec message; what is understood must survive the way back */
+#include "net/frame.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void check(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static void reparse(struct lsc_record *record, const struct lsc_pack *pack)
+{
+	check(lsc_record_parse(record, pack->buf.data, pack->buf.len, NULL) ==
+	      (ssize_t)pack->buf.len);
+}
+
+static void try_run(const struct lsc_record *record)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT, again = LSC_PACK_INIT;
+	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
+	static struct lsc_run_frame run, run2;
+	uint64_t body;
+
+	if (lsc_frame_parse_run(record, &run, NULL) < 0)
+		return;
+	check(run.stage < run.n_stages && run.n_stages <= LSC_FRAME_MAX_STAGES);
+	check(run.n > 0 && run.n <= LSC_FRAME_MAX_TOKENS && run.pos + run.n > run.pos);
+	check(lsc_record_uint(record, "body", UINT64_MAX, &body, NULL) == 0);
+	check(lsc_frame_pack_run(&pack, &run, body) == 0);
+	reparse(&copy, &pack);
+	check(lsc_frame_parse_run(&copy, &run2, NULL) == 0);
+	check(lsc_frame_pack_run(&again, &run2, body) == 0);
+	check(again.buf.len == pack.buf.len &&
+	      !memcmp(again.buf.data, pack.buf.data, pack.buf.len));
+}
+
+static void try_fail(const struct lsc_record *record)
+{
+	struct lsc_fail_frame fail;
+
+	if (lsc_frame_parse_fail(record, &fail, NULL) == 0)
+		check(fail.code > 0 && memchr(fail.why, 0, sizeof(fail.why)));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
+	struct lsc_token_frame token;
+	struct lsc_client_id client;
+	uint64_t request;
+
+	if (lsc_record_parse(&record, data, len, NULL) <= 0)
+		return 0;
+	try_run(&record);
+	try_fail(&record);
+	lsc_frame_parse_token(&record, &token, NULL);
+	lsc_frame_parse_client(&record, &client, NULL);
+	lsc_frame_parse_drop(&record, &client, &request, NULL);
+	return 0;
+}

@@ -1,0 +1,215 @@
+/* frame: what is built is parsed back; what is damaged or out of bounds is refused in words */
+#include "tap.h"
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "net/frame.h"
+
+static struct lsc_pack pack = LSC_PACK_INIT;
+static struct lsc_record record = LSC_RECORD_INIT;
+static struct lsc_err err;
+
+static const struct lsc_client_id client = {
+	{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+
+static struct lsc_run_frame some_run(uint32_t stages)
+{
+	struct lsc_run_frame run = {
+		.client = client,
+		.request = 1ull << 63,
+		.pos = 300,
+		.n = 3,
+		.n_stages = stages,
+		.sampling = {0.5f, 0.25f, UINT64_MAX},
+	};
+
+	memset(run.image.bytes, 0xab, sizeof(run.image.bytes));
+	for (uint32_t i = 0; i < stages; i++) {
+		snprintf(run.route[i].endpoint, sizeof(run.route[i].endpoint), "10.0.0.%u:7001", i);
+		run.route[i].first = 2 * i;
+		run.route[i].last = 2 * i + 1;
+	}
+	return run;
+}
+
+static bool reparse(void)
+{
+	ssize_t n = lsc_record_parse(&record, pack.buf.data, pack.buf.len, &err);
+
+	return n == (ssize_t)pack.buf.len;
+}
+
+static void test_run(void)
+{
+	struct lsc_run_frame run = some_run(LSC_FRAME_MAX_STAGES), got;
+	bool same = true;
+
+	run.stage = 5;
+	ok(lsc_frame_pack_run(&pack, &run, 3 * 4 * 64) == 0 && reparse(), "a run is a record");
+	memset(&got, 0xee, sizeof(got));
+	is_int(lsc_frame_parse_run(&record, &got, &err), 0, "and is parsed");
+	ok(lsc_hash_equal(&got.image, &run.image) && !memcmp(&got.client, &client, 16),
+	   "image and client survive");
+	is_int(got.request, 1ull << 63, "the request's number survives");
+	ok(got.pos == 300 && got.n == 3 && got.stage == 5 && got.n_stages == LSC_FRAME_MAX_STAGES,
+	   "so do the positions and the stage");
+	for (uint32_t i = 0; i < got.n_stages; i++)
+		same = same && !strcmp(got.route[i].endpoint, run.route[i].endpoint) &&
+		       got.route[i].first == run.route[i].first &&
+		       got.route[i].last == run.route[i].last;
+	ok(same, "and the route of %d stages", LSC_FRAME_MAX_STAGES);
+	ok(got.sampling.temp == 0.5f && got.sampling.top_p == 0.25f &&
+		   got.sampling.seed == UINT64_MAX,
+	   "and how to sample");
+}
+
+static void test_greedy(void)
+{
+	struct lsc_run_frame run = some_run(2), got;
+
+	run.n = 1;
+	run.sampling = (struct lsc_sampling){0};
+	lsc_frame_pack_run(&pack, &run, 4);
+	ok(pack.buf.len <= 160, "a greedy run of one position takes %zu bytes", pack.buf.len);
+	is_int(reparse() ? lsc_frame_parse_run(&record, &got, &err) : -1, 0, "and is parsed");
+	ok(got.sampling.temp == 0 && got.sampling.top_p == 1 && got.sampling.seed == 0,
+	   "what is left out has its usual value");
+}
+
+static void refuses(const struct lsc_run_frame *run, uint32_t body, const char *what)
+{
+	struct lsc_run_frame got;
+	int r;
+
+	lsc_frame_pack_run(&pack, run, body);
+	r = reparse() ? lsc_frame_parse_run(&record, &got, &err) : 0;
+	ok(r == -EBADMSG && err.text[0], "%s is refused: %s", what, err.text);
+}
+
+static void test_bad_runs(void)
+{
+	struct lsc_run_frame run;
+
+#define CASE(body, what, ...)                                                                      \
+	do {                                                                                       \
+		run = some_run(3);                                                                 \
+		__VA_ARGS__;                                                                       \
+		refuses(&run, body, what);                                                         \
+	} while (0)
+	CASE(0, "no positions", run.n = 0);
+	CASE(4 * (LSC_FRAME_MAX_TOKENS + 1), "too many positions",
+	     run.n = LSC_FRAME_MAX_TOKENS + 1);
+	CASE(12, "a position that would overflow", run.pos = UINT32_MAX);
+	CASE(12, "a route of no stages", run.n_stages = 0);
+	CASE(12, "a stage that is not on the route", run.stage = 3);
+	CASE(12, "a route that starts late", run.route[0].first = 1);
+	CASE(12, "a gap", run.route[1].first = 3);
+	CASE(12, "an overlap", run.route[1].first = 1);
+	CASE(12, "a stage that ends before it begins", run.route[2].last = 3);
+	CASE(12, "a unit past any image", run.route[2].last = 65536);
+	CASE(12, "a nameless endpoint", run.route[1].endpoint[0] = 0);
+	CASE(8, "too few ids", (void)0);
+	CASE(16, "too many ids", (void)0);
+	CASE(0, "no activations", run.stage = 1);
+	CASE(12 * 64 + 4, "half a row of activations", run.stage = 1);
+	CASE(12, "a temperature of 2000", run.sampling.temp = 2000);
+	CASE(12, "a top_p of 0", run.sampling.top_p = 0);
+	CASE(12, "a client of zeros", memset(&run.client, 0, 16));
+#undef CASE
+}
+
+/* Records built by hand, as a stranger might. */
+static void test_foreign(void)
+{
+	struct lsc_run_frame got;
+	struct lsc_client_id id;
+
+	lsc_pack_begin(&pack, "run");
+	lsc_pack_bin(&pack, "image", "0123456789abcdef", 16);
+	lsc_pack_bin(&pack, "client", client.bytes, 16);
+	lsc_pack_uint(&pack, "request", 7);
+	lsc_pack_str(&pack, "new", "a key of a later version");
+	lsc_pack_uint(&pack, "pos", 0);
+	lsc_pack_uint(&pack, "n", 1);
+	lsc_pack_array(&pack, "route", 1);
+	lsc_pack_array(&pack, NULL, 4);
+	lsc_pack_str(&pack, NULL, "h:1");
+	lsc_pack_uint(&pack, NULL, 0);
+	lsc_pack_uint(&pack, NULL, 6);
+	lsc_pack_str(&pack, NULL, "a field of a later version");
+	lsc_pack_uint(&pack, "body", 4);
+	is_int(lsc_pack_end(&pack), 0, "a run with keys of a later version");
+	is_int(reparse() ? lsc_frame_parse_run(&record, &got, &err) : -1, 0, "is parsed");
+	ok(got.route[0].last == 6 && got.request == 7, "for what is known of it");
+
+	lsc_pack_begin(&pack, "run");
+	lsc_pack_str(&pack, "image", "0123456789abcdef");
+	lsc_pack_end(&pack);
+	is_int(reparse() ? lsc_frame_parse_run(&record, &got, &err) : 0, -EBADMSG,
+	       "an image that is a string is not");
+	lsc_pack_begin(&pack, "client");
+	lsc_pack_bin(&pack, "client", "short", 5);
+	lsc_pack_end(&pack);
+	is_int(reparse() ? lsc_frame_parse_client(&record, &id, &err) : 0, -EBADMSG,
+	       "nor is a client of 5 bytes");
+	ok(strstr(err.text, "5 bytes"), "which is said: %s", err.text);
+}
+
+static void test_small(void)
+{
+	struct lsc_token_frame token = {9, 4711, UINT32_MAX - 1}, got_token;
+	struct lsc_client_id id;
+	uint64_t request;
+
+	ok(lsc_frame_pack_client(&pack, &client) == 0 && reparse() &&
+		   lsc_record_is(&record, "client") &&
+		   lsc_frame_parse_client(&record, &id, &err) == 0 && !memcmp(&id, &client, 16),
+	   "a client comes back");
+	ok(lsc_frame_pack_token(&pack, &token) == 0 && reparse() &&
+		   lsc_record_is(&record, "token") &&
+		   lsc_frame_parse_token(&record, &got_token, &err) == 0,
+	   "a token is parsed");
+	ok(got_token.request == 9 && got_token.pos == 4711 && got_token.token == UINT32_MAX - 1,
+	   "and comes back");
+	ok(lsc_frame_pack_drop(&pack, &client, 77) == 0 && reparse() &&
+		   lsc_record_is(&record, "drop") &&
+		   lsc_frame_parse_drop(&record, &id, &request, &err) == 0 && request == 77 &&
+		   !memcmp(&id, &client, 16),
+	   "a drop comes back");
+}
+
+static void test_fail(void)
+{
+	struct lsc_fail_frame fail = {.request = 3, .pos = 12, .code = ESTALE}, got;
+
+	memset(fail.why, 'x', sizeof(fail.why));
+	memcpy(fail.why, "a\n\033b", 4);
+	ok(lsc_frame_pack_fail(&pack, &fail) == 0 && reparse() &&
+		   lsc_frame_parse_fail(&record, &got, &err) == 0,
+	   "a fail is parsed");
+	ok(got.request == 3 && got.pos == 12 && got.code == ESTALE, "and comes back");
+	ok(strlen(got.why) == sizeof(got.why) - 1 && !strncmp(got.why, "a??bxx", 6),
+	   "its words fit and hold nothing that moves a cursor");
+	fail.code = 0;
+	lsc_frame_pack_fail(&pack, &fail);
+	ok(reparse() && lsc_frame_parse_fail(&record, &got, &err) == 0 && got.code == EIO,
+	   "a fail always has a code");
+	lsc_pack_begin(&pack, "fail");
+	lsc_pack_uint(&pack, "request", 3);
+	lsc_pack_end(&pack);
+	is_int(reparse() ? lsc_frame_parse_fail(&record, &got, &err) : 0, -EBADMSG,
+	       "a fail without the rest is refused");
+}
+
+int main(void)
+{
+	test_run();
+	test_greedy();
+	test_bad_runs();
+	test_foreign();
+	test_small();
+	test_fail();
+	lsc_pack_release(&pack);
+	lsc_record_release(&record);
+	return done_testing();
+}
