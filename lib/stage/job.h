@@ -1,0 +1,55 @@
+/* A job: what the loop's thread asks of the compute thread, and what it gets back.
+ *
+ * A job belongs to one thread at a time: made by the loop's, submitted, and given back when it is
+ * finished.  Its body is received and its activations are sent as they lie here.
+ */
+#ifndef LSC_STAGE_JOB_H
+#define LSC_STAGE_JOB_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/frame.h"
+
+enum lsc_job_kind {
+	LSC_JOB_RUN,
+	LSC_JOB_DROP,	     /* of run.client and run.request */
+	LSC_JOB_DROP_CLIENT, /* of run.client */
+};
+
+struct lsc_job {
+	struct lsc_job *next;
+	enum lsc_job_kind kind;
+	struct lsc_run_frame run;
+	void *body; /* token ids or activations, as the frame brought them */
+	uint32_t body_len;
+	uint64_t deadline_ns; /* for its units to arrive */
+
+	/* what came of it */
+	float *out; /* [n][hidden], or NULL after the last stage */
+	uint32_t out_len; /* in bytes */
+	uint32_t token; /* after the last stage */
+	struct lsc_err err; /* code 0 where it went well */
+};
+
+/* A list that keeps the order. */
+struct lsc_jobs {
+	struct lsc_job *first, **end; /* end is NULL in an empty list that was never used */
+};
+
+#define LSC_JOBS_INIT { NULL, NULL }
+
+struct lsc_job *lsc_job_new(enum lsc_job_kind kind); /* NULL when out of memory */
+void lsc_job_free(struct lsc_job *job);
+
+void lsc_jobs_add(struct lsc_jobs *jobs, struct lsc_job *job);
+struct lsc_job *lsc_jobs_take(struct lsc_jobs *jobs); /* the first, or NULL */
+void lsc_jobs_release(struct lsc_jobs *jobs);
+
+/* Moves all of from behind to. */
+void lsc_jobs_move(struct lsc_jobs *to, struct lsc_jobs *from);
+
+/* Takes out the job that *at points to; at is &jobs->first or some job's &next. */
+struct lsc_job *lsc_jobs_take_at(struct lsc_jobs *jobs, struct lsc_job **at);
+
+#endif

@@ -1,0 +1,353 @@
+/* worker - frames in and out of a stage, on the loop's thread
+ *
+ * Runs and drops become jobs for the compute thread, in the order in which they arrive; finished
+ * jobs come back with an eventfd and become frames.
+ */
+#include "stage/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "net/frame.h"
+#include "net/link.h"
+#include "stage/compute.h"
+#include "stage/hop.h"
+
+#define WAIT_NS    60000000000u
+#define BODY_BYTES (1ull << 30)
+
+struct peer { /* a link that was accepted: a client's, or a stage's before us */
+	struct peer *next;
+	struct lsc_worker *worker;
+	struct lsc_link *link;
+	bool is_client;
+	struct lsc_client_id client;
+	struct lsc_job *receiving;
+};
+
+struct lsc_worker {
+	struct lsc_loop *loop;
+	struct lsc_compute *compute;
+	struct lsc_listener *listener;
+	int event_fd;
+	struct lsc_watch *watch;
+	struct peer *peers; /* newest first */
+	struct lsc_hops hops;
+	uint64_t body_bytes, body_limit; /* of all jobs there are */
+};
+
+static void free_job(struct lsc_worker *worker, struct lsc_job *job)
+{
+	worker->body_bytes -= job->body_len;
+	lsc_job_free(job);
+}
+
+/* --- to clients --- */
+
+/* The newest link that named this client, or NULL. */
+static struct peer *find_client(struct lsc_worker *worker, const struct lsc_client_id *client)
+{
+	struct peer *peer = worker->peers;
+
+	while (peer && !(peer->is_client && !memcmp(&peer->client, client, sizeof(*client))))
+		peer = peer->next;
+	return peer;
+}
+
+static void send_to_client(struct lsc_worker *worker, const struct lsc_client_id *client,
+			   const struct lsc_pack *pack, const char *what)
+{
+	struct peer *peer = find_client(worker, client);
+	int r = peer ? lsc_link_send(peer->link, pack, NULL, 0, NULL) : -ENOTCONN;
+
+	if (r < 0)
+		lsc_debug("stage", "%s for a client without a link, dropping it", what);
+}
+
+static void send_fail(struct lsc_worker *worker, const struct lsc_client_id *client,
+		      uint64_t request, uint32_t pos, const struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_fail_frame fail = {.request = request, .pos = pos, .code = err->code};
+
+	lsc_debug("stage", "request %llu at %u: %s", (unsigned long long)request, pos, err->text);
+	memcpy(fail.why, err->text, LSC_MIN(strlen(err->text), sizeof(fail.why) - 1));
+	if (lsc_frame_pack_fail(&pack, &fail) == 0)
+		send_to_client(worker, client, &pack, "a failure");
+}
+
+static void send_token(struct lsc_worker *worker, const struct lsc_job *job)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_token_frame token = {
+		.request = job->run.request, .pos = job->run.pos + job->run.n, .token = job->token};
+
+	if (lsc_frame_pack_token(&pack, &token) == 0)
+		send_to_client(worker, &job->run.client, &pack, "a token");
+}
+
+/* --- what has been computed --- */
+
+static void on_lost(void *data, const struct lsc_client_id *client, uint64_t request, uint32_t pos,
+		    const struct lsc_err *err)
+{
+	send_fail(data, client, request, pos, err);
+}
+
+static void on_forwarded(void *data, struct lsc_job *job)
+{
+	free_job(data, job);
+}
+
+static void finish_job(struct lsc_worker *worker, struct lsc_job *job)
+{
+	const struct lsc_run_frame *run = &job->run;
+
+	if (!job->err.code && run->stage + 1 < run->n_stages) {
+		if (lsc_hops_forward(&worker->hops, job, &job->err) == 0)
+			return;
+	} else if (!job->err.code) {
+		send_token(worker, job);
+	}
+	if (job->err.code && job->err.code != ECANCELED)
+		send_fail(worker, &run->client, run->request, run->pos, &job->err);
+	free_job(worker, job);
+}
+
+static void on_event(void *data, uint32_t events)
+{
+	struct lsc_worker *worker = data;
+	struct lsc_jobs jobs = LSC_JOBS_INIT;
+	struct lsc_job *job;
+	uint64_t count;
+
+	(void)events;
+	if (read(worker->event_fd, &count, sizeof(count)) < 0)
+		return;
+	lsc_compute_take(worker->compute, &jobs);
+	while ((job = lsc_jobs_take(&jobs)))
+		finish_job(worker, job);
+}
+
+/* From the compute thread. */
+static void notify(void *data)
+{
+	const struct lsc_worker *worker = data;
+	uint64_t one = 1;
+	ssize_t n = write(worker->event_fd, &one, sizeof(one));
+
+	(void)n; /* EAGAIN: the count is at its limit, so the loop will look anyway */
+}
+
+/* --- from links --- */
+
+static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
+		const struct lsc_client_id *client, uint64_t request)
+{
+	struct lsc_job *job = lsc_job_new(kind);
+
+	if (!job)
+		return -ENOMEM;
+	job->run.client = *client;
+	job->run.request = request;
+	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP ? &request : NULL);
+	lsc_compute_submit(worker->compute, job);
+	return 0;
+}
+
+/* Room for a run's body; a run there is no room for fails, its body is skipped. */
+static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t body_len,
+		    void **ret_body, struct lsc_err *err)
+{
+	struct lsc_worker *worker = peer->worker;
+	struct lsc_job *job = lsc_job_new(LSC_JOB_RUN);
+	struct lsc_err why = LSC_ERR_INIT;
+	int r;
+
+	if (!job)
+		return lsc_err_set(err, ENOMEM, "no memory for a run");
+	r = lsc_frame_parse_run(record, &job->run, err);
+	if (r == 0 && (body_len == 0 || body_len % (4 * job->run.n)))
+		r = lsc_err_set(err, EPROTO, "a run of %u positions with %u bytes", job->run.n,
+				body_len);
+	if (r < 0) {
+		lsc_job_free(job);
+		return r;
+	}
+	if (body_len <= worker->body_limit - worker->body_bytes)
+		job->body = malloc(body_len);
+	if (!job->body) {
+		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
+		send_fail(worker, &job->run.client, job->run.request, job->run.pos, &why);
+		lsc_job_free(job);
+		*ret_body = NULL;
+		return 0;
+	}
+	job->body_len = body_len;
+	worker->body_bytes += body_len;
+	peer->receiving = job;
+	*ret_body = job->body;
+	return 0;
+}
+
+static int take_drop(struct peer *peer, const struct lsc_record *record, struct lsc_err *err)
+{
+	struct lsc_client_id client;
+	uint64_t request;
+	int r = lsc_frame_parse_drop(record, &client, &request, err);
+
+	if (r < 0)
+		return r;
+	r = drop(peer->worker, LSC_JOB_DROP, &client, request);
+	return r < 0 ? lsc_err_set(err, -r, "no memory for a drop") : 0;
+}
+
+static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
+		     uint32_t body_len, void **ret_body, struct lsc_err *err)
+{
+	struct peer *peer = data;
+	int r;
+
+	(void)link;
+	if (lsc_record_is(record, "run"))
+		return take_run(peer, record, body_len, ret_body, err);
+	*ret_body = NULL;
+	if (lsc_record_is(record, "drop"))
+		return take_drop(peer, record, err);
+	if (lsc_record_is(record, "client")) {
+		r = lsc_frame_parse_client(record, &peer->client, err);
+		peer->is_client = r == 0;
+		return r;
+	}
+	return 0; /* a type that a later minor version knows */
+}
+
+static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
+{
+	struct peer *peer = data;
+	struct lsc_job *job = peer->receiving;
+
+	(void)link;
+	(void)err;
+	if (!job) /* skipped */
+		return 0;
+	peer->receiving = NULL;
+	lsc_compute_submit(peer->worker->compute, job);
+	return 0;
+}
+
+static void peer_free(struct peer *peer)
+{
+	if (peer->receiving)
+		free_job(peer->worker, peer->receiving);
+	lsc_link_close(peer->link);
+	free(peer);
+}
+
+static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
+{
+	struct peer *peer = data, **at = &peer->worker->peers;
+	struct lsc_worker *worker = peer->worker;
+
+	(void)link;
+	if (err->code)
+		lsc_info("%s", err->text);
+	while (*at != peer)
+		at = &(*at)->next;
+	*at = peer->next;
+	if (peer->is_client && !find_client(worker, &peer->client))
+		drop(worker, LSC_JOB_DROP_CLIENT, &peer->client, 0);
+	peer_free(peer);
+}
+
+static void *on_link(void *data, struct lsc_link *link)
+{
+	struct lsc_worker *worker = data;
+	struct peer *peer = calloc(1, sizeof(*peer));
+
+	if (!peer)
+		return NULL;
+	peer->worker = worker;
+	peer->link = link;
+	peer->next = worker->peers;
+	worker->peers = peer;
+	return peer;
+}
+
+/* --- life --- */
+
+static const struct lsc_link_events peer_events = {
+	.on_record = on_record, .on_body = on_body, .on_close = on_close};
+
+static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
+		 const struct lsc_worker_options *options, struct lsc_err *err)
+{
+	static const struct lsc_link_options link_options = {.kind = "exec"};
+	struct lsc_compute_options compute = {options->dir, options->engine,
+					      options->wait_ns ? options->wait_ns : WAIT_NS};
+	int r;
+
+	worker->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (worker->event_fd < 0)
+		return lsc_err_set(err, errno, "cannot make an eventfd: %m");
+	r = lsc_loop_watch(worker->loop, worker->event_fd, EPOLLIN, on_event, worker,
+			   &worker->watch, err);
+	if (r == 0)
+		r = lsc_compute_start(&worker->compute, &compute, notify, worker, err);
+	if (r == 0)
+		r = lsc_listener_open(&worker->listener, worker->loop, at, &link_options,
+				      &peer_events, on_link, worker, err);
+	return r;
+}
+
+int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
+		    const struct lsc_endpoint *at, const struct lsc_worker_options *options,
+		    struct lsc_err *err)
+{
+	struct lsc_worker *worker = calloc(1, sizeof(*worker));
+	int r;
+
+	if (!worker)
+		return lsc_err_set(err, ENOMEM, "no memory for a worker");
+	worker->loop = loop;
+	worker->event_fd = -1;
+	worker->body_limit = options->body_bytes ? options->body_bytes : BODY_BYTES;
+	worker->hops = (struct lsc_hops){loop, on_lost, on_forwarded, worker, NULL};
+	r = start(worker, at, options, err);
+	if (r < 0) {
+		lsc_worker_close(worker);
+		return r;
+	}
+	*ret_worker = worker;
+	return 0;
+}
+
+void lsc_worker_close(struct lsc_worker *worker)
+{
+	struct peer *peer;
+
+	if (!worker)
+		return;
+	lsc_listener_close(worker->listener);
+	while ((peer = worker->peers)) {
+		worker->peers = peer->next;
+		peer_free(peer);
+	}
+	lsc_hops_release(&worker->hops);
+	lsc_compute_stop(worker->compute);
+	lsc_watch_remove(worker->watch);
+	if (worker->event_fd >= 0)
+		close(worker->event_fd);
+	free(worker);
+}
+
+const char *lsc_worker_address(const struct lsc_worker *worker)
+{
+	return lsc_listener_address(worker->listener);
+}
