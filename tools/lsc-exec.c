@@ -1,7 +1,9 @@
-/* lsc-exec - executes images: `run` answers one prompt on this node
+/* lsc-exec - executes images: `run` answers one prompt on this node, `serve` is a stage worker
  *
- * lib/exec/session.h computes; here are the prompt, the loop over tokens and their text.
+ * lib/exec/session.h computes a prompt; here are its text, the loop over tokens and their text.
+ * What a stage worker does is in lib/stage/worker.h.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +17,8 @@
 #include "cli/tool.h"
 #include "exec/session.h"
 #include "model/tokenizer.h"
+#include "net/loop.h"
+#include "stage/worker.h"
 
 #define MAX_PROMPT (64u << 20)
 
@@ -315,8 +319,118 @@ static int main_run(int argc, char **argv)
 	return lsc_tool_finish(run(&opt, &err), &err);
 }
 
+/* --- serve --- */
+
+struct serve_options {
+	const char *dir;
+	const char *listen;
+	uint64_t threads;
+	int ready_fd; /* -1: none */
+};
+
+static const struct argp_option serve_table[] = {
+	{"dir", 'd', "DIR", 0, "Run the images that are in DIR, or arrive there", 0},
+	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7001)", 0},
+	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},
+	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
+	{0},
+};
+
+static error_t parse_serve(int key, char *arg, struct argp_state *state)
+{
+	struct serve_options *opt = state->input;
+	struct lsc_err err = LSC_ERR_INIT;
+	uint64_t fd;
+
+	switch (key) {
+	case 'd':
+		opt->dir = arg;
+		return 0;
+	case 'l':
+		opt->listen = arg;
+		return 0;
+	case 't':
+		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1024, &opt->threads, &err), &err);
+		return 0;
+	case 'R':
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &fd, &err), &err);
+		opt->ready_fd = (int)fd;
+		return 0;
+	case ARGP_KEY_END:
+		if (!opt->dir)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int say_ready(int fd, const char *address, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf line = LSC_BUF_INIT;
+	int r = lsc_buf_printf(&line, "%s\n", address);
+
+	if (r == 0)
+		r = lsc_write_full(fd, line.data, line.len);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot write to descriptor %d: %m", fd);
+	close(fd);
+	return 0;
+}
+
+static void stop_serving(void *data, int number)
+{
+	lsc_info("ended by signal %d", number);
+	lsc_loop_stop(data, 0);
+}
+
+static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
+{
+	const struct lsc_worker_options options = {
+		.dir = opt->dir,
+		.engine = {.threads = (unsigned)opt->threads},
+	};
+	struct lsc_worker *worker = NULL;
+	struct lsc_endpoint at;
+	int r;
+
+	if ((r = lsc_endpoint_parse(&at, opt->listen, err)) < 0 ||
+	    (r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, stop_serving, loop,
+				  err)) < 0 ||
+	    (r = lsc_worker_open(&worker, loop, &at, &options, err)) < 0)
+		return r;
+	lsc_info("executing what is in '%s' at %s", opt->dir, lsc_worker_address(worker));
+	if (opt->ready_fd >= 0)
+		r = say_ready(opt->ready_fd, lsc_worker_address(worker), err);
+	if (r == 0)
+		r = lsc_loop_run(loop, err);
+	lsc_worker_close(worker);
+	return r;
+}
+
+static int main_serve(int argc, char **argv)
+{
+	static const struct argp argp = {
+		serve_table, parse_serve,
+		"",          "Run any units of the images that are here, for any route.",
+		NULL,        NULL,
+		NULL};
+	struct serve_options opt = {.listen = "127.0.0.1:7001", .ready_fd = -1};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	int r;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	r = lsc_loop_new(&loop, &err);
+	if (r == 0)
+		r = serve(&opt, loop, &err);
+	lsc_loop_free(loop);
+	return lsc_tool_finish(r, &err);
+}
+
 static const struct lsc_command commands[] = {
 	{"run", main_run, "answer one prompt on this node"},
+	{"serve", main_serve, "be a stage worker for pipelines"},
 };
 
 int main(int argc, char **argv)

@@ -37,4 +37,10 @@ expect_status 64 "a bad temperature" lsc-exec run "$SCRATCH/bf16" --temp x
 truncate -s 100 "$SCRATCH/bf16/image"
 expect_status 65 "a short image" lsc-exec run "$SCRATCH/bf16" --prompt hi
 expect_one_line "bytes"
+
+start_server worker lsc-exec serve --dir "$SCRATCH" --listen 127.0.0.1:0
+kill -TERM "$worker_pid"
+wait "$worker_pid"
+expect_equal "a stage worker ends well on SIGTERM" $? 0
+expect_status 64 "a worker without a folder" lsc-exec serve
 done_testing
