@@ -108,7 +108,7 @@ esac
 expect_equal 'the last round of 10000 nodes and 1000 pieces' \
 	"$( (ulimit -v $limit; lsc-plan --nodes 10000 --pieces 1000) | tail -n 1 | wc -w)" 10000
 expect_equal 'the first of the largest' \
-	"$(lsc-plan --nodes 65536 --pieces 4194304 --json 2>/dev/null | sed -n 3p)" \
+	"$(lsc-plan --nodes 65536 --pieces 4194304 --json 2>/dev/null | sed -n '3{p;q}')" \
 	'{"type":"transfer","round":0,"from":0,"to":32768,"piece":0}'
 
 refuse() { # refuse MESSAGE OPTION...
