@@ -1,0 +1,86 @@
+/* The nodes of a cast as a router sees them: what each holds, and a link to its stage worker.
+ *
+ * Fed with arrival records (lsc-stream(5)); links are opened as soon as a node says where its
+ * worker is, and again when they were lost.
+ */
+#ifndef LSC_ROUTE_FLEET_H
+#define LSC_ROUTE_FLEET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "model/image.h"
+#include "net/frame.h"
+#include "net/link.h"
+#include "net/loop.h"
+#include "plan/cover.h"
+#include "stream/record.h"
+
+#define LSC_FLEET_MAX_NODES 4096
+
+struct lsc_fleet;
+
+struct lsc_fleet_body; /* ids on their way to a worker */
+
+struct lsc_fleet_node {
+	struct lsc_fleet *fleet;
+	uint32_t rank;
+	char name[LSC_FRAME_ENDPOINT];
+	char exec[LSC_FRAME_ENDPOINT]; /* "" where it has no worker */
+	bool source;
+	bool failed;   /* says the cast */
+	bool complete; /* holds everything */
+	uint8_t *blocks; /* [n_blocks]: 1 where held */
+	uint8_t *units;	 /* [n_units]: 1 where it can run the unit */
+	struct lsc_link *link;
+	bool open;
+	struct lsc_timer *again; /* connects anew */
+	struct lsc_fleet_body *bodies;
+	uint32_t busy; /* requests routed to it alone */
+};
+
+struct lsc_fleet_events {
+	void (*on_change)(void *data); /* more is held, or can be reached */
+	void (*on_token)(void *data, const struct lsc_token_frame *token);
+	void (*on_fail)(void *data, const struct lsc_fail_frame *fail);
+	void (*on_lost)(void *data, uint32_t node); /* its worker went away */
+};
+
+struct lsc_fleet {
+	const struct lsc_image *image; /* borrowed */
+	struct lsc_loop *loop;
+	const struct lsc_fleet_events *events;
+	void *data;
+	struct lsc_client_id client;
+	struct lsc_fleet_node **nodes; /* by rank; NULL where not known */
+	uint32_t n_nodes;
+	double began; /* wall clock of the cast's t = 0 */
+	bool ended;   /* no more arrivals */
+};
+
+int lsc_fleet_init(struct lsc_fleet *fleet, const struct lsc_image *image, struct lsc_loop *loop,
+		   const struct lsc_fleet_events *events, void *data, struct lsc_err *err);
+void lsc_fleet_release(struct lsc_fleet *fleet);
+
+/* Takes in an arrival record; -EBADMSG, or -EINVAL where it is of another image. */
+int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record,
+		     struct lsc_err *err);
+
+/* The stream of arrivals is over. */
+void lsc_fleet_end(struct lsc_fleet *fleet);
+
+/* Seconds since the cast began. */
+double lsc_fleet_now(const struct lsc_fleet *fleet);
+
+/* Whether work can be sent to a node. */
+bool lsc_fleet_usable(const struct lsc_fleet_node *node);
+
+/* Sends ids (copied) with a run frame to the worker of a node. */
+int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t node, const struct lsc_run_frame *run,
+		  const uint32_t *ids);
+
+/* Lets a node forget a request. */
+void lsc_fleet_drop(struct lsc_fleet *fleet, uint32_t node, uint64_t request);
+
+#endif

@@ -1,0 +1,63 @@
+/* A router: takes requests, forms routes for them, moves them when something better is there.
+ *
+ * A request waits for the first cover of all units; where receivers are still loading, for one
+ * that includes a receiver.  Once a node holds everything, requests go to it alone, those in
+ * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost.
+ */
+#ifndef LSC_ROUTE_ROUTER_H
+#define LSC_ROUTE_ROUTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "model/tokenizer.h"
+#include "net/frame.h"
+#include "plan/cover.h"
+#include "route/fleet.h"
+
+struct lsc_router;
+
+struct lsc_router_request {
+	struct lsc_router_request *next;
+	struct lsc_router *router;
+	void *user;	       /* the caller's */
+	struct lsc_tokens ids; /* the prompt's and the answer's, owned */
+	uint32_t n_prompt;
+	uint32_t limit; /* of the answer's tokens */
+	struct lsc_sampling sampling;
+
+	uint64_t number; /* of this request on this route */
+	bool routed;
+	bool local; /* to one node that holds everything */
+	struct lsc_cover cover;
+	uint32_t tries;
+	char why[160]; /* the last failure */
+};
+
+struct lsc_router_events {
+	void (*on_route)(struct lsc_router_request *request);
+	void (*on_switch)(struct lsc_router_request *request, uint32_t node);
+	void (*on_token)(struct lsc_router_request *request, uint32_t token);
+	/* The request is over and is freed after this: reason NULL says it failed. */
+	void (*on_done)(struct lsc_router_request *request, const char *reason, const char *why);
+};
+
+struct lsc_router {
+	struct lsc_fleet fleet;
+	const struct lsc_router_events *events;
+	enum lsc_cover_sources sources;
+	struct lsc_router_request *requests;
+	struct lsc_timer *retry;
+	uint64_t numbers;
+};
+
+int lsc_router_init(struct lsc_router *router, const struct lsc_image *image,
+		    struct lsc_loop *loop, enum lsc_cover_sources sources,
+		    const struct lsc_router_events *events, struct lsc_err *err);
+void lsc_router_release(struct lsc_router *router);
+
+/* Takes a request over (from calloc, its tokens set); it is routed when it can be. */
+void lsc_router_submit(struct lsc_router *router, struct lsc_router_request *request);
+
+#endif
