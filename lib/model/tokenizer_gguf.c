@@ -147,13 +147,12 @@ static int build_byte_level(struct lsc_tokenizer_build *build, const struct lsc_
 		return lsc_err_set(err, EOPNOTSUPP, "pre-tokenizer '%.*s' is not supported",
 				   (int)LSC_MIN(len, 40), pre);
 	build->flags |= LSC_TOKENIZER_BYTE_LEVEL | pre_tokenizers[p].flags;
-	for (size_t i = 0; r == 0 || i == 0; i++) {
-		const char *pattern = pre_tokenizers[p].patterns[i];
-
-		if (i == LSC_ARRAY_SIZE(pre_tokenizers[p].patterns) || !pattern)
-			break;
-		r = lsc_tokenizer_build_stage(build, pattern, strlen(pattern), 0, err);
-	}
+	r = 0;
+	for (size_t i = 0; r == 0 && i < LSC_ARRAY_SIZE(pre_tokenizers[p].patterns) &&
+			   pre_tokenizers[p].patterns[i];
+	     i++)
+		r = lsc_tokenizer_build_stage(build, pre_tokenizers[p].patterns[i],
+					      strlen(pre_tokenizers[p].patterns[i]), 0, err);
 	if (r < 0 || (r = read_merges(build, gguf, err)) < 0)
 		return r;
 	return read_bos(build, gguf, pre_tokenizers[p].bos, err);
