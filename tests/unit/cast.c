@@ -43,6 +43,7 @@ struct run {
 	unsigned number;
 	uint32_t n_hosts, n_sources;
 	struct lsc_host *hosts[MAX_HOSTS];
+	char *roots[MAX_HOSTS]; /* of the hosts */
 	char dirs[MAX_HOSTS][64], addresses[MAX_HOSTS][32];
 	char *names[MAX_HOSTS];
 	struct lsc_cast_options options;
@@ -79,7 +80,7 @@ static void open_host(struct run *run, uint32_t i)
 
 	path_of(dir, run, i, "");
 	mkdir(dir, 0777);
-	options.dir = strdup(dir);
+	options.dir = run->roots[i] = strdup(dir);
 	snprintf(run->addresses[i], sizeof(run->addresses[i]), "memory:%u-%u", run->number, i);
 	run->names[i] = run->addresses[i];
 	if (lsc_endpoint_parse(&options.listen, run->addresses[i], &err) < 0 ||
@@ -120,6 +121,7 @@ static void tear_down(struct run *run)
 		char path[PATH_MAX];
 
 		lsc_host_close(run->hosts[i]);
+		free(run->roots[i]);
 		path_of(path, run, i, "image.lsc");
 		if (i < run->n_sources)
 			unlink(path);
