@@ -80,6 +80,7 @@ static void open_host(struct run *run, uint32_t i)
 
 	path_of(dir, run, i, "");
 	mkdir(dir, 0777);
+	free(run->roots[i]); /* of a host that was closed */
 	options.dir = run->roots[i] = strdup(dir);
 	snprintf(run->addresses[i], sizeof(run->addresses[i]), "memory:%u-%u", run->number, i);
 	run->names[i] = run->addresses[i];
