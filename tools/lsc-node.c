@@ -1,0 +1,350 @@
+/* lsc-node - one node's processes from one command: a stage worker and a cast server
+ *
+ * A child that ends is started again, after a pause that doubles while it keeps ending early.
+ * SIGTERM ends both, with SIGKILL for one that does not follow; a supervisor that is killed takes
+ * its children along.
+ */
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "cli/tool.h"
+#include "net/loop.h"
+#include "base/parse.h"
+
+#define READY_MS  15000
+#define GRACE_NS  5000000000ull
+#define PAUSE_MIN 500000000ull
+#define PAUSE_MAX 30000000000ull
+#define STEADY_NS 10000000000ull /* who ran as long starts again without a longer pause */
+#define READY_FD  3
+#define MAX_ARGS  16
+#define ADDRESS   320
+
+struct options {
+	const char *dir, *listen, *exec, *threads;
+	int ready_fd;
+};
+
+enum { EXEC, CAST, CHILDREN };
+
+struct child {
+	struct node *node;
+	const char *tool;
+	pid_t pid; /* 0: not running */
+	uint64_t started_ns, pause_ns;
+	struct lsc_timer *again;
+	char address[ADDRESS]; /* where it listens; a restart takes the same */
+};
+
+struct node {
+	struct options opt;
+	struct lsc_loop *loop;
+	struct child children[CHILDREN];
+	struct lsc_timer *grace;
+	bool stopping;
+	pid_t self;
+};
+
+static const struct argp_option table[] = {
+	{"dir", 'd', "DIR", 0, "Receive images into DIR and run those in it", 0},
+	{"listen", 'l', "HOST:PORT", 0, "Take part in casts there (default 127.0.0.1:7000)", 0},
+	{"exec", 'x', "HOST:PORT", 0, "Execute stages there (default 127.0.0.1:7001)", 0},
+	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},
+	{"ready-fd", 'R', "N", 0, "Write both addresses to descriptor N once ready", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *opt = state->input;
+	struct lsc_err err = LSC_ERR_INIT;
+	uint64_t number;
+
+	switch (key) {
+	case 'd':
+		opt->dir = arg;
+		return 0;
+	case 'l':
+		opt->listen = arg;
+		return 0;
+	case 'x':
+		opt->exec = arg;
+		return 0;
+	case 't':
+		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1024, &number, &err), &err);
+		opt->threads = arg;
+		return 0;
+	case 'R':
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &number, &err), &err);
+		opt->ready_fd = (int)number;
+		return 0;
+	case ARGP_KEY_END:
+		if (!opt->dir)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* --- children --- */
+
+/* The tool beside our own program, else the one on PATH. */
+static void find_tool(const char *name, char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *slash;
+
+	path[n > 0 ? n : 0] = 0;
+	slash = strrchr(path, '/');
+	if (slash) {
+		snprintf(slash + 1, PATH_MAX - (size_t)(slash + 1 - path), "%s", name);
+		if (access(path, X_OK) == 0)
+			return;
+	}
+	snprintf(path, PATH_MAX, "%s", name);
+}
+
+static void run_child(struct child *child, char **argv, int ready)
+{
+	char path[PATH_MAX];
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != child->node->self)
+		_exit(0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(ready, READY_FD) < 0)
+		_exit(LSC_EXIT_SYSTEM);
+	find_tool(child->tool, path);
+	execvp(path, argv);
+	fprintf(stderr, "lsc-node: cannot run '%s': %s\n", path, strerror(errno));
+	_exit(errno == ENOENT ? LSC_EXIT_NOT_FOUND : LSC_EXIT_CANNOT_RUN);
+}
+
+static unsigned arguments(struct child *child, char **argv)
+{
+	struct node *node = child->node;
+	bool exec = child == &node->children[EXEC];
+	const char *listen = child->address[0] ? child->address
+			     : exec            ? node->opt.exec
+					       : node->opt.listen;
+	const char *args[MAX_ARGS] = {child->tool, "serve", "--dir",      node->opt.dir,
+				      "--listen",  listen,  "--ready-fd", "3"};
+	unsigned n = 8;
+
+	if (!exec) {
+		args[n++] = "--exec";
+		args[n++] = node->children[EXEC].address;
+	} else if (node->opt.threads) {
+		args[n++] = "--threads";
+		args[n++] = node->opt.threads;
+	}
+	if (lsc_log_is_on(LSC_LOG_INFO))
+		args[n++] = "-v";
+	memcpy(argv, args, sizeof(args));
+	return n;
+}
+
+static int read_address(struct child *child, int fd, struct lsc_err *err)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	char line[ADDRESS];
+	ssize_t n = 0;
+
+	if (poll(&poll_fd, 1, READY_MS) > 0)
+		n = read(fd, line, sizeof(line) - 1);
+	if (n <= 1)
+		return lsc_err_set(err, EIO, "%s serve did not start", child->tool);
+	line[n] = 0;
+	line[strcspn(line, "\n")] = 0;
+	snprintf(child->address, sizeof(child->address), "%s", line);
+	return 0;
+}
+
+static int start_child(struct child *child, struct lsc_err *err)
+{
+	char *argv[MAX_ARGS] = {NULL};
+	int ready[2], r;
+
+	arguments(child, argv);
+	if (pipe(ready) < 0)
+		return lsc_err_set(err, errno, "cannot make a pipe: %m");
+	child->started_ns = lsc_clock_ns();
+	child->pid = fork();
+	if (child->pid == 0) {
+		close(ready[0]);
+		run_child(child, argv, ready[1]);
+	}
+	close(ready[1]);
+	r = child->pid < 0 ? lsc_err_set(err, errno, "cannot start %s: %m", child->tool)
+			   : read_address(child, ready[0], err);
+	close(ready[0]);
+	if (child->pid < 0)
+		child->pid = 0;
+	return r;
+}
+
+static void pause_child(struct child *child)
+{
+	bool steady = lsc_clock_ns() - child->started_ns > STEADY_NS;
+
+	child->pause_ns =
+		steady || !child->pause_ns ? PAUSE_MIN : LSC_MIN(2 * child->pause_ns, PAUSE_MAX);
+	lsc_timer_arm(child->again, child->pause_ns);
+}
+
+static void restart_child(void *data)
+{
+	struct child *child = data;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (child->node->stopping || child->pid)
+		return;
+	if (start_child(child, &err) < 0)
+		lsc_warning("%s", err.text);
+	else
+		lsc_notice("%s serve runs again at %s", child->tool, child->address);
+}
+
+/* --- signals --- */
+
+static void kill_children(struct node *node, int number)
+{
+	for (int i = 0; i < CHILDREN; i++)
+		if (node->children[i].pid)
+			kill(node->children[i].pid, number);
+}
+
+static void stop_if_alone(struct node *node)
+{
+	if (node->stopping && !node->children[EXEC].pid && !node->children[CAST].pid)
+		lsc_loop_stop(node->loop, 0);
+}
+
+static void grace_over(void *data)
+{
+	kill_children(data, SIGKILL);
+}
+
+static void reap(struct node *node)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (int i = 0; i < CHILDREN; i++) {
+			struct child *child = &node->children[i];
+
+			if (child->pid != pid)
+				continue;
+			child->pid = 0;
+			if (node->stopping)
+				continue;
+			lsc_warning("%s serve ended (%s %d): starting it again", child->tool,
+				    WIFSIGNALED(status) ? "signal" : "status",
+				    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			pause_child(child);
+		}
+	}
+	stop_if_alone(node);
+}
+
+static void on_signal(void *data, int number)
+{
+	struct node *node = data;
+
+	if (number == SIGCHLD) {
+		reap(node);
+		return;
+	}
+	node->stopping = true;
+	kill_children(node, SIGTERM);
+	lsc_timer_arm(node->grace, GRACE_NS);
+	stop_if_alone(node);
+}
+
+/* --- the whole --- */
+
+static int say_ready(const struct node *node, struct lsc_err *err)
+{
+	char line[2 * ADDRESS + 2];
+	int n = snprintf(line, sizeof(line), "%s %s\n", node->children[CAST].address,
+			 node->children[EXEC].address);
+	int r;
+
+	if (node->opt.ready_fd < 0)
+		return 0;
+	r = lsc_write_full(node->opt.ready_fd, line, (size_t)n);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot write to descriptor %d: %m",
+				   node->opt.ready_fd);
+	close(node->opt.ready_fd);
+	return 0;
+}
+
+static int run(struct node *node, struct lsc_err *err)
+{
+	static const char *const tools[CHILDREN] = {"lsc-exec", "lsc-cast"};
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	int r;
+
+	node->self = getpid();
+	if ((r = lsc_loop_new(&node->loop, err)) < 0 ||
+	    (r = lsc_loop_signals(node->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, node,
+				  err)) < 0 ||
+	    (r = lsc_timer_new(node->loop, grace_over, node, &node->grace, err)) < 0)
+		return r;
+	for (int i = 0; i < CHILDREN; i++) {
+		struct child *child = &node->children[i];
+
+		child->node = node;
+		child->tool = tools[i];
+		if ((r = lsc_timer_new(node->loop, restart_child, child, &child->again, err)) < 0 ||
+		    (r = start_child(child, err)) < 0)
+			return r;
+	}
+	r = say_ready(node, err);
+	return r < 0 ? r : lsc_loop_run(node->loop, err);
+}
+
+static void release(struct node *node)
+{
+	kill_children(node, SIGTERM);
+	for (int i = 0; i < CHILDREN; i++) {
+		if (node->children[i].pid)
+			waitpid(node->children[i].pid, NULL, 0);
+		lsc_timer_free(node->children[i].again);
+	}
+	lsc_timer_free(node->grace);
+	lsc_loop_free(node->loop);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		table, parse, "",  "Run one node: take part in casts, and execute what arrives.",
+		NULL,  NULL,  NULL};
+	struct node node = {
+		.opt = {.listen = "127.0.0.1:7000", .exec = "127.0.0.1:7001", .ready_fd = -1}};
+	struct lsc_err err = LSC_ERR_INIT;
+	int r;
+
+	lsc_tool_parse(&argp, argc, argv, &node.opt);
+	r = run(&node, &err);
+	release(&node);
+	return lsc_tool_finish(r, &err);
+}
