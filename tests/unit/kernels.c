@@ -40,21 +40,10 @@ static float dot(const float *w, const float *x, uint32_t n)
 
 static float widen(enum lsc_dtype dtype, const void *w, size_t i)
 {
-	uint32_t bits;
 	float f;
-	_Float16 h;
 
-	switch (dtype) {
-	case LSC_DTYPE_F32:
-		return ((const float *)w)[i];
-	case LSC_DTYPE_BF16:
-		bits = (uint32_t)((const uint16_t *)w)[i] << 16;
-		memcpy(&f, &bits, sizeof(f));
-		return f;
-	default:
-		memcpy(&h, (const uint16_t *)w + i, sizeof(h));
-		return (float)h;
-	}
+	lsc_dtype_to_f32(dtype, (const char *)w + i * lsc_dtype_block_bytes(dtype), &f, 1);
+	return f;
 }
 
 /* Weights of a format: halves and brains with random bits, but finite. */
@@ -67,14 +56,10 @@ static void *weights(enum lsc_dtype dtype, size_t n)
 	w = malloc(n * sizeof(*w));
 	for (size_t i = 0; i < n; i++) {
 		float f = uniform();
-		_Float16 h = (_Float16)(i % 7 ? f : f * 1e-7f); /* some subnormal */
-		uint32_t bits;
 
-		memcpy(&bits, &f, sizeof(bits));
-		if (dtype == LSC_DTYPE_BF16)
-			w[i] = (uint16_t)(bits >> 16);
-		else
-			memcpy(&w[i], &h, sizeof(h));
+		if (i % 7 == 0)
+			f *= 1e-7f; /* subnormal as a half */
+		lsc_dtype_from_f32(dtype, &f, &w[i], 1);
 	}
 	return w;
 }
