@@ -1,8 +1,9 @@
 /* cast - offers, starts, listens, and ends a cast
  *
  * Phases: OFFERING until every node is ready, CASTING until every receiver is complete, ENDING
- * until every node has closed its link (or LINGER_NS are over), DONE.  The first failure leads to
- * ENDING from anywhere; what is heard after it is not reported, since one failure makes others.
+ * until every node has closed its link (or LINGER_NS are over), FLUSHING until the reader of the
+ * arrival records has them, DONE.  The first failure leads to ENDING from anywhere; what is heard
+ * after it is not reported, since one failure makes others.
  */
 #include "cast/cast.h"
 
@@ -20,11 +21,13 @@
 #include "cast/report.h"
 
 #define LINGER_NS 2000000000u
+#define FLUSH_NS  20000000u /* from look to look whether the reader has everything */
 
 enum phase {
 	OFFERING,
 	CASTING,
 	ENDING,
+	FLUSHING,
 	DONE,
 };
 
@@ -65,10 +68,20 @@ struct lsc_cast {
 static void on_linger(void *data)
 {
 	struct lsc_cast *c = data;
+	int lost;
 
+	c->phase = FLUSHING;
+	if (lsc_report_is_waiting(&c->report)) {
+		lsc_timer_arm(c->linger, FLUSH_NS);
+		return;
+	}
 	c->phase = DONE;
 	lsc_timer_disarm(c->tick);
-	lsc_report_flush(&c->report);
+	lost = lsc_report_lost(&c->report);
+	if (c->result == 0 && lost)
+		c->result = lsc_err_set(&c->err, lost,
+					"all nodes have the image, but arrival records were not "
+					"written: %m");
 	c->o.on_done(c->o.data, c->result, &c->err);
 }
 
@@ -123,8 +136,10 @@ static void succeed(struct lsc_cast *c)
 
 void lsc_cast_abort(struct lsc_cast *c, const char *why)
 {
-	if (c->phase >= ENDING)
+	if (c->phase >= ENDING) { /* all that is left to give up */
+		lsc_report_drop(&c->report, ECANCELED);
 		return;
+	}
 	c->result = lsc_err_set(&c->err, ECANCELED, "%s", why);
 	end(c, "abort", why);
 }
