@@ -21,6 +21,14 @@ bool lsc_log_is_on(enum lsc_log_level level)
 	return level <= log_level;
 }
 
+/* Words may come from a peer or a file: a message is one line and has no say over the terminal. */
+static void make_plain(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] < ' ' || text[i] == 127)
+			text[i] = '?';
+}
+
 static void write_line(const char *lead, const char *fmt, va_list ap)
 {
 	char line[1024];
@@ -30,6 +38,7 @@ static void write_line(const char *lead, const char *fmt, va_list ap)
 	if (n < sizeof(line))
 		vsnprintf(line + n, sizeof(line) - n, fmt, ap);
 	n = strnlen(line, sizeof(line) - 1);
+	make_plain(line, n);
 	line[n++] = '\n';
 	written = write(STDERR_FILENO, line, n);
 	(void)written; /* nobody is left to tell */
