@@ -36,6 +36,12 @@ struct lsc_agenda {
 		0                                                                                  \
 	}
 
+/* A step for each round, at the most: what an agenda may take in memory, and in time to set up. */
+#define LSC_AGENDA_MAX_ROUNDS (1u << 24)
+
+/* -EINVAL for a schedule of more rounds than that. */
+int lsc_agenda_check(const struct lsc_schedule *schedule, struct lsc_err *err);
+
 int lsc_agenda_init(struct lsc_agenda *agenda, const struct lsc_schedule *schedule, uint32_t rank,
 		    struct lsc_err *err);
 void lsc_agenda_release(struct lsc_agenda *agenda);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "cast/agenda.h"
 #include "cast/member.h"
 #include "cast/report.h"
 
@@ -285,6 +286,9 @@ static int take_ready(struct node *node, const struct lsc_record *record, struct
 	struct lsc_ready ready;
 	int r = lsc_ready_parse(record, &ready, err);
 
+	if (r == 0 && ready.pieces > c->o.image->n_pieces)
+		r = lsc_err_set(err, EPROTO, "has %u pieces of %u", ready.pieces,
+				c->o.image->n_pieces);
 	if (r == 0 && (node->ready || c->phase != OFFERING || (node->source && !ready.complete)))
 		r = lsc_err_set(err, EPROTO, "is ready out of turn");
 	if (r < 0)
@@ -551,6 +555,7 @@ static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
 {
 	uint64_t n = 1 + (uint64_t)o->n_sources + o->n_to;
 	int r = lsc_segment_check_name(o->name, err);
+	struct lsc_schedule schedule;
 
 	if (r < 0)
 		return r;
@@ -558,6 +563,12 @@ static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
 		return lsc_err_set(err, EINVAL,
 				   "a cast goes to 1 node at least, and has %u at most",
 				   LSC_CAST_MAX_NODES);
+	r = lsc_schedule_init(&schedule, o->order, (uint32_t)n, o->n_sources + 1,
+			      LSC_MAX(o->image->n_pieces, 1u), err);
+	if (r == 0)
+		r = lsc_agenda_check(&schedule, err);
+	if (r < 0)
+		return r;
 	for (uint32_t i = 1; i < n; i++) {
 		const char *name =
 			i <= o->n_sources ? o->sources[i - 1] : o->to[i - 1 - o->n_sources];
