@@ -56,4 +56,42 @@ ended_at_exit $!
 } >"$SCRATCH/full" 2>/dev/null
 expect_equal 'a reader that does not read: SIGTERM ends it' $status 143
 expect_same 'the image is there' "$SCRATCH/one/image.lsc/image" "$SCRATCH/image.lsc/image"
+rm -rf "$SCRATCH/one/image.lsc"
+
+# Standard error: bars for a terminal, and nothing but what was asked for otherwise.
+send >"$SCRATCH/out"
+expect_equal 'no bars but on a terminal' "$(wc -c <"$SCRATCH/err")" 0
+rm -rf "$SCRATCH/one/image.lsc"
+send -v >"$SCRATCH/out"
+grep -q "sending 'image.lsc' to 1 nodes, round-optimal" "$SCRATCH/err" &&
+	grep -q 'all nodes have the image' "$SCRATCH/err"
+ok $? '-v tells the beginning and the end'
+if command -v script >/dev/null; then
+	on_terminal() { # on_terminal OPTION...
+		rm -rf "$SCRATCH/one/image.lsc"
+		script -qec "lsc-cast send $SCRATCH/image.lsc --to $one $* >$SCRATCH/out" /dev/null \
+			</dev/null >"$SCRATCH/terminal"
+	}
+	on_terminal
+	expect_equal 'on a terminal' $? 0
+	grep -q '##########\] 100% complete' "$SCRATCH/terminal"
+	ok $? 'there are bars'
+	esc=$(printf '\033')
+	grep -q "$esc\[?7l" "$SCRATCH/terminal" && grep -q "$esc\[?7h" "$SCRATCH/terminal"
+	ok $? 'whose lines do not wrap'
+	on_terminal -q
+	expect_equal 'and none with -q' "$(wc -c <"$SCRATCH/terminal")" 0
+fi
+
+# As many descriptors as may be had, for casts to many nodes.
+(
+	ulimit -Sn 32
+	start_node few
+	awk '/Max open files/ { exit $4 != $5 }' "/proc/$few_pid/limits"
+	status=$?
+	kill "$few_pid"
+	wait "$few_pid"
+	exit $status
+) >/dev/null
+ok $? 'a low limit of descriptors is raised'
 done_testing
