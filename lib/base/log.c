@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +22,18 @@ bool lsc_log_is_on(enum lsc_log_level level)
 	return level <= log_level;
 }
 
-/* Words may come from a peer or a file: a message is one line and has no say over the terminal. */
-static void make_plain(char *text, size_t len)
+/* Messages quote names and words from files and peers: none of these breaks a line in two or talks
+ * to the terminal. */
+static void make_plain(char *line, size_t n)
 {
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 127)
-			text[i] = '?';
+	for (size_t i = 0; i < n; i++) {
+		uint8_t byte = line[i], next = i + 1 < n ? line[i + 1] : 0;
+
+		if (byte < 0x20 || byte == 0x7f)
+			line[i] = '?';
+		else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) /* U+0080 to U+009F */
+			line[i] = line[i + 1] = '?';
+	}
 }
 
 static void write_line(const char *lead, const char *fmt, va_list ap)
@@ -46,7 +53,7 @@ static void write_line(const char *lead, const char *fmt, va_list ap)
 
 void lsc_log(enum lsc_log_level level, const char *fmt, ...)
 {
-	static const char *const leads[] = { "", "warning: ", "", "", "debug: " };
+	static const char *const leads[] = {"", "warning: ", "", "", "debug: "};
 	va_list ap;
 
 	if (!lsc_log_is_on(level))
