@@ -19,6 +19,7 @@
 #include "base/parse.h"
 #include "cast/cast.h"
 #include "cast/host.h"
+#include "cast/message.h"
 #include "cast/names.h"
 #include "cli/tool.h"
 #include "model/image.h"
@@ -36,6 +37,21 @@ static void raise_fd_limit(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+/* What routers will connect to must at least look like it. */
+static const char *check_exec(struct argp_state *state, const char *text)
+{
+	struct lsc_endpoint endpoint;
+	struct lsc_err err = LSC_ERR_INIT;
+	int r = lsc_endpoint_parse(&endpoint, text, &err);
+
+	if (r == 0 && (strlen(text) >= LSC_CAST_ADDRESS ||
+		       !((endpoint.kind == LSC_ENDPOINT_TCP && endpoint.port) ||
+			 endpoint.kind == LSC_ENDPOINT_UNIX)))
+		r = lsc_err_set(&err, EINVAL, "'%.64s' is no address of a stage worker", text);
+	lsc_tool_check(state, r, &err);
+	return text;
 }
 
 /* --- serve --- */
@@ -66,7 +82,7 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 		opt->dir = arg;
 		return 0;
 	case 'x':
-		opt->exec = arg;
+		opt->exec = check_exec(state, arg);
 		return 0;
 	case 'l':
 		opt->listen = arg;
@@ -189,7 +205,7 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'x':
-		opt->exec = arg;
+		opt->exec = check_exec(state, arg);
 		return 0;
 	case 'r':
 		lsc_tool_check(state, lsc_parse_rate(arg, &opt->rate, &err), &err);

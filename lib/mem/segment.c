@@ -266,6 +266,17 @@ static bool same_manifest(const struct lsc_segment *segment, const void *manifes
 	return same;
 }
 
+/* Whether the image lies there at its full size.  One that was cut since is not what its marks say,
+ * whoever did it. */
+static bool same_size(const struct lsc_segment *segment, uint64_t bytes)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return name_path(path, segment->dir, "image", "", "", NULL) == 0 && stat(path, &st) == 0 &&
+	       (uint64_t)st.st_size == bytes;
+}
+
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
 {
 	size_t len = arrivals_bytes(n_pieces);
@@ -341,7 +352,7 @@ static int map_manifest(struct lsc_segment *segment, struct lsc_err *err)
 static int take_up(struct lsc_segment *segment, const void *manifest, size_t manifest_len,
 		   uint64_t bytes, uint32_t n_pieces, struct lsc_err *err)
 {
-	bool same = same_manifest(segment, manifest, manifest_len);
+	bool same = same_manifest(segment, manifest, manifest_len) && same_size(segment, bytes);
 	char path[PATH_MAX];
 	int r = map_arrivals(segment, n_pieces, err);
 
