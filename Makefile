@@ -89,7 +89,9 @@ $(B)/%.o: %.c $(B)/flags
 # Execution fuses multiply and add where it says so and nowhere else, so that all nodes agree; its
 # kernels are where the time goes and get -O3 whatever the rest has.
 $(B)/lib/exec/%.o: LSC_EXEC_CFLAGS = -ffp-contract=off
-$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off -O3
+# No reader computes, so fuzzing leaves them alone: they would take clang minutes to instrument.
+$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off -O3 \
+	$(if $(findstring fuzzer,$(SAN)),-fno-sanitize=all)
 
 # Changes only when the flags do, and so rebuilds what they touch.
 $(B)/flags: FORCE

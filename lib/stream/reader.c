@@ -22,9 +22,12 @@ void lsc_reader_release(struct lsc_reader *reader)
 
 int lsc_reader_parse(struct lsc_reader *reader, struct lsc_err *err)
 {
-	ssize_t n = lsc_record_parse(&reader->record, reader->buf.data + reader->used,
-				     reader->buf.len - reader->used, err);
+	ssize_t n;
 
+	if (!reader->buf.data) /* nothing was read yet */
+		return 0;
+	n = lsc_record_parse(&reader->record, reader->buf.data + reader->used,
+			     reader->buf.len - reader->used, err);
 	if (n <= 0)
 		return n;
 	reader->used += n;
