@@ -25,10 +25,10 @@ struct lsc_agenda {
 	/* own */
 	uint32_t n_pieces, n_steps;
 	struct lsc_agenda_step *steps; /* in the order of rounds */
-	uint32_t *first;	       /* by piece: its first step */
-	uint32_t *ready;	       /* the peers' heaps of steps, one behind the other */
+	uint32_t *first;               /* by piece: its first step */
+	uint32_t *ready;               /* the peers' heaps of steps, one behind the other */
 	uint32_t *heap_at, *heap_len;  /* by peer */
-	uint8_t *arrived;	       /* by piece */
+	uint8_t *arrived;              /* by piece */
 };
 
 #define LSC_AGENDA_INIT                                                                            \

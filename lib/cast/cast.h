@@ -21,16 +21,16 @@ struct lsc_cast;
 /* All of it is borrowed for the life of the cast. */
 struct lsc_cast_options {
 	const struct lsc_image *image; /* with its data */
-	const char *name;	       /* of the image at the nodes */
-	char *const *sources;	       /* nodes that have it too: "HOST:PORT" */
+	const char *name;              /* of the image at the nodes */
+	char *const *sources;          /* nodes that have it too: "HOST:PORT" */
 	uint32_t n_sources;
 	char *const *to; /* nodes that are to have it */
 	uint32_t n_to;
 	enum lsc_order order;
-	double rate;	     /* bytes a second that a node may send; 0: as many as it can */
+	double rate;         /* bytes a second that a node may send; 0: as many as it can */
 	uint64_t timeout_ns; /* without a sign of life from a node, or progress from any */
 	const char *exec;    /* where this node's stage worker listens; NULL */
-	int report_fd;	     /* for arrival records; -1: none.  A cast goes on without a reader, and
+	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
 			      * its result says so in the end. */
 
 	/* Once, from the loop.  result: 0, or negative errno with words in err. */

@@ -18,7 +18,7 @@ struct lsc_host;
 struct lsc_host_options {
 	const char *dir; /* borrowed, as is exec */
 	struct lsc_endpoint listen;
-	const char *exec; /* where this node's stage worker listens; NULL */
+	const char *exec;     /* where this node's stage worker listens; NULL */
 	uint64_t patience_ns; /* with those who do not say what they want; 0: 10 s */
 };
 

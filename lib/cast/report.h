@@ -18,7 +18,7 @@
 struct lsc_report {
 	int fd; /* -1: nobody wants to know */
 	uint64_t start_ns;
-	int lost;		/* errno: why records were not written; 0 */
+	int lost; /* errno: why records were not written; 0 */
 	struct lsc_buf waiting;
 	size_t written; /* of waiting */
 	struct lsc_pack pack;
