@@ -255,6 +255,7 @@ static void hold_block(struct lsc_fleet_node *node, uint32_t block)
 static int take_cast(struct lsc_fleet *fleet, const struct lsc_record *record, struct lsc_err *err)
 {
 	double t = 0, wall = 0;
+	uint64_t nodes;
 	const void *id;
 	uint32_t len;
 	int r = lsc_record_bin(record, "id", LSC_HASH_BYTES, &id, &len, err);
@@ -264,8 +265,10 @@ static int take_cast(struct lsc_fleet *fleet, const struct lsc_record *record, s
 	if (len != LSC_HASH_BYTES || memcmp(id, fleet->image->id.bytes, len))
 		return lsc_err_set(err, EINVAL, "the arrivals are of another image");
 	if ((r = lsc_record_real_or(record, "t", 0, &t, err)) < 0 ||
-	    (r = lsc_record_real_or(record, "clock", lsc_clock_wall_s(), &wall, err)) < 0)
+	    (r = lsc_record_real_or(record, "clock", lsc_clock_wall_s(), &wall, err)) < 0 ||
+	    (r = lsc_record_uint(record, "nodes", LSC_FLEET_MAX_NODES, &nodes, err)) < 0)
 		return r;
+	fleet->n_cast = (uint32_t)nodes;
 	fleet->began = wall - t;
 	return 0;
 }

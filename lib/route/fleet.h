@@ -55,6 +55,7 @@ struct lsc_fleet {
 	struct lsc_client_id client;
 	struct lsc_fleet_node **nodes; /* by rank; NULL where not known */
 	uint32_t n_nodes;
+	uint32_t n_cast; /* nodes the cast says it has; of some nothing may be known yet */
 	double began; /* wall clock of the cast's t = 0 */
 	bool ended;   /* no more arrivals */
 };

@@ -22,10 +22,16 @@ static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_n
 /* Whether some receiver may still come to hold something. */
 static bool is_loading(const struct lsc_router *router)
 {
-	for (uint32_t i = 0; !router->fleet.ended && i < router->fleet.n_nodes; i++) {
-		const struct lsc_fleet_node *node = router->fleet.nodes[i];
+	const struct lsc_fleet *fleet = &router->fleet;
 
-		if (node && !node->source && !node->complete && !node->failed && node->exec[0])
+	if (fleet->ended)
+		return false;
+	if (!fleet->n_cast)
+		return true; /* the cast has not begun */
+	for (uint32_t i = 0; i < fleet->n_cast; i++) {
+		const struct lsc_fleet_node *node = i < fleet->n_nodes ? fleet->nodes[i] : NULL;
+
+		if (!node || (!node->source && !node->complete && !node->failed && node->exec[0]))
 			return true;
 	}
 	return false;
