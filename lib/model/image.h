@@ -91,7 +91,7 @@ struct lsc_image {
 	uint32_t n_pieces;
 
 	struct lsc_chat chat;
-	const void *tokenizer; /* blob for lsc_tokenizer_open(); NULL in a dummy image */
+	const void *tokenizer; /* blob for lsc_tokenizer_open(); NULL where the model has none */
 	size_t tokenizer_len;
 
 	struct lsc_map manifest_map; /* while opened from a directory */

@@ -25,6 +25,10 @@
 int lsc_tokenizer_compile(struct lsc_buf *blob, const char *path, char **ret_chat,
 			  struct lsc_err *err);
 
+/* Appends the blob of a vocabulary for a model without one: its first 256 ids are the bytes, the
+ * others made-up words.  It needs 256 ids. */
+int lsc_tokenizer_compile_dummy(struct lsc_buf *blob, uint32_t vocab, struct lsc_err *err);
+
 struct lsc_tokenizer;
 
 /* Borrows blob, which must stay; -EBADMSG where it is not a sound blob. */

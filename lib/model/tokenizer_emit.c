@@ -66,9 +66,8 @@ static int end_section(struct emission *emission, enum lsc_tokenizer_section sec
 
 /* --- the bytes of a token --- */
 
-/* The byte that a character of GPT-2's alphabet stands for, -1 when it is none: bytes that print
- * stand for themselves, the others follow from U+0100 on. */
-static int alphabet_byte(uint32_t cp)
+/* Bytes that print stand for themselves, the others follow from U+0100 on. */
+int lsc_tokenizer_build_byte(uint32_t cp)
 {
 	unsigned next = 0x100;
 
@@ -89,7 +88,7 @@ static int add_byte_level(struct lsc_buf *buf, const char *text, size_t len)
 	for (size_t at = 0; at < len;) {
 		uint32_t cp;
 		int n = lsc_utf8_next((const uint8_t *)text + at, len - at, &cp);
-		int byte = n > 0 ? alphabet_byte(cp) : -1;
+		int byte = n > 0 ? lsc_tokenizer_build_byte(cp) : -1;
 		uint8_t one = byte;
 
 		if (byte < 0) {

@@ -16,6 +16,13 @@ else
 	skip "no jq"
 fi
 
+printf 'h\303\251, 1\n' >"$SCRATCH/text"
+expect_equal "its vocabulary begins with the bytes" \
+	"$(lsc-shard tokenize "$SCRATCH/a" <"$SCRATCH/text")" "104 195 169 44 32 49 10"
+lsc-shard tokenize "$SCRATCH/a" <"$SCRATCH/text" | lsc-shard detokenize "$SCRATCH/a" >"$SCRATCH/back"
+expect_same "which come back" "$SCRATCH/text" "$SCRATCH/back"
+expect_equal "and goes on with words" "$(echo 256 511 | lsc-shard detokenize "$SCRATCH/a")" " baba pabi"
+
 expect_status 0 "another seed" lsc-shard pack $shape --seed 1 "$SCRATCH/c"
 cmp -s "$SCRATCH/a/image" "$SCRATCH/c/image"
 expect_equal "other weights" $? 1
