@@ -84,7 +84,7 @@ static void test_heap(void)
 		lsc_timer_disarm(timers[i]);
 	for (int i = 0; i < 257; i++)
 		if (i % 3)
-			lsc_timer_arm(timers[i], 1000000 + numbers[i] * 40000);
+			lsc_timer_arm(timers[i], 1000000 + numbers[i] * 1000000);
 	while (n_fired < 171 && lsc_loop_turn(loop, 1000, &err) >= 0)
 		;
 	for (unsigned i = 1; i < n_fired; i++)
