@@ -12,6 +12,10 @@
  *
  * A callback may close its link.  While any of our frames is on the stack (busy), the memory stays,
  * and each of them stops where it finds closed set.
+ *
+ * A link that refuses what came tells its owner at once, and the peer once the owner has closed it:
+ * as an orphan it sends its abort and reads on until the peer has closed, because closing a socket
+ * with unread bytes in it would reset the connection, and the reason be lost.
  */
 #include "net/link.h"
 
@@ -33,6 +37,8 @@
 #define TIMEOUT_NS       10000000000u
 #define FINISH_NS        5000000000u
 #define IDLE_BUFFER_KEEP 65536 /* larger buffers are given back when they are empty */
+#define MAX_WHY          4096  /* of an abort that comes, and the largest errno */
+#define MAX_CODE         4095
 
 static const struct lsc_link_ops *const link_ops[] = {
 	[LSC_ENDPOINT_MEMORY] = &lsc_link_memory_ops,
@@ -83,11 +89,19 @@ static void leave(struct lsc_link *link)
 		destroy(link);
 }
 
+static void make_orphan(struct lsc_link *link);
+
 void lsc_link_close(struct lsc_link *link)
 {
 	if (!link)
 		return;
 	assert(!link->closed);
+	if (link->parting) {
+		link->parting = false;
+		link->state = LSC_LINK_OPEN;
+		make_orphan(link);
+		return;
+	}
 	link->closed = true;
 	if (!link->busy)
 		destroy(link);
@@ -107,8 +121,10 @@ void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err)
 	enter(link);
 	lsc_timer_disarm(link->flush);
 	lsc_timer_disarm(link->deadline);
-	link->ops->close(link);
-	drop_sends(link);
+	if (!link->parting) {
+		link->ops->close(link);
+		drop_sends(link);
+	}
 	link->events->on_close(link->data, link, &copy);
 	leave(link);
 }
@@ -123,14 +139,16 @@ static void fail_with(struct lsc_link *link, int code, const char *what)
 }
 
 static void on_flush(void *data);
+static void refuse(struct lsc_link *link, int code, const char *why);
 
 static void on_deadline(void *data)
 {
 	struct lsc_link *link = data;
 
-	fail_with(link, ETIMEDOUT,
-		  link->state == LSC_LINK_CONNECTING ? "timed out while connecting"
-						     : "timed out waiting for its hello");
+	if (link->state == LSC_LINK_CONNECTING)
+		fail_with(link, ETIMEDOUT, "timed out while connecting");
+	else
+		refuse(link, ETIMEDOUT, "timed out waiting for its hello");
 }
 
 static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
@@ -278,6 +296,14 @@ int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void
 	return r;
 }
 
+int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why)
+{
+	lsc_pack_begin(pack, "abort");
+	lsc_pack_uint(pack, "code", (uint64_t)code);
+	lsc_pack_str(pack, "why", why);
+	return lsc_pack_end(pack);
+}
+
 /* Points iov at what is to go next, limit bytes at most; returns their number. */
 static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
 {
@@ -334,6 +360,7 @@ static void advance(struct lsc_link *link, size_t n)
 		n -= left;
 		link->tx.done = 0;
 		link->tx.used += send.record_len;
+		link->greeted = true;
 		link->tx.first = (link->tx.first + 1) & (link->tx.cap - 1);
 		link->tx.n--;
 		shrink_tx(link);
@@ -423,6 +450,28 @@ static int take_hello(struct lsc_link *link, struct lsc_err *err)
 	return 1;
 }
 
+static int take_abort(struct lsc_link *link, struct lsc_err *err)
+{
+	const struct lsc_record *record = &link->rx.record;
+	uint64_t code = 0;
+	const char *why;
+	uint32_t len;
+	int r = lsc_record_uint(record, "code", MAX_CODE, &code, err);
+
+	if (r == 0)
+		r = lsc_record_str(record, "why", MAX_WHY, &why, &len, err);
+	if (r < 0)
+		return lsc_err_set(err, EPROTO, "%s", err->text);
+	link->aborted = true;
+	/* What is wrong with an argument here is the protocol's to that end. */
+	lsc_err_set(err, code && code != EINVAL ? (int)code : EPROTO, "gave up: %.*s", (int)len,
+		    why);
+	for (char *at = err->text; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 127)
+			*at = '?';
+	return -err->code;
+}
+
 static int take_record(struct lsc_link *link, struct lsc_err *err)
 {
 	uint64_t body_len;
@@ -439,6 +488,8 @@ static int take_record(struct lsc_link *link, struct lsc_err *err)
 	link->rx.used += n;
 	if (link->state == LSC_LINK_HELLO)
 		return take_hello(link, err);
+	if (lsc_record_is(&link->rx.record, "abort"))
+		return take_abort(link, err);
 	r = lsc_record_uint_or(&link->rx.record, "body", LSC_BODY_MAX_BYTES, 0, &body_len, err);
 	if (r < 0)
 		return lsc_err_set(err, EPROTO, "%s", err->text);
@@ -590,9 +641,7 @@ static void read_some(struct lsc_link *link)
 		if (link->closed || link->state == LSC_LINK_DOWN)
 			return;
 		if (n < 0) {
-			lsc_err_set(&err, -n, "%s: %s", link->peer,
-				    err.text[0] ? err.text : strerror(-n));
-			lsc_link_fail(link, &err);
+			refuse(link, (int)-n, err.text[0] ? err.text : strerror((int)-n));
 			return;
 		}
 	}
@@ -635,20 +684,57 @@ static void close_orphan(void *data)
 	lsc_link_close(data);
 }
 
-void lsc_link_finish(struct lsc_link *link)
+/* Its queue needs nothing of its owner any more. */
+static void make_orphan(struct lsc_link *link)
 {
-	if (!link)
-		return;
-	if (link->state == LSC_LINK_DOWN || own_bodies(link) < 0) {
-		lsc_link_close(link);
-		return;
-	}
 	link->orphan = true;
 	link->at_free = (struct lsc_loop_hook){.fn = close_orphan, .data = link};
 	lsc_loop_hook(link->loop, &link->at_free);
 	lsc_timer_arm(link->deadline, FINISH_NS);
 	if (link->state != LSC_LINK_CONNECTING && !link->write_wanted)
 		lsc_timer_arm(link->flush, 0);
+}
+
+void lsc_link_finish(struct lsc_link *link)
+{
+	if (!link)
+		return;
+	if (link->state == LSC_LINK_DOWN || own_bodies(link) < 0)
+		lsc_link_close(link);
+	else
+		make_orphan(link);
+}
+
+/* Takes back what was queued, but for our hello and what the peer has begun to get. */
+static void drop_unsent(struct lsc_link *link)
+{
+	struct lsc_link_send first;
+
+	if (link->tx.n == 0)
+		return;
+	first = *nth_send(link, 0);
+	if (link->tx.done == 0 && link->greeted)
+		first = (struct lsc_link_send){0};
+	link->tx.n = first.record_len ? 1 : 0;
+	link->tx.buf.len = link->tx.used + first.record_len;
+	link->tx.queued = (size_t)first.record_len + first.body_len - link->tx.done;
+}
+
+/* Ends it for what the peer did, in words without the peer's name, and tells the peer, unless it
+ * was the peer who told us. */
+static void refuse(struct lsc_link *link, int code, const char *why)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	int told = code == EBADMSG || code == EINVAL ? EPROTO : code;
+
+	if (!link->aborted && !link->orphan) {
+		drop_unsent(link);
+		link->parting = own_bodies(link) == 0 &&
+				lsc_link_pack_abort(&pack, told, why) == 0 &&
+				queue(link, &pack, NULL, 0, NULL) == 0;
+		link->rate = NULL; /* its owner's */
+	}
+	fail_with(link, code, why);
 }
 
 size_t lsc_link_queued(const struct lsc_link *link)

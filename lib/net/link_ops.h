@@ -56,6 +56,9 @@ struct lsc_link {
 	unsigned busy;	   /* inside our own loops or a callback: freeing waits for their end */
 	bool closed;	   /* its owner closed it meanwhile */
 	bool orphan;	   /* finishing: sends what is queued, then waits for the peer's end */
+	bool parting;	   /* down, and has still to tell the peer why */
+	bool aborted;	   /* the peer told us why */
+	bool greeted;	   /* our hello is through */
 	bool shut;	   /* we told the peer that nothing more comes */
 	bool write_wanted; /* the transport is full; it tells when it is not */
 	uint64_t timeout_ns, unsent_bytes;
