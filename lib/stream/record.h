@@ -124,6 +124,8 @@ int lsc_record_uint_or(const struct lsc_record *record, const char *key, uint64_
 		       uint64_t absent, uint64_t *ret_value, struct lsc_err *err);
 int lsc_record_real_or(const struct lsc_record *record, const char *key, double absent,
 		       double *ret_value, struct lsc_err *err);
+int lsc_record_bool_or(const struct lsc_record *record, const char *key, bool absent,
+		       bool *ret_value, struct lsc_err *err);
 
 /* Copies a string value into text, 0-terminated; one that holds a 0 or does not fit is refused. */
 int lsc_record_text(const struct lsc_record *record, const char *key, char *text, size_t size,
