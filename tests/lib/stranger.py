@@ -1,0 +1,454 @@
+#!/usr/bin/env python3
+"""A stranger's implementation: written from lsc-stream(5), lsc-image(5) and lsc-wire(5) alone.
+
+    stranger.py image DIR                         hold an image to the rules; print its counts
+    stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
+    stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
+    stranger.py hello ADDRESS KIND MAJOR          speak another version; print what comes back
+
+It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
+"""
+import io
+import os
+import queue
+import socket
+import struct
+import sys
+import threading
+import time
+
+# --- msgpack ---
+
+
+HEADS = {  # by kind: first bytes that hold the number themselves, then those with 1, 2, 4, 8 bytes
+    int: (0x00, 128, 0xCC, 0xCD, 0xCE, 0xCF), str: (0xA0, 32, 0xD9, 0xDA, 0xDB),
+    bytes: (0, 0, 0xC4, 0xC5, 0xC6), list: (0x90, 16, None, 0xDC, 0xDD),
+    dict: (0x80, 16, None, 0xDE, 0xDF)}
+
+
+def head(kind, n):
+    fix, end, *wide = HEADS[kind]
+    if n < end:
+        return bytes([fix | n])
+    for code, form in zip(wide, (">B", ">H", ">I", ">Q")):
+        if code and n < 256 ** struct.calcsize(form):
+            return bytes([code]) + struct.pack(form, n)
+
+
+def pack(v):
+    if isinstance(v, bool):
+        return b"\xc3" if v else b"\xc2"
+    if isinstance(v, int):
+        return head(int, v)
+    if isinstance(v, float):
+        return b"\xcb" + struct.pack(">d", v)
+    if isinstance(v, str):
+        v = v.encode()
+        return head(str, len(v)) + v
+    if isinstance(v, bytes):
+        return head(bytes, len(v)) + v
+    if isinstance(v, list):
+        return head(list, len(v)) + b"".join(map(pack, v))
+    return head(dict, len(v)) + b"".join(pack(k) + pack(v[k]) for k in v)
+
+
+def unpack(read):
+    """One value; read(n) gives exactly n bytes."""
+    def number(form):
+        return struct.unpack(form, read(struct.calcsize(form)))[0]
+
+    t = read(1)[0]
+    if t < 0x80 or t >= 0xE0:
+        return t if t < 0x80 else t - 256
+    if t < 0xC0:
+        n, t = (t & 31, 0xD9) if t >= 0xA0 else (t & 15, 0xDC if t >= 0x90 else 0xDE)
+    elif t in (0xC0, 0xC2, 0xC3):
+        return {0xC0: None, 0xC2: False, 0xC3: True}[t]
+    elif 0xCA <= t <= 0xD3:
+        return number(">" + "fdBHIQbhiq"[t - 0xCA])
+    elif 0xC4 <= t <= 0xC6 or t >= 0xD9:
+        n = number({0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I",
+                    0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I"}[t])
+    else:
+        raise ValueError("msgpack type %#x" % t)
+    if t <= 0xC6:
+        return read(n)
+    if t <= 0xDB:
+        return read(n).decode()
+    if t <= 0xDD:
+        return [unpack(read) for _ in range(n)]
+    return {unpack(read): unpack(read) for _ in range(n)}
+
+
+# --- streams and links ---
+
+
+class Stream:
+    def __init__(self, file):
+        self.file = file
+
+    def read(self, n):
+        data = self.file.read(n)
+        if len(data) != n:
+            raise EOFError
+        return data
+
+    def next(self):
+        """(type, record, body)"""
+        record = unpack(self.read)
+        body = None
+        if "body" in record:
+            body = unpack(self.read)
+            assert isinstance(body, bytes) and len(body) == record["body"]
+        return record["type"], record, body
+
+    def hello(self, kind):
+        t, r, _ = self.next()
+        assert (t, r["kind"], r["version"][0]) == ("hello", kind, 1), r
+
+
+class Link(Stream):
+    def __init__(self, sock, kind, version=(1, 0)):
+        self.sock, self.lock = sock, threading.Lock()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().__init__(sock.makefile("rb"))
+        self.say("hello", kind=kind, version=list(version))
+
+    def say(self, type_, body=None, **keys):
+        data = pack({"type": type_, **keys, **({} if body is None else {"body": len(body)})})
+        with self.lock:
+            self.sock.sendall(data + (b"" if body is None else head(bytes, len(body))))
+            if body is not None:
+                self.sock.sendall(body)
+
+
+def connect(address, kind, **more):
+    host, port = address.rsplit(":", 1)
+    return Link(socket.create_connection((host.strip("[]"), int(port)), 10), kind, **more)
+
+
+# --- lsc-image(5) ---
+
+ELEMENT = {"f32": 4, "f16": 2, "bf16": 2}
+
+
+class Image:
+    def __init__(self, file):
+        s = Stream(file)
+        s.hello("image")
+        records = []
+        while not records or records[-1][0] != "end":
+            records.append(s.next())
+        assert not file.read(1), "bytes after the end"
+        assert [t for t, _, _ in records[:4]] == ["model", "layout", "tensors", "pieces"]
+        self.model, layout, tensors = (r for _, r, _ in records[:3])
+        self.layout, self.tensors = layout, tensors["tensors"]
+        self.hashes = records[3][2]
+        self.tokenizer = next((b for t, _, b in records if t == "tokenizer"), None)
+        self.check_blocks()
+        self.check_tensors()
+
+    def check_blocks(self):
+        layout, at, unit = self.layout, 0, 0
+        align, size = layout["align"], layout["piece_bytes"]
+        assert align & align - 1 == 0 and size & size - 1 == 0
+        self.pieces = []  # (block, offset, bytes)
+        for i, (offset, length, first, units) in enumerate(layout["blocks"]):
+            assert (offset, first) == (at, unit) and length and units, "blocks leave a gap"
+            at, unit = offset + length, first + units
+            assert at == layout["bytes"] or at % align == 0
+            self.pieces += [(i, o, min(size, at - o)) for o in range(offset, at, size)]
+        assert (at, unit) == (layout["bytes"], self.model["layers"] + 2)
+        assert len(self.hashes) == 16 * len(self.pieces)
+
+    def implied(self):
+        m, head = self.model, self.model["layers"] + 1
+        q, kv = m["heads"] * m["head_dim"], m["kv_heads"] * m["head_dim"]
+        if not m["tied"]:
+            yield "embed", 0, m["vocab"], m["hidden"]
+        for u in range(1, head):
+            yield "attn_norm", u, 1, m["hidden"]
+            yield "qkv", u, q + 2 * kv, m["hidden"]
+            if m["qkv_bias"]:
+                yield "qkv_bias", u, 1, q + 2 * kv
+            if m["qk_norm"]:
+                yield "q_norm", u, 1, m["head_dim"]
+                yield "k_norm", u, 1, m["head_dim"]
+            yield "o", u, m["hidden"], q
+            yield "ffn_norm", u, 1, m["hidden"]
+            yield "gate_up", u, 2 * m["ffn"], m["hidden"]
+            yield "down", u, m["hidden"], m["ffn"]
+        yield "final_norm", head, 1, m["hidden"]
+        yield "embed" if m["tied"] else "head", head, m["vocab"], m["hidden"]
+
+    def check_tensors(self):
+        at, blocks = 0, self.layout["blocks"]
+        implied = list(self.implied())
+        assert len(implied) == len(self.tensors)
+        for want, (role, unit, dtype, rows, cols, offset) in zip(implied, self.tensors):
+            assert want == (role, unit, rows, cols), (want, role)
+            assert dtype == ("f32" if rows == 1 else self.layout["dtype"])
+            start, length = next(b[:2] for b in blocks if b[2] <= unit < b[2] + b[3])
+            assert offset % 256 == 0 and offset >= max(at, start)
+            at = offset + rows * cols * ELEMENT[dtype]
+            assert at <= start + length
+
+
+def image(path):
+    with open(path + "/manifest", "rb") as f:
+        i = Image(f)
+    assert os.path.getsize(path + "/image") == i.layout["bytes"]
+    print("%d tensors, %d blocks, %d pieces, %d bytes" %
+          (len(i.tensors), len(i.layout["blocks"]), len(i.pieces), i.layout["bytes"]))
+
+
+# --- schedules ---
+
+
+def receive_blocks(y, p, q, skip):
+    skip = skip + [1 << 62]
+    w = y
+    for base in range(q - 1, -1, -1):
+        if w == skip[base]:
+            break
+        if w > skip[base]:
+            w -= skip[base]
+    left = set(range(q + 1)) - {base}
+    last, got = 2 * p, []
+
+    def settle(length, start):
+        nonlocal last
+        for e in range(start, -1, -1):
+            k = len(got)
+            if k == q:
+                return
+            z = length + skip[e]
+            if e not in left or z > p + y - skip[k] or z >= last:
+                continue
+            if z <= p + y - skip[k + 1]:
+                settle(z, e)
+            k = len(got)
+            if k == q or length > p + y - skip[k + 1]:
+                return
+            last = z
+            got.append(e)
+            left.remove(e)
+
+    settle(0, q)
+    return [base if e == q else e - q for e in got]
+
+
+def moves(order, x, p, b):
+    """What place x of p sends: (round, place, block)."""
+    if order == "chain" and x + 1 < p:
+        yield from ((x + j, x + 1, j) for j in range(b))
+    elif order == "sequential" and x == 0:
+        yield from ((i, i // b + 1, i % b) for i in range(b * (p - 1)))
+    elif order == "tree":
+        for y in 2 * x + 1, 2 * x + 2:
+            first = (y + 1).bit_length() - 1 + bin(y + 1).count("1") - 2
+            yield from ((first + j * (1 if p == 2 else 2), y, j) for j in range(b if y < p else 0))
+    elif order in ("round-optimal", "kway") and p > 1:
+        q = (p - 1).bit_length()
+        skip = [0] * q + [p]
+        for k in range(q, 0, -1):
+            skip[k - 1] = (skip[k] + 1) // 2
+        to = [(x + skip[k]) % p for k in range(q)]
+        v = [k if x == 0 else to[k] and receive_blocks(to[k], p, q, skip)[k] for k in range(q)]
+        for i in range(b + q - 1):
+            k = (i + (1 - b) % q) % q
+            if to[k] and v[k] + i - k >= 0:
+                yield i, to[k], min(v[k] + i - k, b - 1)
+
+
+def sends(start, b):
+    """rank -> the pieces to send it, in the order of rounds"""
+    n, s, r = len(start["nodes"]), start["sources"], start["rank"]
+    g, m = r % s, min(s, n - s)
+    f = g * b // m if start["order"] == "kway" and g < m else 0
+    out = {}
+    for _, place, block in sorted(moves(start["order"], r // s, (n - g - 1) // s + 1, b)):
+        out.setdefault(place * s + g, []).append((block + f) % b)
+    return out
+
+
+# --- a receiver ---
+
+
+class Receiver:
+    """Takes part in one cast."""
+
+    def __init__(self, root, major=1):
+        self.root, self.version = root, (int(major), 7 if int(major) > 1 else 0)
+        self.changed, self.ended = threading.Condition(), queue.Queue()
+        self.here, self.started, self.links = set(), False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(self):
+        print("127.0.0.1:%d" % self.listener.getsockname()[1], flush=True)
+        self.spawn(self.accept)
+        sys.exit(self.ended.get())
+
+    def spawn(self, fn, *args):
+        def run():
+            try:
+                fn(*args)
+            except Exception as e:
+                self.ended.put("stranger: %r" % e)
+        threading.Thread(target=run, daemon=True).start()
+
+    def accept(self):
+        while True:
+            self.spawn(self.talk, Link(self.listener.accept()[0], "cast", self.version))
+
+    def talk(self, link):
+        link.hello("cast")
+        t, r, body = link.next()
+        if t == "peer":
+            assert r["cast"] == self.cast
+            return self.take_pieces(link)
+        assert t == "offer" and not r.get("source")
+        self.take_offer(link, r, body)
+        while t != "end":
+            t, r, _ = link.next()
+            assert t != "abort", r["why"]
+            if t == "start":
+                self.start(r)
+        self.ended.put(0)
+
+    def take_offer(self, link, offer, manifest):
+        self.control, self.cast = link, offer["cast"]
+        self.path = os.path.join(self.root, offer["name"])
+        os.mkdir(self.path)
+        with open(self.path + "/manifest", "wb") as f:
+            f.write(manifest)
+        self.image = Image(io.BytesIO(manifest))
+        self.data = bytearray(self.image.layout["bytes"])
+        self.missing = [0] * len(self.image.layout["blocks"])
+        for block, _, _ in self.image.pieces:
+            self.missing[block] += 1
+        link.say("ready", pieces=0)
+        self.spawn(self.report)
+
+    def report(self):
+        while True:
+            time.sleep(0.2)
+            with self.changed:
+                sizes = [self.image.pieces[p][2] for p in self.here]
+            self.control.say("progress", pieces=len(sizes), bytes=sum(sizes))
+
+    def take_pieces(self, link):
+        link.say("have", bits=b"")
+        while True:
+            try:
+                _, r, body = link.next()
+            except (EOFError, OSError):
+                return  # the control link tells whether the cast is over
+            block, offset, length = self.image.pieces[r["piece"]]
+            assert len(body) == length
+            with self.changed:
+                if r["piece"] in self.here:
+                    continue
+                self.data[offset:offset + length] = body
+                self.here.add(r["piece"])
+                self.changed.notify_all()
+                self.missing[block] -= 1
+                if self.started:
+                    self.tell(block)
+
+    def tell(self, block):
+        if self.missing[block]:
+            return
+        self.control.say("block", block=block)
+        if not any(self.missing):
+            with open(self.path + "/image", "wb") as f:
+                f.write(self.data)
+            self.control.say("complete")
+
+    def start(self, start):
+        assert not start.get("rate"), "this one cannot hold itself to a rate"
+        for rank, pieces in sends(start, len(self.image.pieces)).items():
+            self.spawn(self.send, start["nodes"][rank], start["rank"], pieces)
+        with self.changed:
+            self.started = True
+            whole = [b for b, n in enumerate(self.missing) if n == 0]
+            for block in whole[:-1] if not any(self.missing) else whole:
+                self.control.say("block", block=block)
+            if not any(self.missing):
+                self.tell(whole[-1])
+
+    def send(self, address, rank, pieces):
+        link = connect(address, "cast")
+        self.links.append(link)  # stays open until the cast ends
+        link.say("peer", cast=self.cast, rank=rank)
+        link.hello("cast")
+        bits = link.next()[1]["bits"]
+        for piece in pieces:
+            if piece // 8 < len(bits) and bits[piece // 8] >> piece % 8 & 1:
+                continue
+            with self.changed:
+                self.changed.wait_for(lambda: piece in self.here)
+            _, offset, length = self.image.pieces[piece]
+            link.say("piece", piece=piece, body=bytes(self.data[offset:offset + length]))
+
+
+# --- a client ---
+
+
+def workers(arrivals):
+    """The image's id, and where the workers listen."""
+    with open(arrivals, "rb") as f:
+        s, addresses, t = Stream(f), [], None
+        s.hello("arrivals")
+        while t != "end":
+            t, r, _ = s.next()
+            if t == "cast":
+                identity = r["id"]
+            elif t == "node" and "exec" in r:
+                addresses.append(r["exec"])
+    return identity, addresses
+
+
+def ask(arrivals, path, stages, n, *ids):
+    identity, addresses = workers(arrivals)
+    with open(path + "/manifest", "rb") as f:
+        model = Image(f).model
+    client, stages, heard = os.urandom(16), int(stages), queue.Queue()
+    links = [connect(a, "exec") for a in addresses[:stages]]
+    cut = [(model["layers"] + 2) * i // stages for i in range(stages + 1)]
+    route = [[a, b, e - 1] for a, b, e in zip(addresses, cut, cut[1:])]
+
+    def listen(link):
+        link.hello("exec")
+        while True:
+            heard.put(link.next()[:2])
+
+    for link in links:
+        link.say("client", client=client)
+        threading.Thread(target=listen, args=(link,), daemon=True).start()
+    ids, pos, answer = [int(i) for i in ids], 0, []
+    while len(answer) < int(n):
+        links[0].say("run", struct.pack("<%dI" % len(ids), *ids), image=identity, client=client,
+                     request=1, pos=pos, n=len(ids), route=route)
+        t, r = heard.get(timeout=60)
+        assert t == "token" and r["request"] == 1 and r["pos"] == pos + len(ids), r
+        if r["token"] in model["eos"]:
+            break
+        pos, ids = r["pos"], [r["token"]]
+        answer += ids
+    for link in links:
+        link.say("drop", client=client, request=1)
+    print(*answer)
+
+
+def hello(address, kind, major):
+    link = connect(address, kind, version=(int(major), 7))
+    assert link.next()[0] == "hello"
+    t, r, _ = link.next()
+    print(t, r["code"], r["why"])
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "receive":
+        Receiver(*sys.argv[2:]).serve()
+    {"image": image, "ask": ask, "hello": hello}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,99 @@
+#!/bin/sh
+# What was written from the man pages alone (tests/lib/stranger.py) beside what they describe.
+. tests/lib/tap.sh
+requires_command python3
+
+stranger() { python3 "$TOP/tests/lib/stranger.py" "$@"; }
+
+start_stranger() { # start_stranger NAME [MAJOR]: a receiver of one cast; its address in $NAME
+	mkdir -p "$SCRATCH/$1"
+	mkfifo "$SCRATCH/ready.$1"
+	stranger receive "$SCRATCH/$1" ${2:-} >"$SCRATCH/ready.$1" 2>"$SCRATCH/log.$1" &
+	eval "${1}_pid=$!"
+	ended_at_exit $!
+	read -r "$1" <"$SCRATCH/ready.$1"
+}
+
+# --- the image ---
+
+lsc-shard pack --dummy stories260k "$SCRATCH/tiny"
+lsc-shard pack --dummy smollm2-135m --layers 3 --dtype f16 "$SCRATCH/image.lsc"
+expect_status 0 "a stranger reads a small image" stranger image "$SCRATCH/tiny"
+expect_status 0 "and one with 2 MiB blocks" stranger image "$SCRATCH/image.lsc"
+expect_equal "and finds in it what we do" "$(cut -d' ' -f3-6 "$SCRATCH/out")" \
+	"$(lsc-shard ls --json "$SCRATCH/image.lsc" | python3 -c 'import json, sys
+r = json.load(sys.stdin)
+print(len(r["blocks"]), "blocks,", r["pieces"], "pieces,")')"
+
+# --- a cast ---
+
+start_node one
+start_node two
+for order in chain round-optimal tree sequential; do
+	name=$(echo $order | tr - _)
+	start_stranger $name
+	eval "via=\$$name pid=\$${name}_pid"
+	expect_status 0 "$order through a stranger" lsc-cast send "$SCRATCH/image.lsc" \
+		--to "$one,$via,$two" --order $order
+	wait "$pid"
+	expect_equal "which is told of its end" $? 0
+	for file in "one/image.lsc" "$name/image.lsc" "two/image.lsc"; do
+		expect_same "$file is the image" "$SCRATCH/$file/image" "$SCRATCH/image.lsc/image"
+		expect_same "and has its manifest" "$SCRATCH/$file/manifest" "$SCRATCH/image.lsc/manifest"
+		rm -r "$SCRATCH/$file"
+	done
+done
+
+cp -r "$SCRATCH/image.lsc" "$SCRATCH/one"
+start_stranger kway
+expect_status 0 "kway from two sources" lsc-cast send "$SCRATCH/image.lsc" --sources "$one" \
+	--to "$kway,$two" --order kway
+expect_same "the stranger has the image" "$SCRATCH/kway/image.lsc/image" "$SCRATCH/image.lsc/image"
+expect_same "and the other one" "$SCRATCH/two/image.lsc/image" "$SCRATCH/image.lsc/image"
+
+start_stranger aborted
+kill -STOP "$one_pid"
+expect_status 75 "a cast to a node that hangs" lsc-cast send "$SCRATCH/image.lsc" \
+	--to "$aborted,$one" --timeout 1s --name other
+kill -CONT "$one_pid"
+wait "$aborted_pid"
+expect_equal "ends for the stranger too" $? 1
+grep -q "$one: timed out" "$SCRATCH/log.aborted"
+ok $? "which is told why"
+
+# --- another version ---
+
+expect_status 0 "a node refuses version 2" stranger hello "$one" cast 2
+expect_equal "with the reason" "$(cat "$SCRATCH/out")" \
+	"abort 71 'cast' stream has version 2.7; this program reads 1.x"
+expect_status 0 "and another protocol" stranger hello "$one" exec 1
+expect_equal "too" "$(cat "$SCRATCH/out")" \
+	"abort 71 expected a stream of kind 'cast', got 'exec'"
+start_stranger later 2
+expect_status 76 "a node of version 2 is refused" lsc-cast send "$SCRATCH/image.lsc" --to "$later"
+expect_one_line "'cast' stream has version 2.7; this program reads 1.x"
+
+# --- requests ---
+
+if [ ! -e "$DATA/models/stories260K-fp32" ]; then
+	skip "no test data models"
+	done_testing
+fi
+mkdir "$SCRATCH/three" "$SCRATCH/four"
+for i in three four; do
+	start_server exec_$i lsc-exec serve --dir "$SCRATCH/$i" --listen 127.0.0.1:0
+done
+start_server four lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$exec_four"
+lsc-shard pack "$DATA/models/stories260K-fp32" "$SCRATCH/three/model"
+expect_status 0 "a stranger reads a model's image" stranger image "$SCRATCH/three/model"
+lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"
+prompt=$(echo 'Once upon a time' | lsc-shard tokenize --bos "$SCRATCH/three/model")
+lsc-exec run "$SCRATCH/three/model" --ids -n 40 --prompt 'Once upon a time
+' >"$SCRATCH/want"
+for stages in 1 2; do
+	# shellcheck disable=SC2086
+	expect_status 0 "a stranger asks, $stages stages" stranger ask "$SCRATCH/cast.rec" \
+		"$SCRATCH/three/model" $stages 40 $prompt
+	expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
+done
+done_testing
