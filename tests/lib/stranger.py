@@ -2,6 +2,7 @@
 """A stranger's implementation: written from lsc-stream(5), lsc-image(5) and lsc-wire(5) alone.
 
     stranger.py image DIR                         hold an image to the rules; print its counts
+    stranger.py tokenize DIR                      the ids of standard input, and back
     stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
     stranger.py hello ADDRESS KIND MAJOR          speak another version; print what comes back
@@ -200,6 +201,69 @@ def image(path):
     assert os.path.getsize(path + "/image") == i.layout["bytes"]
     print("%d tensors, %d blocks, %d pieces, %d bytes" %
           (len(i.tensors), len(i.layout["blocks"]), len(i.pieces), i.layout["bytes"]))
+
+
+class Tokenizer:
+    """Of the kind that has no patterns; Python's library has no PCRE2."""
+
+    SECTIONS = ("ends", "text", "flags", "bytes", "chars", "char_ids", "sorted", "added_first",
+                "added", "merge_first", "right", "rank", "id", "stages", "patterns")
+
+    def __init__(self, body):
+        assert body[:8] == b"lsc-tok\1"
+        numbers = struct.unpack_from("<9I", body, 8)
+        self.kind, self.vocab, self.bos, self.unk = numbers[:4]
+        assert numbers[8] == 0, "there are patterns"
+        for i, name in enumerate(self.SECTIONS):
+            offset, n = struct.unpack_from("<2I", body, 44 + 8 * i)
+            data = body[offset:offset + n]
+            if name not in ("text", "flags", "patterns"):
+                data = struct.unpack("<%dI" % (n // 4), data)
+            setattr(self, name, data)
+        starts = (0,) + self.ends[:-1]
+        self.words = [self.text[a:b] for a, b in zip(starts, self.ends)]
+        self.merges = {(left, self.right[i]): (self.rank[i], self.id[i])
+                       for left in range(self.vocab)
+                       for i in range(self.merge_first[left], self.merge_first[left + 1])}
+
+    def symbols(self, piece):
+        chars = dict(zip(self.chars, self.char_ids))
+        for c in piece:
+            of_bytes = [self.bytes[b] for b in c.encode()]
+            if not self.kind & 1 and ord(c) in chars:
+                yield chars[ord(c)]
+            elif self.kind & 5 and all(t < self.vocab for t in of_bytes):
+                yield from of_bytes
+            else:
+                yield self.unk
+
+    def encode(self, text):
+        """Text without added tokens."""
+        assert not self.kind & (16 | 32)
+        text = text.replace("\u2581", " ") if self.kind & 2 else text
+        if text and self.kind & (64 | 128) and not (self.kind & 256 and text[0] == " "):
+            text = " " + text
+        ids = list(self.symbols(text))
+        while True:
+            pairs = [(*self.merges[p], i) for i, p in enumerate(zip(ids, ids[1:]))
+                     if p in self.merges]
+            if not pairs:
+                return [self.bos] * (self.bos < self.vocab) + ids
+            _, made, i = min(pairs, key=lambda p: (p[0], p[2]))
+            ids[i:i + 2] = [made]
+
+    def decode(self, ids):
+        words = [self.words[i] for i in ids if not self.flags[i] & (2 | 32)]
+        return b"".join(words).removeprefix(b" " if self.kind & 512 else b"").decode()
+
+
+def tokenize(path):
+    with open(path + "/manifest", "rb") as f:
+        tokenizer = Tokenizer(Image(f).tokenizer)
+    text = sys.stdin.buffer.read().decode()
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text.replace("\u2581", " ")
+    print(*ids)
 
 
 # --- schedules ---
@@ -451,4 +515,4 @@ def hello(address, kind, major):
 if __name__ == "__main__":
     if sys.argv[1] == "receive":
         Receiver(*sys.argv[2:]).serve()
-    {"image": image, "ask": ask, "hello": hello}[sys.argv[1]](*sys.argv[2:])
+    {"image": image, "tokenize": tokenize, "ask": ask, "hello": hello}[sys.argv[1]](*sys.argv[2:])

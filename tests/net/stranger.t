@@ -87,7 +87,11 @@ start_server four lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --ex
 lsc-shard pack "$DATA/models/stories260K-fp32" "$SCRATCH/three/model"
 expect_status 0 "a stranger reads a model's image" stranger image "$SCRATCH/three/model"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"
-prompt=$(echo 'Once upon a time' | lsc-shard tokenize --bos "$SCRATCH/three/model")
+printf 'Once upon  a time\n\n\303\234ber \342\226\201 \360\237\230\200, 1234!\t' >"$SCRATCH/text"
+stranger tokenize "$SCRATCH/three/model" <"$SCRATCH/text" >"$SCRATCH/ids"
+expect_equal "and uses its tokenizer" "$(cat "$SCRATCH/ids")" \
+	"$(lsc-shard tokenize --bos "$SCRATCH/three/model" <"$SCRATCH/text")"
+prompt=$(echo 'Once upon a time' | stranger tokenize "$SCRATCH/three/model")
 lsc-exec run "$SCRATCH/three/model" --ids -n 40 --prompt 'Once upon a time
 ' >"$SCRATCH/want"
 for stages in 1 2; do
