@@ -496,7 +496,7 @@ static int take_record(struct lsc_link *link, struct lsc_err *err)
 	r = link->events->on_record(link->data, link, &link->rx.record, body_len, &body, err);
 	if (r < 0)
 		return r;
-	if (body_len) {
+	if (lsc_record_get(&link->rx.record, "body")) { /* of 0 bytes too */
 		link->rx.expect = LSC_EXPECT_BODY_HEADER;
 		link->rx.body = body;
 		link->rx.body_len = link->rx.body_left = body_len;
@@ -536,7 +536,7 @@ static int take_body(struct lsc_link *link, struct lsc_err *err)
 	if (link->rx.body_left)
 		return 0;
 	link->rx.expect = LSC_EXPECT_RECORD;
-	if (link->events->on_body)
+	if (link->rx.body_len && link->events->on_body)
 		r = link->events->on_body(link->data, link, err);
 	return r < 0 ? r : 1;
 }

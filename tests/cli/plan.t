@@ -65,6 +65,19 @@ END
 expect_same 'one after the other' "$SCRATCH/out" "$SCRATCH/want"
 lsc-plan --nodes 4 --pieces 3 --order chain --json >"$SCRATCH/chain"
 
+# What a later version may add, bodies included, is skipped.
+later='{"type":"later","body":5}\
+{"$bin":"AAECAwQ="}\
+{"type":"later","body":0}\
+{"$bin":""}'
+sed "1a\\
+$later" "$SCRATCH/chain" | lsc-msg from-json >"$SCRATCH/later"
+expect_status 0 'steps over types that it does not know' lsc-plan --prove "$SCRATCH/later"
+printf '\202\244type\245later\244body\005\304\005abc' >"$SCRATCH/cut"
+sed 1q "$SCRATCH/chain" | lsc-msg from-json | cat - "$SCRATCH/cut" >"$SCRATCH/later"
+expect_status 65 'but not over the end' lsc-plan --prove "$SCRATCH/later"
+expect_one_line 'the stream ends inside a body'
+
 prove() { # prove STATUS MESSAGE SED-SCRIPT: the chain of 4 nodes and 3 pieces, changed
 	sed "$3" "$SCRATCH/chain" | lsc-msg from-json >"$SCRATCH/changed"
 	expect_status "$1" "after '$3'" sh -c "lsc-plan --prove - <$SCRATCH/changed"

@@ -381,6 +381,9 @@ static void test_garbage(void)
 	static const uint8_t mute[] = "\x82\xa4type\xa5"
 				      "abort\xa4"
 				      "code\x47";
+	static const uint8_t empty[] = "\x83\xa4type\xa1x\xa1n\x01\xa4"
+				       "body\x00\xc4\x00"
+				       "\x82\xa4type\xa1y\xa1n\x02";
 	struct lsc_listener *listener = listen_at("127.0.0.1:0", "test");
 
 	send_raw(listener, true, odd, sizeof(odd) - 1);
@@ -400,6 +403,10 @@ static void test_garbage(void)
 	is_int(ends[1].why.code, EPROTO, "a body of another length: %s", ends[1].why.text);
 	send_raw(listener, true, huge, sizeof(huge));
 	is_int(ends[1].why.code, EPROTO, "a body over the limit: %s", ends[1].why.text);
+	send_raw(listener, true, empty, sizeof(empty) - 1);
+	ok(ends[1].why.code == 0 && ends[1].records == 2 && ends[1].bodies == 0,
+	   "a body of no bytes is none (%d, %d): %s", ends[1].records, ends[1].bodies,
+	   ends[1].why.text);
 	send_raw(listener, true, NULL, 0);
 	ok(ends[1].opened == 1 && ends[1].why.code == 0, "a hello alone is in good order");
 	lsc_listener_close(listener);
