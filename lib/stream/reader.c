@@ -108,3 +108,12 @@ int lsc_reader_next(struct lsc_reader *reader, struct lsc_err *err)
 			return 0;
 	}
 }
+
+int lsc_reader_hello(struct lsc_reader *reader, const char *kind, struct lsc_err *err)
+{
+	int r = lsc_reader_next(reader, err);
+
+	if (r == 0)
+		return lsc_err_set(err, EBADMSG, "the stream is empty");
+	return r < 0 ? r : lsc_record_hello(&reader->record, kind, err);
+}

@@ -153,6 +153,9 @@ void lsc_reader_release(struct lsc_reader *reader);
  * records; -EBADMSG when it ended inside one.  A body that nobody has read is skipped. */
 int lsc_reader_next(struct lsc_reader *reader, struct lsc_err *err);
 
+/* Reads the hello that a stream of this kind opens with: 0, or negative errno. */
+int lsc_reader_hello(struct lsc_reader *reader, const char *kind, struct lsc_err *err);
+
 /* The part of next() that does not read: 1, 0 when it needs more bytes, or negative errno.
  * lsc_reader_fill() reads once: bytes read, 0 at the end, -EAGAIN. */
 int lsc_reader_parse(struct lsc_reader *reader, struct lsc_err *err);
