@@ -3,6 +3,7 @@
 
     stranger.py image DIR                         hold an image to the rules; print its counts
     stranger.py tokenize DIR                      the ids of standard input, and back
+    stranger.py run DIR N ID...                   N greedy tokens of an f32 image, by itself
     stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
     stranger.py hello ADDRESS KIND MAJOR          speak another version; print what comes back
@@ -10,6 +11,8 @@
 It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
 """
 import io
+import math
+import operator
 import os
 import queue
 import socket
@@ -266,6 +269,87 @@ def tokenize(path):
     print(*ids)
 
 
+class Decoder:
+    """Runs an image of f32, slowly: for small ones."""
+
+    def __init__(self, path):
+        with open(path + "/manifest", "rb") as f:
+            image = Image(f)
+        with open(path + "/image", "rb") as f:
+            data = f.read()
+        assert image.layout["dtype"] == "f32" and "rope_scaling" not in image.model
+        self.model, self.cache = image.model, []
+        self.units = [{} for _ in range(image.model["layers"] + 2)]
+        for role, unit, _, rows, cols, at in image.tensors:
+            self.units[unit][role] = [struct.unpack_from("<%df" % cols, data, at + 4 * cols * r)
+                                      for r in range(rows)]
+        self.layers, last = self.units[1:-1], self.units[-1]
+        self.embed = self.units[0].get("embed") or last["embed"]
+        self.final_norm, self.head = last["final_norm"], last.get("head") or self.embed
+
+    def norm(self, x, weight):
+        scale = 1 / math.sqrt(sum(v * v for v in x) / len(x) + self.model["norm_eps"])
+        return [w * v * scale for w, v in zip(weight[0], x)]
+
+    def turn(self, head, pos):
+        half, out = len(head) // 2, list(head)
+        for i in range(half):
+            angle = pos * self.model["rope_theta"] ** (-i / half)
+            c, s = math.cos(angle), math.sin(angle)
+            out[i] = head[i] * c - head[i + half] * s
+            out[i + half] = head[i + half] * c + head[i] * s
+        return out
+
+    def layer(self, w, x, past):
+        m = self.model
+        d, pos = m["head_dim"], len(past)
+        y = times(w["qkv"], self.norm(x, w["attn_norm"]))
+        y = [a + b for a, b in zip(y, w["qkv_bias"][0])] if m["qkv_bias"] else y
+        heads = [y[i:i + d] for i in range(0, len(y), d)]
+        n = m["heads"] + m["kv_heads"]
+        for i in range(n):
+            if m["qk_norm"]:
+                heads[i] = self.norm(heads[i], w["q_norm" if i < m["heads"] else "k_norm"])
+            heads[i] = self.turn(heads[i], pos)
+        past.append((heads[m["heads"]:n], heads[n:]))
+        a = []
+        for h in range(m["heads"]):
+            of = h // (m["heads"] // m["kv_heads"])
+            p = [math.exp(dot(heads[h], k[of]) / math.sqrt(d)) for k, _ in past]
+            a += [sum(e * v[of][i] for e, (_, v) in zip(p, past)) / sum(p) for i in range(d)]
+        x = [v + o for v, o in zip(x, times(w["o"], a))]
+        y = times(w["gate_up"], self.norm(x, w["ffn_norm"]))
+        g = [g / (1 + math.exp(-g)) * u for g, u in zip(y, y[m["ffn"]:])]
+        return [v + o for v, o in zip(x, times(w["down"], g))]
+
+    def feed(self, token):
+        """The likeliest token after this one."""
+        self.cache = self.cache or [[] for _ in self.layers]
+        x = list(self.embed[token])
+        for w, past in zip(self.layers, self.cache):
+            x = self.layer(w, x, past)
+        logits = times(self.head, self.norm(x, self.final_norm))
+        return logits.index(max(logits))
+
+
+def dot(a, b):
+    return sum(map(operator.mul, a, b))
+
+
+def times(matrix, x):
+    return [dot(row, x) for row in matrix]
+
+
+def run(path, n, *ids):
+    decoder = Decoder(path)
+    ids = [int(i) for i in ids]
+    for token in ids[:-1]:
+        decoder.feed(token)
+    for _ in range(int(n)):
+        ids.append(decoder.feed(ids[-1]))
+    print(*ids[-int(n):])
+
+
 # --- schedules ---
 
 
@@ -515,4 +599,5 @@ def hello(address, kind, major):
 if __name__ == "__main__":
     if sys.argv[1] == "receive":
         Receiver(*sys.argv[2:]).serve()
-    {"image": image, "tokenize": tokenize, "ask": ask, "hello": hello}[sys.argv[1]](*sys.argv[2:])
+    {"image": image, "tokenize": tokenize, "run": run, "ask": ask,
+     "hello": hello}[sys.argv[1]](*sys.argv[2:])

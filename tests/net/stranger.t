@@ -84,7 +84,7 @@ for i in three four; do
 	start_server exec_$i lsc-exec serve --dir "$SCRATCH/$i" --listen 127.0.0.1:0
 done
 start_server four lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$exec_four"
-lsc-shard pack "$DATA/models/stories260K-fp32" "$SCRATCH/three/model"
+lsc-shard pack --dtype f32 "$DATA/models/stories260K-fp32" "$SCRATCH/three/model"
 expect_status 0 "a stranger reads a model's image" stranger image "$SCRATCH/three/model"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"
 printf 'Once upon  a time\n\n\303\234ber \342\226\201 \360\237\230\200, 1234!\t' >"$SCRATCH/text"
@@ -94,10 +94,13 @@ expect_equal "and uses its tokenizer" "$(cat "$SCRATCH/ids")" \
 prompt=$(echo 'Once upon a time' | stranger tokenize "$SCRATCH/three/model")
 lsc-exec run "$SCRATCH/three/model" --ids -n 40 --prompt 'Once upon a time
 ' >"$SCRATCH/want"
+# shellcheck disable=SC2086
+expect_status 0 "a stranger executes it" stranger run "$SCRATCH/three/model" 40 $prompt
+expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
 for stages in 1 2; do
 	# shellcheck disable=SC2086
 	expect_status 0 "a stranger asks, $stages stages" stranger ask "$SCRATCH/cast.rec" \
 		"$SCRATCH/three/model" $stages 40 $prompt
-	expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
+	expect_same "and gets the same" "$SCRATCH/out" "$SCRATCH/want"
 done
 done_testing
