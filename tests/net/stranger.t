@@ -14,6 +14,23 @@ start_stranger() { # start_stranger NAME [MAJOR]: a receiver of one cast; its ad
 	read -r "$1" <"$SCRATCH/ready.$1"
 }
 
+# --- what the pages show ---
+
+example() { # example PAGE WORDS: the bytes that stand behind a line with these words
+	sed -n "/$2/,/^\.Sh/p" "man/$1" | awk '/^\.Ed/ { exit }
+		/^[0-9a-f][0-9a-f] / { sub(/   .*/, ""); print }' |
+		python3 -c 'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'
+}
+
+example lsc-stream.5 'The first bytes of a stream' >"$SCRATCH/bytes"
+expect_equal "lsc-stream(5) shows 73 bytes" "$(wc -c <"$SCRATCH/bytes")" 73
+expect_equal "which are the lines behind them" "$(lsc-msg to-json <"$SCRATCH/bytes")" \
+	"$(sed -n '/^The same as JSON/,/^\.Ed/p' man/lsc-stream.5 | grep '^{')"
+example lsc-wire.5 'The answer after the receiver' >"$SCRATCH/bytes"
+expect_equal "lsc-wire(5) shows an answer and a piece" \
+	"$(lsc-msg to-json <"$SCRATCH/bytes" | tr '\n' ' ')" \
+	'{"type":"have","bits":{"$bin":"AQI="}} {"type":"piece","piece":3,"body":5} {"$bin":"aGVsbG8="} '
+
 # --- the image ---
 
 lsc-shard pack --dummy stories260k "$SCRATCH/tiny"
