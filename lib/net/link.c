@@ -7,8 +7,7 @@
  * on_record wants it, with the bytes that follow it going to rx.buf in the same call.  So of a
  * body only what came with its record is copied, READ_BYTES at most.
  *
- * Sending: lsc_link_send() only queues.  At the end of the loop's turn everything queued goes out
- * in as few calls as it takes, however many records there are.
+ * Sending is in link_queue.c.
  *
  * A callback may close its link.  While any of our frames is on the stack (busy), the memory stays,
  * and each of them stops where it finds closed set.
@@ -20,7 +19,6 @@
 #include "net/link.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,12 +26,9 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "net/link_ops.h"
-#include "net/rate.h"
 
 #define READ_BYTES       4096
 #define READS_A_TURN     16 /* then the other links get their turn */
-#define WRITES_A_TURN    16
-#define IOVECS           32
 #define TIMEOUT_NS       10000000000u
 #define FINISH_NS        5000000000u
 #define IDLE_BUFFER_KEEP 65536 /* larger buffers are given back when they are empty */
@@ -55,14 +50,6 @@ static const struct lsc_link_ops *find_ops(const struct lsc_endpoint *endpoint)
 
 /* --- life --- */
 
-static void drop_sends(struct lsc_link *link)
-{
-	for (uint32_t i = 0; i < link->tx.n; i++)
-		free(link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)].owned);
-	link->tx.n = 0;
-	link->tx.queued = 0;
-}
-
 static void destroy(struct lsc_link *link)
 {
 	if (link->orphan)
@@ -70,7 +57,7 @@ static void destroy(struct lsc_link *link)
 	link->ops->close(link);
 	lsc_timer_free(link->flush);
 	lsc_timer_free(link->deadline);
-	drop_sends(link);
+	lsc_link_drop_queue(link);
 	free(link->tx.sends);
 	lsc_buf_release(&link->tx.buf);
 	lsc_buf_release(&link->rx.buf);
@@ -123,7 +110,7 @@ void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err)
 	lsc_timer_disarm(link->deadline);
 	if (!link->parting) {
 		link->ops->close(link);
-		drop_sends(link);
+		lsc_link_drop_queue(link);
 	}
 	link->events->on_close(link->data, link, &copy);
 	leave(link);
@@ -151,15 +138,12 @@ static void on_deadline(void *data)
 		refuse(link, ETIMEDOUT, "timed out waiting for its hello");
 }
 
-static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		 uint32_t body_len, void *cookie);
-
 static int queue_hello(struct lsc_link *link)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	int r = lsc_pack_hello(&pack, link->kind);
 
-	return r < 0 ? r : queue(link, &pack, NULL, 0, NULL);
+	return r < 0 ? r : lsc_link_queue(link, &pack, NULL, 0, NULL);
 }
 
 struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,
@@ -238,187 +222,12 @@ int lsc_link_pair(struct lsc_link *ret_links[2], struct lsc_loop *loop,
 	return 0;
 }
 
-/* --- sending --- */
-
-static struct lsc_link_send *nth_send(struct lsc_link *link, uint32_t i)
+static void flush(struct lsc_link *link)
 {
-	return &link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)];
-}
+	int r = lsc_link_write(link);
 
-static int grow_sends(struct lsc_link *link)
-{
-	uint32_t cap = link->tx.cap ? 2 * link->tx.cap : 8;
-	struct lsc_link_send *sends = calloc(cap, sizeof(sends[0]));
-
-	if (!sends)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < link->tx.n; i++)
-		sends[i] = *nth_send(link, i);
-	free(link->tx.sends);
-	link->tx.sends = sends;
-	link->tx.first = 0;
-	link->tx.cap = cap;
-	return 0;
-}
-
-static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		 uint32_t body_len, void *cookie)
-{
-	uint8_t header[5];
-	size_t header_len = body ? lsc_body_header(header, body_len) : 0;
-	struct lsc_link_send send = {pack->buf.len + header_len, body_len, body, cookie, NULL};
-
-	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
-		return -ENOMEM;
-	if (lsc_buf_reserve(&link->tx.buf, pack->buf.len + header_len) < 0)
-		return -ENOMEM;
-	lsc_buf_add(&link->tx.buf, pack->buf.data, pack->buf.len);
-	lsc_buf_add(&link->tx.buf, header, header_len);
-	link->tx.n++;
-	*nth_send(link, link->tx.n - 1) = send;
-	link->tx.queued += send.record_len + (size_t)body_len;
-	return 0;
-}
-
-int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		  uint32_t body_len, void *cookie)
-{
-	int r;
-
-	assert(!body == !body_len);
-	if (pack->failed)
-		return pack->failed;
-	if (link->state == LSC_LINK_DOWN || link->closed)
-		return -EPIPE;
-	r = queue(link, pack, body, body_len, cookie);
-	if (r == 0 && link->state != LSC_LINK_CONNECTING && !link->write_wanted)
-		lsc_timer_arm(link->flush, 0);
-	return r;
-}
-
-int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why)
-{
-	lsc_pack_begin(pack, "abort");
-	lsc_pack_uint(pack, "code", (uint64_t)code);
-	lsc_pack_str(pack, "why", why);
-	return lsc_pack_end(pack);
-}
-
-/* Points iov at what is to go next, limit bytes at most; returns their number. */
-static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
-{
-	uint8_t *record = link->tx.buf.data + link->tx.used;
-	uint64_t skip = link->tx.done;
-	int n = 0;
-
-	for (uint32_t i = 0; i < link->tx.n && n + 2 <= IOVECS && limit; i++) {
-		const struct lsc_link_send *send = nth_send(link, i);
-
-		if (skip < send->record_len) {
-			iov[n].iov_base = record + skip;
-			iov[n].iov_len = LSC_MIN(send->record_len - skip, limit);
-			limit -= iov[n++].iov_len;
-			skip = 0;
-		} else {
-			skip -= send->record_len;
-		}
-		if (send->body_len && limit) {
-			iov[n].iov_base = (void *)(send->body + skip);
-			iov[n].iov_len = LSC_MIN(send->body_len - skip, limit);
-			limit -= iov[n++].iov_len;
-		}
-		record += send->record_len;
-		skip = 0;
-	}
-	return n;
-}
-
-static void shrink_tx(struct lsc_link *link)
-{
-	if (link->tx.n == 0) {
-		link->tx.buf.len = link->tx.used = 0;
-		if (link->tx.buf.cap > IDLE_BUFFER_KEEP)
-			lsc_buf_release(&link->tx.buf);
-	} else if (link->tx.used > READ_BYTES && link->tx.used > link->tx.buf.len / 2) {
-		lsc_buf_consume(&link->tx.buf, link->tx.used);
-		link->tx.used = 0;
-	}
-}
-
-/* Takes n bytes that went off the queue and gives back the cookies of what is through. */
-static void advance(struct lsc_link *link, size_t n)
-{
-	link->tx.queued -= n;
-	while (n) {
-		struct lsc_link_send send = *nth_send(link, 0);
-		uint64_t left = (uint64_t)send.record_len + send.body_len - link->tx.done;
-
-		if (n < left) {
-			link->tx.done += n;
-			return;
-		}
-		n -= left;
-		link->tx.done = 0;
-		link->tx.used += send.record_len;
-		link->greeted = true;
-		link->tx.first = (link->tx.first + 1) & (link->tx.cap - 1);
-		link->tx.n--;
-		shrink_tx(link);
-		free(send.owned);
-		if ((send.body || send.cookie) && link->events->on_sent && !link->orphan &&
-		    !link->closed)
-			link->events->on_sent(link->data, link, send.cookie);
-		if (link->closed || link->state == LSC_LINK_DOWN)
-			return;
-	}
-}
-
-/* The bytes that the rate lets go now; where none, comes back when there are some. */
-static size_t allowed(struct lsc_link *link)
-{
-	uint64_t wait_ns;
-	size_t n;
-
-	if (!link->rate)
-		return SIZE_MAX;
-	n = lsc_rate_allow(link->rate, lsc_clock_ns(), link->tx.queued, &wait_ns);
-	if (n == 0)
-		lsc_timer_arm(link->flush, wait_ns);
-	return n;
-}
-
-static void write_some(struct lsc_link *link)
-{
-	struct iovec iov[IOVECS];
-
-	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
-		size_t limit = allowed(link);
-		ssize_t n;
-
-		if (limit == 0)
-			return;
-		n = link->ops->writev(link, iov, gather(link, iov, limit));
-		if (n == -EAGAIN) {
-			link->write_wanted = true;
-			link->ops->want_write(link, true);
-			return;
-		}
-		if (n < 0) {
-			fail_with(link, -n, strerror(-n));
-			return;
-		}
-		if (link->rate)
-			lsc_rate_spend(link->rate, n);
-		advance(link, n);
-		if (link->closed || link->state == LSC_LINK_DOWN)
-			return;
-	}
-	if (link->tx.n) {
-		lsc_timer_arm(link->flush, 0);
-	} else if (link->orphan && !link->shut) {
-		link->shut = true;
-		link->ops->shut(link);
-	}
+	if (r < 0)
+		fail_with(link, -r, strerror(-r));
 }
 
 static void on_flush(void *data)
@@ -429,7 +238,7 @@ static void on_flush(void *data)
 	if (link->state == LSC_LINK_CONNECTING)
 		link->ops->start(link);
 	else if (!link->write_wanted)
-		write_some(link);
+		flush(link);
 	leave(link);
 }
 
@@ -653,7 +462,7 @@ void lsc_link_ready(struct lsc_link *link, bool readable, bool writable)
 	if (writable && link->write_wanted) {
 		link->write_wanted = false;
 		link->ops->want_write(link, false);
-		write_some(link);
+		flush(link);
 	}
 	if (readable && !link->closed && link->state != LSC_LINK_DOWN)
 		read_some(link);
@@ -661,23 +470,6 @@ void lsc_link_ready(struct lsc_link *link, bool readable, bool writable)
 }
 
 /* --- the rest --- */
-
-/* Bodies were only borrowed, and their owner will not be told any more. */
-static int own_bodies(struct lsc_link *link)
-{
-	for (uint32_t i = 0; i < link->tx.n; i++) {
-		struct lsc_link_send *send = nth_send(link, i);
-
-		if (!send->body_len)
-			continue;
-		send->owned = malloc(send->body_len);
-		if (!send->owned)
-			return -ENOMEM;
-		memcpy(send->owned, send->body, send->body_len);
-		send->body = send->owned;
-	}
-	return 0;
-}
 
 static void close_orphan(void *data)
 {
@@ -699,25 +491,10 @@ void lsc_link_finish(struct lsc_link *link)
 {
 	if (!link)
 		return;
-	if (link->state == LSC_LINK_DOWN || own_bodies(link) < 0)
+	if (link->state == LSC_LINK_DOWN || lsc_link_own_queue(link) < 0)
 		lsc_link_close(link);
 	else
 		make_orphan(link);
-}
-
-/* Takes back what was queued, but for our hello and what the peer has begun to get. */
-static void drop_unsent(struct lsc_link *link)
-{
-	struct lsc_link_send first;
-
-	if (link->tx.n == 0)
-		return;
-	first = *nth_send(link, 0);
-	if (link->tx.done == 0 && link->greeted)
-		first = (struct lsc_link_send){0};
-	link->tx.n = first.record_len ? 1 : 0;
-	link->tx.buf.len = link->tx.used + first.record_len;
-	link->tx.queued = (size_t)first.record_len + first.body_len - link->tx.done;
 }
 
 /* Ends it for what the peer did, in words without the peer's name, and tells the peer, unless it
@@ -728,28 +505,18 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 	int told = code == EBADMSG || code == EINVAL ? EPROTO : code;
 
 	if (!link->aborted && !link->orphan) {
-		drop_unsent(link);
-		link->parting = own_bodies(link) == 0 &&
+		lsc_link_cut_queue(link);
+		link->parting = lsc_link_own_queue(link) == 0 &&
 				lsc_link_pack_abort(&pack, told, why) == 0 &&
-				queue(link, &pack, NULL, 0, NULL) == 0;
+				lsc_link_queue(link, &pack, NULL, 0, NULL) == 0;
 		link->rate = NULL; /* its owner's */
 	}
 	fail_with(link, code, why);
 }
 
-size_t lsc_link_queued(const struct lsc_link *link)
-{
-	return link->tx.queued;
-}
-
 const char *lsc_link_peer(const struct lsc_link *link)
 {
 	return link->peer;
-}
-
-void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate)
-{
-	link->rate = rate;
 }
 
 void *lsc_link_data(const struct lsc_link *link)
