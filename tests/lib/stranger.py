@@ -6,7 +6,7 @@
     stranger.py run DIR N ID...                   N greedy tokens of an f32 image, by itself
     stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
-    stranger.py hello ADDRESS KIND MAJOR          speak another version; print what comes back
+    stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
 
 It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
 """
@@ -589,8 +589,10 @@ def ask(arrivals, path, stages, n, *ids):
     print(*answer)
 
 
-def hello(address, kind, major):
+def say(address, kind, major, *types):
     link = connect(address, kind, version=(int(major), 7))
+    for t in types:
+        link.say(t)
     assert link.next()[0] == "hello"
     t, r, _ = link.next()
     print(t, r["code"], r["why"])
@@ -600,4 +602,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "receive":
         Receiver(*sys.argv[2:]).serve()
     {"image": image, "tokenize": tokenize, "run": run, "ask": ask,
-     "hello": hello}[sys.argv[1]](*sys.argv[2:])
+     "say": say}[sys.argv[1]](*sys.argv[2:])

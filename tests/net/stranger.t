@@ -78,14 +78,19 @@ expect_equal "ends for the stranger too" $? 1
 grep -q "$one: timed out" "$SCRATCH/log.aborted"
 ok $? "which is told why"
 
-# --- another version ---
+# --- refusals ---
 
-expect_status 0 "a node refuses version 2" stranger hello "$one" cast 2
-expect_equal "with the reason" "$(cat "$SCRATCH/out")" \
-	"abort 71 'cast' stream has version 2.7; this program reads 1.x"
-expect_status 0 "and another protocol" stranger hello "$one" exec 1
-expect_equal "too" "$(cat "$SCRATCH/out")" \
-	"abort 71 expected a stream of kind 'cast', got 'exec'"
+refused() { # refused NAME WHY ARGUMENT...
+	tap_why=$2
+	expect_status 0 "$1" stranger say "$3" "$4" "$5" ${6:-}
+	expect_equal "with the reason" "$(cat "$SCRATCH/out")" "abort 71 $tap_why"
+}
+
+refused "a node refuses version 2" \
+	"'cast' stream has version 2.7; this program reads 1.x" "$one" cast 2
+refused "and another protocol" "expected a stream of kind 'cast', got 'exec'" "$one" exec 1
+refused "and who does not say what it wants" "opens with a record 'have'" "$one" cast 1 have
+refused "and who leaves out what is needed" "record 'peer': key 'cast' is missing" "$one" cast 1 peer
 start_stranger later 2
 expect_status 76 "a node of version 2 is refused" lsc-cast send "$SCRATCH/image.lsc" --to "$later"
 expect_one_line "'cast' stream has version 2.7; this program reads 1.x"
@@ -114,6 +119,8 @@ lsc-exec run "$SCRATCH/three/model" --ids -n 40 --prompt 'Once upon a time
 # shellcheck disable=SC2086
 expect_status 0 "a stranger executes it" stranger run "$SCRATCH/three/model" 40 $prompt
 expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
+refused "a worker refuses what is no run" "record 'run': key 'image' is missing" \
+	"$exec_three" exec 1 run
 for stages in 1 2; do
 	# shellcheck disable=SC2086
 	expect_status 0 "a stranger asks, $stages stages" stranger ask "$SCRATCH/cast.rec" \
