@@ -5,6 +5,7 @@
     stranger.py tokenize DIR                      the ids of standard input, and back
     stranger.py run DIR N ID...                   N greedy tokens of an f32 image, by itself
     stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
+    stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
     stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
     stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
 
@@ -420,22 +421,15 @@ def sends(start, b):
     return out
 
 
-# --- a receiver ---
+# --- casts ---
 
 
-class Receiver:
-    """Takes part in one cast."""
+class Member:
+    """Sends what the schedule says as soon as it is here."""
 
-    def __init__(self, root, major=1):
-        self.root, self.version = root, (int(major), 7 if int(major) > 1 else 0)
+    def __init__(self):
         self.changed, self.ended = threading.Condition(), queue.Queue()
-        self.here, self.started, self.links = set(), False, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve(self):
-        print("127.0.0.1:%d" % self.listener.getsockname()[1], flush=True)
-        self.spawn(self.accept)
-        sys.exit(self.ended.get())
+        self.here, self.links = set(), []
 
     def spawn(self, fn, *args):
         def run():
@@ -444,6 +438,76 @@ class Receiver:
             except Exception as e:
                 self.ended.put("stranger: %r" % e)
         threading.Thread(target=run, daemon=True).start()
+
+    def send(self, address, rank, pieces):
+        link = connect(address, "cast")
+        self.links.append(link)  # stays open until the cast ends
+        link.say("peer", cast=self.cast, rank=rank)
+        link.hello("cast")
+        bits = link.next()[1]["bits"]
+        for piece in pieces:
+            if piece // 8 < len(bits) and bits[piece // 8] >> piece % 8 & 1:
+                continue
+            with self.changed:
+                self.changed.wait_for(lambda: piece in self.here)
+            _, offset, length = self.image.pieces[piece]
+            link.say("piece", piece=piece, body=bytes(self.data[offset:offset + length]))
+
+
+class Coordinator(Member):
+    def __init__(self, path, order, *addresses):
+        super().__init__()
+        self.name, self.order, self.addresses = os.path.basename(path), order, addresses
+        with open(path + "/manifest", "rb") as f:
+            self.manifest = f.read()
+        with open(path + "/image", "rb") as f:
+            self.data = f.read()
+        self.image, self.cast = Image(io.BytesIO(self.manifest)), os.urandom(16)
+        self.here.update(range(len(self.image.pieces)))
+
+    def run(self):
+        self.spawn(self.talk)
+        sys.exit(self.ended.get())
+
+    def talk(self):
+        controls, lacking = [connect(a, "cast") for a in self.addresses], []
+        for link, address in zip(controls, self.addresses):
+            link.say("offer", self.manifest, cast=self.cast, name=self.name)
+            link.hello("cast")
+            t, r, _ = link.next()
+            assert t == "ready", r
+            if not r.get("complete"):
+                lacking.append((link, address))
+        start = {"order": self.order, "sources": 1, "nodes": [""] + [a for _, a in lacking]}
+        for rank, (link, _) in enumerate(lacking, 1):
+            link.say("start", rank=rank, **start)
+        for rank, pieces in sends({"rank": 0, **start}, len(self.here)).items():
+            self.spawn(self.send, start["nodes"][rank], 0, pieces)
+        for link, _ in lacking:
+            t = None
+            while t != "complete":
+                t, r, _ = link.next()
+                assert t in ("progress", "block", "complete"), r
+        for link in controls:
+            link.say("end")
+            while link.file.read(4096):
+                pass  # until it closes
+        self.ended.put(0)
+
+
+class Receiver(Member):
+    """Takes part in one cast."""
+
+    def __init__(self, root, major=1):
+        super().__init__()
+        self.root, self.version = root, (int(major), 7 if int(major) > 1 else 0)
+        self.started = False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(self):
+        print("127.0.0.1:%d" % self.listener.getsockname()[1], flush=True)
+        self.spawn(self.accept)
+        sys.exit(self.ended.get())
 
     def accept(self):
         while True:
@@ -525,20 +589,6 @@ class Receiver:
             if not any(self.missing):
                 self.tell(whole[-1])
 
-    def send(self, address, rank, pieces):
-        link = connect(address, "cast")
-        self.links.append(link)  # stays open until the cast ends
-        link.say("peer", cast=self.cast, rank=rank)
-        link.hello("cast")
-        bits = link.next()[1]["bits"]
-        for piece in pieces:
-            if piece // 8 < len(bits) and bits[piece // 8] >> piece % 8 & 1:
-                continue
-            with self.changed:
-                self.changed.wait_for(lambda: piece in self.here)
-            _, offset, length = self.image.pieces[piece]
-            link.say("piece", piece=piece, body=bytes(self.data[offset:offset + length]))
-
 
 # --- a client ---
 
@@ -601,5 +651,7 @@ def say(address, kind, major, *types):
 if __name__ == "__main__":
     if sys.argv[1] == "receive":
         Receiver(*sys.argv[2:]).serve()
+    if sys.argv[1] == "send":
+        Coordinator(*sys.argv[2:]).run()
     {"image": image, "tokenize": tokenize, "run": run, "ask": ask,
      "say": say}[sys.argv[1]](*sys.argv[2:])

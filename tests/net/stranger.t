@@ -68,6 +68,19 @@ expect_status 0 "kway from two sources" lsc-cast send "$SCRATCH/image.lsc" --sou
 expect_same "the stranger has the image" "$SCRATCH/kway/image.lsc/image" "$SCRATCH/image.lsc/image"
 expect_same "and the other one" "$SCRATCH/two/image.lsc/image" "$SCRATCH/image.lsc/image"
 
+mkdir "$SCRATCH/sent"
+cp -r "$SCRATCH/tiny" "$SCRATCH/sent"
+start_node sent
+start_stranger met
+expect_status 0 "a stranger casts to nodes, and to another stranger" stranger send \
+	"$SCRATCH/tiny" round-optimal "$one" "$sent" "$two" "$met"
+for node in one two met; do
+	expect_same "$node has its image" "$SCRATCH/$node/tiny/image" "$SCRATCH/tiny/image"
+	[ "$node" = met ] || expect_status 0 "and finds it sound" lsc-shard verify "$SCRATCH/$node/tiny"
+done
+wait "$met_pid"
+expect_equal "and the other stranger is told of the end" $? 0
+
 start_stranger aborted
 kill -STOP "$one_pid"
 expect_status 75 "a cast to a node that hangs" lsc-cast send "$SCRATCH/image.lsc" \
