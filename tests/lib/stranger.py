@@ -6,6 +6,7 @@
     stranger.py run DIR N ID...                   N greedy tokens of an f32 image, by itself
     stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
     stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
+    stranger.py work DIR                          be a worker; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
     stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
 
@@ -279,12 +280,12 @@ class Decoder:
         with open(path + "/image", "rb") as f:
             data = f.read()
         assert image.layout["dtype"] == "f32" and "rope_scaling" not in image.model
-        self.model, self.cache = image.model, []
+        self.model = image.model
         self.units = [{} for _ in range(image.model["layers"] + 2)]
         for role, unit, _, rows, cols, at in image.tensors:
             self.units[unit][role] = [struct.unpack_from("<%df" % cols, data, at + 4 * cols * r)
                                       for r in range(rows)]
-        self.layers, last = self.units[1:-1], self.units[-1]
+        last = self.units[-1]
         self.embed = self.units[0].get("embed") or last["embed"]
         self.final_norm, self.head = last["final_norm"], last.get("head") or self.embed
 
@@ -323,12 +324,14 @@ class Decoder:
         g = [g / (1 + math.exp(-g)) * u for g, u in zip(y, y[m["ffn"]:])]
         return [v + o for v, o in zip(x, times(w["down"], g))]
 
-    def feed(self, token):
-        """The likeliest token after this one."""
-        self.cache = self.cache or [[] for _ in self.layers]
-        x = list(self.embed[token])
-        for w, past in zip(self.layers, self.cache):
-            x = self.layer(w, x, past)
+    def run(self, cache, first, last, x):
+        """Units first to last: from a token or activations to activations or a token."""
+        x = list(self.embed[x]) if first == 0 else x
+        head = len(self.units) - 1
+        for unit in range(max(first, 1), min(last + 1, head)):
+            x = self.layer(self.units[unit], x, cache.setdefault(unit, []))
+        if last < head:
+            return x
         logits = times(self.head, self.norm(x, self.final_norm))
         return logits.index(max(logits))
 
@@ -342,12 +345,12 @@ def times(matrix, x):
 
 
 def run(path, n, *ids):
-    decoder = Decoder(path)
-    ids = [int(i) for i in ids]
+    decoder, cache = Decoder(path), {}
+    ids, last = [int(i) for i in ids], len(decoder.units) - 1
     for token in ids[:-1]:
-        decoder.feed(token)
+        decoder.run(cache, 0, last, token)
     for _ in range(int(n)):
-        ids.append(decoder.feed(ids[-1]))
+        ids.append(decoder.run(cache, 0, last, ids[-1]))
     print(*ids[-int(n):])
 
 
@@ -590,6 +593,60 @@ class Receiver(Member):
                 self.tell(whole[-1])
 
 
+# --- a worker ---
+
+
+class Worker:
+    """Of one image, which is there; one run at a time."""
+
+    def __init__(self, path):
+        self.decoder, self.lock = Decoder(path), threading.Lock()
+        self.clients, self.next, self.caches = {}, {}, {}
+
+    def serve(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        print("127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+        while True:
+            link = Link(listener.accept()[0], "exec")
+            threading.Thread(target=self.talk, args=(link,), daemon=True).start()
+
+    def talk(self, link):
+        link.hello("exec")
+        while True:
+            t, r, body = link.next()
+            with self.lock:
+                if t == "client":
+                    self.clients[r["client"]] = link
+                elif t == "drop":
+                    self.caches.pop((r["client"], r["request"]), None)
+                elif t == "run":
+                    self.take_run(r, body)
+
+    def take_run(self, r, body):
+        n, pos, stage = r["n"], r["pos"], r.get("stage", 0)
+        _, first, last = r["route"][stage]
+        cache = self.caches.setdefault((r["client"], r["request"]), {})
+        for past in cache.values():
+            assert len(past) >= pos
+            del past[pos:]
+        if stage == 0:
+            rows = struct.unpack("<%dI" % n, body)
+        else:
+            hidden = self.decoder.model["hidden"]
+            rows = [struct.unpack_from("<%df" % hidden, body, 4 * hidden * i) for i in range(n)]
+        out = [self.decoder.run(cache, first, last, row) for row in rows]
+        if stage + 1 == len(r["route"]):
+            assert not r.get("temp"), "this one takes the likeliest"
+            self.clients[r["client"]].say("token", request=r["request"], pos=pos + n, token=out[-1])
+            return
+        address = r["route"][stage + 1][0]
+        if address not in self.next:
+            self.next[address] = connect(address, "exec")
+        body = b"".join(struct.pack("<%df" % len(x), *x) for x in out)
+        del r["type"], r["body"]
+        self.next[address].say("run", body, **{**r, "stage": stage + 1})
+
+
 # --- a client ---
 
 
@@ -651,6 +708,8 @@ def say(address, kind, major, *types):
 if __name__ == "__main__":
     if sys.argv[1] == "receive":
         Receiver(*sys.argv[2:]).serve()
+    if sys.argv[1] == "work":
+        Worker(sys.argv[2]).serve()
     if sys.argv[1] == "send":
         Coordinator(*sys.argv[2:]).run()
     {"image": image, "tokenize": tokenize, "run": run, "ask": ask,

@@ -5,13 +5,19 @@ requires_command python3
 
 stranger() { python3 "$TOP/tests/lib/stranger.py" "$@"; }
 
-start_stranger() { # start_stranger NAME [MAJOR]: a receiver of one cast; its address in $NAME
-	mkdir -p "$SCRATCH/$1"
+stranger_server() { # stranger_server NAME ARGUMENT...: its address in $NAME
 	mkfifo "$SCRATCH/ready.$1"
-	stranger receive "$SCRATCH/$1" ${2:-} >"$SCRATCH/ready.$1" 2>"$SCRATCH/log.$1" &
-	eval "${1}_pid=$!"
+	tap_var=$1
+	shift
+	stranger "$@" >"$SCRATCH/ready.$tap_var" 2>"$SCRATCH/log.$tap_var" &
+	eval "${tap_var}_pid=$!"
 	ended_at_exit $!
-	read -r "$1" <"$SCRATCH/ready.$1"
+	read -r "$tap_var" <"$SCRATCH/ready.$tap_var"
+}
+
+start_stranger() { # start_stranger NAME [MAJOR]: a receiver of one cast
+	mkdir -p "$SCRATCH/$1"
+	stranger_server "$1" receive "$SCRATCH/$1" ${2:-}
 }
 
 # --- what the pages show ---
@@ -103,7 +109,8 @@ refused "a node refuses version 2" \
 	"'cast' stream has version 2.7; this program reads 1.x" "$one" cast 2
 refused "and another protocol" "expected a stream of kind 'cast', got 'exec'" "$one" exec 1
 refused "and who does not say what it wants" "opens with a record 'have'" "$one" cast 1 have
-refused "and who leaves out what is needed" "record 'peer': key 'cast' is missing" "$one" cast 1 peer
+refused "and who leaves out what is needed" "record 'peer': key 'cast' is missing" \
+	"$one" cast 1 peer
 start_stranger later 2
 expect_status 76 "a node of version 2 is refused" lsc-cast send "$SCRATCH/image.lsc" --to "$later"
 expect_one_line "'cast' stream has version 2.7; this program reads 1.x"
@@ -134,10 +141,18 @@ expect_status 0 "a stranger executes it" stranger run "$SCRATCH/three/model" 40 
 expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
 refused "a worker refuses what is no run" "record 'run': key 'image' is missing" \
 	"$exec_three" exec 1 run
-for stages in 1 2; do
+asks() { # asks NAME STAGES: of the cast in cast.rec
 	# shellcheck disable=SC2086
-	expect_status 0 "a stranger asks, $stages stages" stranger ask "$SCRATCH/cast.rec" \
-		"$SCRATCH/three/model" $stages 40 $prompt
+	expect_status 0 "$1" stranger ask "$SCRATCH/cast.rec" "$SCRATCH/three/model" $2 40 $prompt
 	expect_same "and gets the same" "$SCRATCH/out" "$SCRATCH/want"
-done
+}
+
+asks "a stranger asks one worker" 1
+asks "and two" 2
+stranger_server worker work "$SCRATCH/three/model"
+lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$worker" >"$SCRATCH/cast.rec"
+asks "a worker goes on where a stranger ends" 2
+start_server five lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$worker"
+lsc-cast send "$SCRATCH/three/model" --to "$five" --exec "$exec_three" >"$SCRATCH/cast.rec"
+asks "and a stranger where a worker does" 2
 done_testing
