@@ -279,8 +279,9 @@ class Decoder:
             image = Image(f)
         with open(path + "/image", "rb") as f:
             data = f.read()
-        assert image.layout["dtype"] == "f32" and "rope_scaling" not in image.model
+        assert image.layout["dtype"] == "f32"
         self.model = image.model
+        self.speeds = [self.speed(i) for i in range(self.model["head_dim"] // 2)]
         self.units = [{} for _ in range(image.model["layers"] + 2)]
         for role, unit, _, rows, cols, at in image.tensors:
             self.units[unit][role] = [struct.unpack_from("<%df" % cols, data, at + 4 * cols * r)
@@ -293,11 +294,23 @@ class Decoder:
         scale = 1 / math.sqrt(sum(v * v for v in x) / len(x) + self.model["norm_eps"])
         return [w * v * scale for w, v in zip(weight[0], x)]
 
+    def speed(self, i):
+        m = self.model
+        s = m["rope_theta"] ** (-2 * i / m["head_dim"])
+        if m.get("rope_scaling") == "linear":
+            return s / m["rope_factor"]
+        wave = 2 * math.pi / s
+        if "rope_scaling" not in m or wave < m["rope_context"] / m["rope_high"]:
+            return s
+        if wave > m["rope_context"] / m["rope_low"]:
+            return s / m["rope_factor"]
+        b = (m["rope_context"] / wave - m["rope_low"]) / (m["rope_high"] - m["rope_low"])
+        return (1 - b) * s / m["rope_factor"] + b * s
+
     def turn(self, head, pos):
         half, out = len(head) // 2, list(head)
         for i in range(half):
-            angle = pos * self.model["rope_theta"] ** (-i / half)
-            c, s = math.cos(angle), math.sin(angle)
+            c, s = math.cos(pos * self.speeds[i]), math.sin(pos * self.speeds[i])
             out[i] = head[i] * c - head[i + half] * s
             out[i + half] = head[i + half] * c + head[i] * s
         return out
@@ -346,12 +359,16 @@ def times(matrix, x):
 
 def run(path, n, *ids):
     decoder, cache = Decoder(path), {}
-    ids, last = [int(i) for i in ids], len(decoder.units) - 1
+    ids, last, answer = [int(i) for i in ids], len(decoder.units) - 1, []
     for token in ids[:-1]:
         decoder.run(cache, 0, last, token)
-    for _ in range(int(n)):
-        ids.append(decoder.run(cache, 0, last, ids[-1]))
-    print(*ids[-int(n):])
+    token = ids[-1]
+    while len(answer) < int(n):
+        token = decoder.run(cache, 0, last, token)
+        if token in decoder.model["eos"]:
+            break
+        answer.append(token)
+    print(*answer)
 
 
 # --- schedules ---

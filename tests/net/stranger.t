@@ -117,17 +117,36 @@ expect_one_line "'cast' stream has version 2.7; this program reads 1.x"
 
 # --- requests ---
 
-if [ ! -e "$DATA/models/stories260K-fp32" ]; then
-	skip "no test data models"
-	done_testing
-fi
 mkdir "$SCRATCH/three" "$SCRATCH/four"
 for i in three four; do
 	start_server exec_$i lsc-exec serve --dir "$SCRATCH/$i" --listen 127.0.0.1:0
 done
 start_server four lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$exec_four"
+refused "a worker refuses what is no run" "record 'run': key 'image' is missing" \
+	"$exec_three" exec 1 run
+
+asks() { # asks NAME MODEL STAGES ID...: the workers of the cast in cast.rec
+	expect_status 0 "$1" stranger ask "$SCRATCH/cast.rec" "$SCRATCH/three/$2" "$3" 40 $prompt
+	expect_same "and gets the same tokens" "$SCRATCH/out" "$SCRATCH/want"
+}
+
+for model in qwen2 qwen3 llama3 linear; do
+	python3 "$TOP/tests/lib/toy_model.py" "$SCRATCH/$model" $model
+	lsc-shard pack --dtype f32 "$SCRATCH/$model" "$SCRATCH/three/$model"
+	lsc-cast send "$SCRATCH/three/$model" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"
+	prompt='5 17 96 0 44'
+	expect_status 0 "a stranger executes a model like $model" \
+		stranger run "$SCRATCH/three/$model" 40 $prompt
+	mv "$SCRATCH/out" "$SCRATCH/want"
+	asks "and asks two workers" $model 2
+done
+
+if [ ! -e "$DATA/models/stories260K-fp32" ]; then
+	skip "no test data models"
+	done_testing
+fi
 lsc-shard pack --dtype f32 "$DATA/models/stories260K-fp32" "$SCRATCH/three/model"
-expect_status 0 "a stranger reads a model's image" stranger image "$SCRATCH/three/model"
+expect_status 0 "a stranger reads a real image" stranger image "$SCRATCH/three/model"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"
 printf 'Once upon  a time\n\n\303\234ber \342\226\201 \360\237\230\200, 1234!\t' >"$SCRATCH/text"
 stranger tokenize "$SCRATCH/three/model" <"$SCRATCH/text" >"$SCRATCH/ids"
@@ -136,23 +155,14 @@ expect_equal "and uses its tokenizer" "$(cat "$SCRATCH/ids")" \
 prompt=$(echo 'Once upon a time' | stranger tokenize "$SCRATCH/three/model")
 lsc-exec run "$SCRATCH/three/model" --ids -n 40 --prompt 'Once upon a time
 ' >"$SCRATCH/want"
-# shellcheck disable=SC2086
 expect_status 0 "a stranger executes it" stranger run "$SCRATCH/three/model" 40 $prompt
 expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
-refused "a worker refuses what is no run" "record 'run': key 'image' is missing" \
-	"$exec_three" exec 1 run
-asks() { # asks NAME STAGES: of the cast in cast.rec
-	# shellcheck disable=SC2086
-	expect_status 0 "$1" stranger ask "$SCRATCH/cast.rec" "$SCRATCH/three/model" $2 40 $prompt
-	expect_same "and gets the same" "$SCRATCH/out" "$SCRATCH/want"
-}
-
-asks "a stranger asks one worker" 1
-asks "and two" 2
+asks "a stranger asks one worker" model 1
+asks "and two" model 2
 stranger_server worker work "$SCRATCH/three/model"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$worker" >"$SCRATCH/cast.rec"
-asks "a worker goes on where a stranger ends" 2
+asks "a worker goes on where a stranger ends" model 2
 start_server five lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$worker"
 lsc-cast send "$SCRATCH/three/model" --to "$five" --exec "$exec_three" >"$SCRATCH/cast.rec"
-asks "and a stranger where a worker does" 2
+asks "and a stranger where a worker does" model 2
 done_testing
