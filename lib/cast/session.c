@@ -57,9 +57,12 @@ static void fail(struct lsc_session *s, const struct lsc_err *err, uint32_t culp
 
 static void tell_progress(struct lsc_session *s)
 {
+	uint32_t pieces = s->complete ? s->image.n_pieces : lsc_member_pieces(s->member);
+
 	lsc_pack_begin(&s->pack, "progress");
-	lsc_pack_uint(&s->pack, "pieces", s->member ? lsc_member_pieces(s->member) : 0);
-	lsc_pack_uint(&s->pack, "bytes", s->member ? lsc_member_bytes(s->member) : 0);
+	lsc_pack_uint(&s->pack, "pieces", pieces);
+	lsc_pack_uint(&s->pack, "bytes",
+		      s->complete ? s->image.bytes : lsc_member_bytes(s->member));
 	if (lsc_pack_end(&s->pack) == 0)
 		tell(s);
 }
@@ -253,15 +256,8 @@ static int start(struct lsc_session *s, const struct lsc_record *record, struct 
 
 int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
 {
-	char why[LSC_CAST_WHY] = "no reason given";
-
 	if (lsc_record_is(record, "start"))
 		return start(s, record, err);
-	if (lsc_record_is(record, "abort")) {
-		lsc_record_text(record, "why", why, sizeof(why), NULL);
-		lsc_notice("cast of '%s' was given up: %s", s->offer.name, why);
-		return 1;
-	}
 	return lsc_record_is(record, "end") ? 1 : 0;
 }
 
