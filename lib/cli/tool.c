@@ -1,6 +1,7 @@
 /* tool - argp glue: common options, subcommands, exit statuses, the option dump */
 #include "cli/tool.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,15 @@ void lsc_tool_check(struct argp_state *state, int result, const struct lsc_err *
 		argp_failure(state, LSC_EXIT_USAGE, 0, "%s", err->text);
 }
 
+/* A standard descriptor that is closed must stay unusable instead of becoming whatever is opened
+ * next: /dev/null, in the direction nobody uses it in. */
+static void hold_standard(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			open("/dev/null", fd ? O_RDONLY : O_WRONLY);
+}
+
 void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
 	const struct argp_child children[] = { { argp, 0, NULL, 0 }, { 0 } };
@@ -112,6 +122,7 @@ void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 	/* getopt names argv[0] in its messages as it is. */
 	if (slash)
 		argv[0] = slash + 1;
+	hold_standard();
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	argp_err_exit_status = LSC_EXIT_USAGE;
@@ -142,6 +153,7 @@ int lsc_tool_status(int errnum)
 	case EEXIST:
 	case EISDIR:
 	case ENOTDIR:
+	case EBADF:
 	case EIO:
 	case ENOSPC:
 	case EDQUOT:

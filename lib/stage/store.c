@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec/arrival.h"
+
 /* The futex lies in a mapping that is read-only here, so a watcher that shall end cannot be woken
  * through it: it looks for that once a second. */
 #define WATCH_MS 1000
@@ -97,10 +99,9 @@ static int open_engine(struct lsc_store *store, struct lsc_store_image *image, s
 
 	if (r < 0)
 		return r;
-	if (segment->bytes != image->image.bytes ||
-	    (segment->arrivals && segment->n_pieces != image->image.n_pieces))
-		return lsc_err_set(err, EBADMSG, "its manifest says %llu bytes in %u pieces",
-				   (unsigned long long)image->image.bytes, image->image.n_pieces);
+	r = lsc_arrival_check(&image->image, segment, err);
+	if (r < 0)
+		return r;
 	image->candidates = calloc(image->image.config.vocab, sizeof(*image->candidates));
 	if (!image->candidates)
 		return lsc_err_set(err, ENOMEM, "no memory for an image");
