@@ -89,6 +89,7 @@ static void image_free(struct lsc_store_image *image)
 	pthread_mutex_destroy(&image->lock);
 	pthread_cond_destroy(&image->wake);
 	free(image->candidates);
+	free(image->logits);
 	free(image);
 }
 
@@ -103,7 +104,10 @@ static int open_engine(struct lsc_store *store, struct lsc_store_image *image, s
 	if (r < 0)
 		return r;
 	image->candidates = calloc(image->image.config.vocab, sizeof(*image->candidates));
-	if (!image->candidates)
+	/* Untouched rows cost nothing. */
+	image->logits = malloc((size_t)LSC_STORE_BATCH * image->image.config.vocab *
+			       sizeof(*image->logits));
+	if (!image->candidates || !image->logits)
 		return lsc_err_set(err, ENOMEM, "no memory for an image");
 	return lsc_engine_open(&image->engine, &image->image, segment->data, &store->engine, err);
 }
