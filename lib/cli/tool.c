@@ -101,13 +101,14 @@ void lsc_tool_check(struct argp_state *state, int result, const struct lsc_err *
 		argp_failure(state, LSC_EXIT_USAGE, 0, "%s", err->text);
 }
 
-/* A standard descriptor that is closed must stay unusable instead of becoming whatever is opened
- * next: /dev/null, in the direction nobody uses it in. */
-static void hold_standard(void)
+/* A closed standard descriptor would be given to the next file or socket that is opened, and output
+ * go there.  Its place is taken by one that fails as a closed one does. */
+static void fill_standard_fds(void)
 {
-	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			open("/dev/null", fd ? O_RDONLY : O_WRONLY);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
 }
 
 void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
@@ -122,7 +123,7 @@ void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 	/* getopt names argv[0] in its messages as it is. */
 	if (slash)
 		argv[0] = slash + 1;
-	hold_standard();
+	fill_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	argp_err_exit_status = LSC_EXIT_USAGE;
@@ -153,16 +154,18 @@ int lsc_tool_status(int errnum)
 	case EEXIST:
 	case EISDIR:
 	case ENOTDIR:
-	case EBADF:
 	case EIO:
 	case ENOSPC:
 	case EDQUOT:
 	case EFBIG:
 	case EROFS:
 	case EPIPE:
+	case EBADF:
+	case ENOBUFS:
 	case ECONNRESET:
 		return LSC_EXIT_IO;
 	case ETIMEDOUT:
+	case EBUSY:
 		return LSC_EXIT_TIMEOUT;
 	case EPROTO:
 		return LSC_EXIT_PROTOCOL;

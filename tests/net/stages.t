@@ -3,6 +3,7 @@
 #
 # Who holds which blocks decides the routes, so the arrivals that lsc-pipe reads are written here.
 . tests/lib/tap.sh
+. tests/lib/arrivals.sh
 requires_data models reference
 requires_command jq
 
@@ -20,31 +21,11 @@ for i in 1 2 3 4 5; do
 	workers="$workers $worker"
 done
 
-# arrivals IMAGE BLOCKS...: the first worker holds the first list of blocks ("0,5"), and so on
-arrivals() {
-	id=$(lsc-shard ls --json "$1" | jq -r .id | sed 's/../\\x&/g')
-	id=$(env printf "$id" | base64)
-	shift
-	echo '{"type":"hello","kind":"arrivals","version":[1,0]}'
-	echo "{\"type\":\"cast\",\"t\":0.0,\"image\":\"model\",\"id\":{\"\$bin\":\"$id\"}}"
-	node=0
-	for worker in $workers; do
-		[ $# -gt 0 ] || break
-		echo "{\"type\":\"node\",\"t\":0.0,\"node\":$node,\"name\":\"n$node\",\"role\":\"receiver\",\"exec\":\"$worker\"}"
-		for block in $(echo "$1" | tr , ' '); do
-			echo "{\"type\":\"block\",\"t\":0.0,\"node\":$node,\"block\":$block}"
-		done
-		node=$((node + 1))
-		shift
-	done
-	echo '{"type":"end","t":0.0,"seconds":0.0}'
-}
-
 # compare WEIGHTS ROUTE BLOCKS...: every run of the reference with these weights takes that route
 compare() {
 	weights=$1 route=$2
 	shift 2
-	arrivals "$SCRATCH/images/$weights" "$@" | lsc-msg from-json >"$SCRATCH/arrivals"
+	arrivals "$SCRATCH/images/$weights" "$workers" "$@" >"$SCRATCH/arrivals"
 	jq -c --arg w "$weights" '.runs | to_entries[] | select(.value.weights == $w) |
 		{id: .key, prompt: .value.prompt, n: (.value.greedy_ids | length)}' "$reference" |
 		timeout 120 lsc-pipe "$SCRATCH/images/$weights" --arrivals "$SCRATCH/arrivals" >"$SCRATCH/out"
