@@ -125,6 +125,19 @@ static void leave_route(struct lsc_router *router, struct lsc_router_request *re
 	request->routed = false;
 }
 
+/* Who is done leaves room for one that waits for it, the oldest. */
+static void make_room(struct lsc_router *router)
+{
+	struct lsc_router_request *request = router->requests;
+
+	while (request && (request->routed || !request->crowded || !request->again_ns))
+		request = request->next;
+	if (request) {
+		request->again_ns = 0;
+		lsc_timer_arm(router->tick, 0);
+	}
+}
+
 static void finish(struct lsc_router_request *request, const char *reason, const char *why)
 {
 	struct lsc_router *router = request->router;
@@ -134,6 +147,7 @@ static void finish(struct lsc_router_request *request, const char *reason, const
 	while (*at != request)
 		at = &(*at)->next;
 	*at = request->next;
+	make_room(router);
 	router->events->on_done(request, reason, why);
 	lsc_tokens_release(&request->ids);
 	free(request);
