@@ -187,12 +187,12 @@ static int runner_open(struct runner *runner, const struct run_options *opt, str
 		return lsc_err_prefix(err, "'%s': ", opt->path);
 	if (!image->tokenizer)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", opt->path);
-	if ((r = lsc_tokenizer_open(&runner->tokenizer, image->tokenizer, image->tokenizer_len,
-				    err)) < 0 ||
-	    (r = lsc_engine_open(&runner->engine, image, runner->segment.data, &options, err)) < 0)
-		return r;
-	return lsc_session_init(&runner->session, image, &runner->segment, runner->engine,
-				&sampling, err);
+	r = lsc_tokenizer_open(&runner->tokenizer, image->tokenizer, image->tokenizer_len, err);
+	if (r == 0)
+		r = lsc_engine_open(&runner->engine, image, runner->segment.data, &options, err);
+	return r < 0 ? r
+		     : lsc_session_init(&runner->session, image, &runner->segment, runner->engine,
+					&sampling, err);
 }
 
 /* --- the prompt --- */
@@ -228,10 +228,6 @@ static int encode_prompt(const struct runner *runner, const struct run_options *
 	if (r == 0)
 		r = lsc_tokenizer_encode(runner->tokenizer, (const char *)prompt->data, prompt->len,
 					 flags, ids, err);
-	if (r == 0 && ids->n == 0)
-		return lsc_err_set(err, EINVAL,
-				   "the prompt is empty, and the model has no token "
-				   "to begin with");
 	return r;
 }
 
@@ -275,6 +271,10 @@ static int generate(struct runner *runner, const struct run_options *opt,
 	uint32_t token = 0;
 	int r = 0;
 
+	if (prompt->n == 0)
+		return lsc_err_set(err, EINVAL,
+				   "the prompt is empty, and the model has no token "
+				   "to begin with");
 	if (prompt->n > config->context)
 		return lsc_err_set(err, EINVAL, "the prompt has %zu tokens, the context %u",
 				   prompt->n, config->context);
