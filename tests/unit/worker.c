@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "exec/kernels.h"
+#include "mem/segment.h"
 #include "model/image.h"
 #include "net/frame.h"
 #include "net/link.h"
@@ -188,11 +190,12 @@ static void test_answers(struct client *client, struct lsc_worker **workers,
 }
 
 static bool start(struct client *client, struct lsc_worker **workers, const char *dir,
-		  uint64_t kv_bytes, uint64_t body_bytes)
+		  uint64_t kv_bytes, uint64_t body_bytes, uint64_t wait_ns)
 {
 	const struct lsc_worker_options options = {.dir = dir,
 						   .engine = {.threads = 1, .kv_bytes = kv_bytes},
-						   .body_bytes = body_bytes};
+						   .body_bytes = body_bytes,
+						   .wait_ns = wait_ns};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_endpoint at;
 
@@ -320,6 +323,68 @@ static void test_limits(struct client *client, struct lsc_worker **workers,
 	ok(client->closed == 1, "a client that changes its name is shown the door");
 }
 
+/* --- images that arrive --- */
+
+static void test_arriving(struct client *client, struct lsc_worker **workers, const char *dir)
+{
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 4};
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	LSC_CLEANUP(lsc_segment_close) struct lsc_segment segment = LSC_SEGMENT_INIT;
+	static const uint32_t ids[] = {1, 17};
+	struct lsc_err err = LSC_ERR_INIT;
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%s/elsewhere", dir);
+	if (!ok(mkdir(path, 0700) == 0, "another folder"))
+		return;
+	strcat(path, "/source");
+	ok(lsc_image_pack_dummy(lsc_model_shape("stories260k"), path, &options, &err) == 0 &&
+		   lsc_image_open(&image, path, &err) == 0 &&
+		   lsc_segment_create(&segment, dir, "arriving", image.manifest, image.manifest_len,
+				      image.bytes, image.n_pieces, &err) == 0,
+	   "an image that arrives%s", err.text);
+	ok(!step(client, workers, &image, 1, 1, 0, ids, 2) && client->fail.code == ETIMEDOUT,
+	   "units that do not come: %s", client->fail.why);
+	memcpy(segment.data, image.data, image.bytes);
+	for (uint32_t i = 0; i < image.blocks[1].first_piece; i++)
+		lsc_segment_mark(&segment, i);
+	send_run(client, workers, &image, 2, 2, 0, ids, 2);
+	for (int i = 0; i < 5; i++)
+		lsc_loop_turn(client->loop, 10, NULL);
+	for (uint32_t i = 0; i < image.n_pieces; i++)
+		lsc_segment_mark(&segment, i);
+	turn_until(client->loop, client->answered);
+	ok(client->answered && client->fail.code == 0 && client->token.request == 2,
+	   "a run that waits goes on when they come");
+	ok(lsc_segment_commit(&segment, &err) == 0 &&
+		   step(client, workers, &image, 3, 3, 0, ids, 2),
+	   "and others when the image is whole");
+}
+
+/* One whose receiver gives up. */
+static void test_given_up(struct client *client, struct lsc_worker **workers, const char *dir)
+{
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 5};
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	LSC_CLEANUP(lsc_segment_close) struct lsc_segment segment = LSC_SEGMENT_INIT;
+	static const uint32_t ids[] = {1, 17};
+	struct lsc_err err = LSC_ERR_INIT;
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%s/elsewhere/other", dir);
+	ok(lsc_image_pack_dummy(lsc_model_shape("stories260k"), path, &options, &err) == 0 &&
+		   lsc_image_open(&image, path, &err) == 0 &&
+		   lsc_segment_create(&segment, dir, "going", image.manifest, image.manifest_len,
+				      image.bytes, image.n_pieces, &err) == 0,
+	   "another that arrives%s", err.text);
+	send_run(client, workers, &image, 1, 4, 0, ids, 2);
+	for (int i = 0; i < 5; i++)
+		lsc_loop_turn(client->loop, 10, NULL);
+	lsc_segment_discard(&segment, &err);
+	turn_until(client->loop, client->answered);
+	ok(client->fail.code == EPIPE, "and is given up: %s", client->fail.why);
+}
+
 /* --- strangers --- */
 
 static int count_fds(void)
@@ -402,7 +467,7 @@ int main(void)
 	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 3};
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 	struct lsc_worker *workers[WORKERS] = {NULL};
-	struct client client = {.id = {{9, 9}}}, second = client, third = client;
+	struct client client = {.id = {{9, 9}}}, second = client, third = client, fourth = client;
 	struct lsc_err err = LSC_ERR_INIT;
 	char dir[1024];
 
@@ -411,22 +476,31 @@ int main(void)
 		   lsc_image_open(&image, dir, &err) == 0 && lsc_loop_new(&client.loop, &err) == 0,
 	   "an image");
 	second.loop = third.loop = client.loop;
-	if (ok(start(&client, workers, scratch(), 0, 0) && join(&client, workers),
+	if (ok(start(&client, workers, scratch(), 0, 0, 0) && join(&client, workers),
 	       "three workers")) {
 		test_answers(&client, workers, &image);
 		test_strangers(&client, workers, &image);
 	}
 	leave(&client);
 	stop(workers);
-	if (ok(start(&second, workers, scratch(), kv_of_one(&image), 0) && join(&second, workers),
+	if (ok(start(&second, workers, scratch(), kv_of_one(&image), 0, 0) &&
+		       join(&second, workers),
 	       "three with little room"))
 		test_room(&second, workers, &image);
 	leave(&second);
 	stop(workers);
-	if (ok(start(&third, workers, scratch(), 0, 60000) && join(&third, workers),
+	if (ok(start(&third, workers, scratch(), 0, 60000, 0) && join(&third, workers),
 	       "three that take few activations"))
 		test_limits(&third, workers, &image);
 	leave(&third);
+	stop(workers);
+	fourth.loop = client.loop;
+	if (ok(start(&fourth, workers, scratch(), 0, 0, 500000000) && join(&fourth, workers),
+	       "three that wait half a second")) {
+		test_arriving(&fourth, workers, scratch());
+		test_given_up(&fourth, workers, scratch());
+	}
+	leave(&fourth);
 	stop(workers);
 	lsc_loop_free(client.loop);
 	return done_testing();
