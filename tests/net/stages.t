@@ -49,4 +49,12 @@ for weights in fp32 bf16; do
 	compare $weights '0:0-0 1:1-1 2:2-5 0:6-6' 5 0 1,2,3,4,5
 	compare $weights '0:0-1 1:2-2 2:3-3 3:4-4 4:5-6' 0,5 1 2 3 4,5
 done
+
+# Draws depend on the seed and the position, and on nothing else.
+lsc-exec run "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 0.9 --top-p 0.95 --seed 7 --ids >"$SCRATCH/want"
+echo '{"id":1,"prompt":"Once","n":60,"temp":0.9,"top_p":0.95,"seed":7}' |
+	lsc-pipe "$SCRATCH/images/bf16" --arrivals "$SCRATCH/arrivals" |
+	jq -rs 'map(select(.type == "token").token | tostring) | join(" ")' >"$SCRATCH/got"
+expect_same "drawn tokens are those of one node" "$SCRATCH/got" "$SCRATCH/want"
+expect_equal "60 of them" "$(wc -w <"$SCRATCH/got")" 60
 done_testing
