@@ -386,7 +386,8 @@ static void on_lost(void *data, uint32_t node)
 	struct lsc_router *router = data;
 	char why[sizeof(router->requests->why)];
 
-	snprintf(why, sizeof(why), "node %u, %s, was lost", node, router->fleet.nodes[node]->exec);
+	snprintf(why, sizeof(why), "node %u, %.100s, was lost", node,
+		 router->fleet.nodes[node]->exec);
 	router->fleet.nodes[node]->doubt++;
 	for (struct lsc_router_request *request = router->requests; request;
 	     request = request->next)
