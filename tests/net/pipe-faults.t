@@ -9,6 +9,14 @@ image=$SCRATCH/images/model
 mkdir "$SCRATCH/images" "$SCRATCH/empty"
 lsc-shard pack --dummy stories260k --blocks 7 "$image"
 
+# Sends a signal to the worker that the first answer comes from: which of PID... it is depends on who
+# could be reached first.  $SCRATCH/hit is its pid.
+hit() { # hit SIGNAL PID...
+	hit_signal=$1
+	shift $(($(sed -n 's/.*"stages":\[{"node":\([0-9]*\).*/\1/p' "$SCRATCH/out" | head -n 1) + 1))
+	echo "$1" >"$SCRATCH/hit"
+	kill -"$hit_signal" "$1"
+}
 start() { # start NAME [DIR]
 	start_server "$1" lsc-exec serve --dir "${2:-$SCRATCH/images}" --listen 127.0.0.1:0 --threads 1
 }
@@ -52,14 +60,15 @@ alone 400
 start a
 start b
 arrivals "$image" "$a $b" all all >"$SCRATCH/arrivals"
-pipe 40 400 2000 "kill -KILL $a_pid"
+pipe 40 400 2000 "hit KILL $a_pid $b_pid"
 finish "a worker is killed" 40
 expect_equal "some answers went on elsewhere" "$(moved)" true
 
 # --- a stage of a pipeline dies; nobody else holds its units, until somebody does ---
 
+start b1
 start c
-arrivals "$image" "$b $c $b" 0,1,2,5 3,4,5 >"$SCRATCH/arrivals"
+arrivals "$image" "$b1 $c" 0,1,2,5 3,4,5 >"$SCRATCH/arrivals"
 again() {
 	kill -KILL "$c_pid"
 	sleep 0.5
@@ -73,18 +82,19 @@ expect_equal "answers that were under way took a new route" "$(moved)" true
 
 # --- one hangs ---
 
-arrivals "$image" "$b $c" all all >"$SCRATCH/arrivals"
-pipe 40 400 2000 "kill -STOP $b_pid" --timeout 3s
+start e
+arrivals "$image" "$b1 $e" all all >"$SCRATCH/arrivals"
+pipe 40 400 2000 "hit STOP $b1_pid $e_pid" --timeout 3s
 finish "a worker is stopped" 40
 expect_equal "some answers went on elsewhere" "$(moved)" true
 grep -q 'silent for' "$SCRATCH/err"
 ok $? "which is said"
-kill -CONT "$b_pid"
+kill -CONT "$(cat "$SCRATCH/hit")"
 
 # --- one does not hold what the arrivals say ---
 
 start d "$SCRATCH/empty"
-arrivals "$image" "$d $b" all all >"$SCRATCH/arrivals"
+arrivals "$image" "$d $e" all all >"$SCRATCH/arrivals"
 pipe 10 400 0 true
 finish "a worker that has no such image is left" 10
 
@@ -102,7 +112,7 @@ expect_equal "each in words" "$(fails 'no nodes')" 3
 # --- a crowd, in bounded memory ---
 
 alone 16
-arrivals "$image" "$b $c" all all >"$SCRATCH/arrivals"
+arrivals "$image" "$b1 $e" all all >"$SCRATCH/arrivals"
 measure() { # the memory of the lsc-pipe that works on this arrivals file
 	for process in /proc/[0-9]*; do
 		[ "$({ tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | cut -d' ' -f1-4)" = \
