@@ -28,7 +28,7 @@
 #define LSC_CLIENT_BYTES      16
 #define LSC_FRAME_MAX_STAGES  64
 #define LSC_FRAME_MAX_TOKENS  8192 /* positions in one run */
-#define LSC_FRAME_ENDPOINT    96
+#define LSC_FRAME_ENDPOINT    280 /* with the 0; as in a cast */
 
 struct lsc_client_id {
 	uint8_t bytes[LSC_CLIENT_BYTES];
