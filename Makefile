@@ -87,9 +87,10 @@ $(B)/%.o: %.c $(B)/flags
 		$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(LSC_EXEC_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Execution fuses multiply and add where it says so and nowhere else, so that all nodes agree; its
-# kernels are where the time goes and get -O3 whatever the rest has.
+# kernels are where the time goes and get -O3 whatever the rest has.  With sanitizers clang takes
+# minutes for that, and seconds for -O1.
 $(B)/lib/exec/%.o: LSC_EXEC_CFLAGS = -ffp-contract=off
-$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off -O3
+$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off $(if $(SAN),-O1,-O3)
 
 # Changes only when the flags do, and so rebuilds what they touch.
 $(B)/flags: FORCE

@@ -1,6 +1,7 @@
 /* tool - argp glue: common options, subcommands, exit statuses, the option dump */
 #include "cli/tool.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,16 @@ void lsc_tool_check(struct argp_state *state, int result, const struct lsc_err *
 		argp_failure(state, LSC_EXIT_USAGE, 0, "%s", err->text);
 }
 
+/* A closed standard descriptor would be given to the next file or socket that is opened, and output
+ * go there.  Its place is taken by one that fails as a closed one does. */
+static void fill_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
+
 void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
 	const struct argp_child children[] = { { argp, 0, NULL, 0 }, { 0 } };
@@ -112,6 +123,7 @@ void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 	/* getopt names argv[0] in its messages as it is. */
 	if (slash)
 		argv[0] = slash + 1;
+	fill_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	argp_err_exit_status = LSC_EXIT_USAGE;
@@ -148,9 +160,12 @@ int lsc_tool_status(int errnum)
 	case EFBIG:
 	case EROFS:
 	case EPIPE:
+	case EBADF:
+	case ENOBUFS:
 	case ECONNRESET:
 		return LSC_EXIT_IO;
 	case ETIMEDOUT:
+	case EBUSY:
 		return LSC_EXIT_TIMEOUT;
 	case EPROTO:
 		return LSC_EXIT_PROTOCOL;

@@ -90,6 +90,18 @@ int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *clien
 	return lsc_pack_end(pack);
 }
 
+int lsc_frame_pack_ping(struct lsc_pack *pack)
+{
+	lsc_pack_begin(pack, "ping");
+	return lsc_pack_end(pack);
+}
+
+int lsc_frame_pack_pong(struct lsc_pack *pack)
+{
+	lsc_pack_begin(pack, "pong");
+	return lsc_pack_end(pack);
+}
+
 /* --- parsing --- */
 
 static int get_bytes(const struct lsc_record *record, const char *key, uint8_t *ret_bytes,
@@ -204,10 +216,10 @@ static int get_sampling(const struct lsc_record *record, struct lsc_sampling *sa
 		r = lsc_record_uint_or(record, "seed", UINT64_MAX, 0, &sampling->seed, err);
 	if (r < 0)
 		return r;
-	if (temp < 0 || temp > 1000 || top_p <= 0 || top_p > 1)
-		return lsc_err_set(err, EBADMSG, "record 'run': temp or top_p is out of range");
 	sampling->temp = temp;
-	sampling->top_p = top_p;
+	sampling->top_p = top_p; /* a double may be too small for it */
+	if (temp < 0 || temp > 1000 || sampling->top_p <= 0 || top_p > 1)
+		return lsc_err_set(err, EBADMSG, "record 'run': temp or top_p is out of range");
 	return 0;
 }
 
