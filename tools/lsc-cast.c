@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,12 +19,40 @@
 #include "base/parse.h"
 #include "cast/cast.h"
 #include "cast/host.h"
+#include "cast/message.h"
 #include "cast/names.h"
 #include "cli/tool.h"
 #include "model/image.h"
 
 #define BAR_WIDTH 30
 #define MAX_BARS  24 /* beyond, one line for all */
+
+/* A node of a cast is a descriptor at its coordinator, and so is a caller at a node: as many as may
+ * be had are asked for. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* What routers will connect to must at least look like it. */
+static const char *check_exec(struct argp_state *state, const char *text)
+{
+	struct lsc_endpoint endpoint;
+	struct lsc_err err = LSC_ERR_INIT;
+	int r = lsc_endpoint_parse(&endpoint, text, &err);
+
+	if (r == 0 && (strlen(text) >= LSC_CAST_ADDRESS ||
+		       !((endpoint.kind == LSC_ENDPOINT_TCP && endpoint.port) ||
+			 endpoint.kind == LSC_ENDPOINT_UNIX)))
+		r = lsc_err_set(&err, EINVAL, "'%.64s' is no address of a stage worker", text);
+	lsc_tool_check(state, r, &err);
+	return text;
+}
 
 /* --- serve --- */
 
@@ -53,7 +82,7 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 		opt->dir = arg;
 		return 0;
 	case 'x':
-		opt->exec = arg;
+		opt->exec = check_exec(state, arg);
 		return 0;
 	case 'l':
 		opt->listen = arg;
@@ -176,7 +205,7 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'x':
-		opt->exec = arg;
+		opt->exec = check_exec(state, arg);
 		return 0;
 	case 'r':
 		lsc_tool_check(state, lsc_parse_rate(arg, &opt->rate, &err), &err);
@@ -244,6 +273,8 @@ static void draw(void *data, const struct lsc_cast *cast)
 
 	if (!s->bars)
 		return;
+	/* Lines that are too long for the terminal are cut: the next drawing goes up by lines. */
+	fprintf(stderr, "\033[?7l");
 	if (s->drawn)
 		fprintf(stderr, "\033[%uA", s->drawn);
 	for (uint32_t i = 1; i < lsc_cast_n_nodes(cast); i++) {
@@ -259,6 +290,7 @@ static void draw(void *data, const struct lsc_cast *cast)
 	}
 	if (n > MAX_BARS)
 		draw_node(&all, total * n);
+	fprintf(stderr, "\033[?7h");
 	s->drawn = LSC_MIN(n, MAX_BARS) + (n > MAX_BARS);
 }
 
@@ -268,6 +300,8 @@ static void on_done(void *data, int result, const struct lsc_err *err)
 
 	draw(s, s->cast);
 	*s->err = *err;
+	if (result == 0)
+		lsc_info("all nodes have the image");
 	lsc_loop_stop(s->loop, result);
 }
 
@@ -320,8 +354,11 @@ static int cast(const struct send_options *opt, const struct lsc_image *image,
 	if (r == 0)
 		r = lsc_loop_signals(sending->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt,
 				     sending, err);
-	if (r == 0)
+	if (r == 0) {
+		lsc_info("sending '%s' to %u nodes, %s", options.name, options.n_to,
+			 lsc_order_name(options.order));
 		r = lsc_loop_run(sending->loop, err);
+	}
 	lsc_cast_free(sending->cast);
 	return sending->signal && r == -ECANCELED ? 128 + sending->signal : r;
 }
@@ -371,6 +408,7 @@ int main(int argc, char **argv)
 		{"serve", main_serve, "take part in casts: receive images, or be a source"},
 	};
 
+	raise_fd_limit();
 	return lsc_tool_dispatch("lsc-cast", "Send an image to many nodes at once; receive one.",
 				 commands, LSC_ARRAY_SIZE(commands), argc, argv);
 }

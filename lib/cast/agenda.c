@@ -89,13 +89,28 @@ static void fill(struct lsc_agenda *agenda, const struct lsc_part *part, const u
 	}
 }
 
+int lsc_agenda_check(const struct lsc_schedule *schedule, struct lsc_err *err)
+{
+	if (schedule->rounds <= LSC_AGENDA_MAX_ROUNDS)
+		return 0;
+	return lsc_err_set(
+		err, EINVAL,
+		"%u pieces to %u nodes take %u rounds in %s order; a cast has %u at most",
+		schedule->pieces, schedule->nodes, schedule->rounds,
+		lsc_order_name(schedule->order), LSC_AGENDA_MAX_ROUNDS);
+}
+
 int lsc_agenda_init(struct lsc_agenda *agenda, const struct lsc_schedule *schedule, uint32_t rank,
 		    struct lsc_err *err)
 {
-	uint32_t *peer_of = malloc(schedule->nodes * sizeof(uint32_t));
+	uint32_t *peer_of = NULL;
 	struct lsc_part part;
+	int r = lsc_agenda_check(schedule, err);
 
 	*agenda = (struct lsc_agenda){.n_pieces = schedule->pieces};
+	if (r < 0)
+		return r;
+	peer_of = malloc(schedule->nodes * sizeof(uint32_t));
 	if (!peer_of)
 		return lsc_err_set(err, ENOMEM, "cannot plan a cast: %m");
 	memset(peer_of, 0xff, schedule->nodes * sizeof(uint32_t));

@@ -25,16 +25,22 @@ struct lsc_agenda {
 	/* own */
 	uint32_t n_pieces, n_steps;
 	struct lsc_agenda_step *steps; /* in the order of rounds */
-	uint32_t *first;	       /* by piece: its first step */
-	uint32_t *ready;	       /* the peers' heaps of steps, one behind the other */
+	uint32_t *first;               /* by piece: its first step */
+	uint32_t *ready;               /* the peers' heaps of steps, one behind the other */
 	uint32_t *heap_at, *heap_len;  /* by peer */
-	uint8_t *arrived;	       /* by piece */
+	uint8_t *arrived;              /* by piece */
 };
 
 #define LSC_AGENDA_INIT                                                                            \
 	{                                                                                          \
 		0                                                                                  \
 	}
+
+/* A step for each round, at the most: what an agenda may take in memory, and in time to set up. */
+#define LSC_AGENDA_MAX_ROUNDS (1u << 24)
+
+/* -EINVAL for a schedule of more rounds than that. */
+int lsc_agenda_check(const struct lsc_schedule *schedule, struct lsc_err *err);
 
 int lsc_agenda_init(struct lsc_agenda *agenda, const struct lsc_schedule *schedule, uint32_t rank,
 		    struct lsc_err *err);

@@ -1,8 +1,9 @@
 /* cast - offers, starts, listens, and ends a cast
  *
  * Phases: OFFERING until every node is ready, CASTING until every receiver is complete, ENDING
- * until every node has closed its link (or LINGER_NS are over), DONE.  The first failure leads to
- * ENDING from anywhere; what is heard after it is not reported, since one failure makes others.
+ * until every node has closed its link (or LINGER_NS are over), FLUSHING until the reader of the
+ * arrival records has them, DONE.  The first failure leads to ENDING from anywhere; what is heard
+ * after it is not reported, since one failure makes others.
  */
 #include "cast/cast.h"
 
@@ -16,15 +17,18 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "cast/agenda.h"
 #include "cast/member.h"
 #include "cast/report.h"
 
 #define LINGER_NS 2000000000u
+#define FLUSH_NS  20000000u /* from look to look whether the reader has everything */
 
 enum phase {
 	OFFERING,
 	CASTING,
 	ENDING,
+	FLUSHING,
 	DONE,
 };
 
@@ -65,10 +69,20 @@ struct lsc_cast {
 static void on_linger(void *data)
 {
 	struct lsc_cast *c = data;
+	int lost;
 
+	c->phase = FLUSHING;
+	if (lsc_report_is_waiting(&c->report)) {
+		lsc_timer_arm(c->linger, FLUSH_NS);
+		return;
+	}
 	c->phase = DONE;
 	lsc_timer_disarm(c->tick);
-	lsc_report_flush(&c->report);
+	lost = lsc_report_lost(&c->report);
+	if (c->result == 0 && lost)
+		c->result = lsc_err_set(&c->err, lost,
+					"all nodes have the image, but arrival records were not "
+					"written: %m");
 	c->o.on_done(c->o.data, c->result, &c->err);
 }
 
@@ -125,8 +139,10 @@ static void succeed(struct lsc_cast *c)
 
 void lsc_cast_abort(struct lsc_cast *c, const char *why)
 {
-	if (c->phase >= ENDING)
+	if (c->phase >= ENDING) { /* all that is left to give up */
+		lsc_report_drop(&c->report, ECANCELED);
 		return;
+	}
 	c->result = lsc_err_set(&c->err, ECANCELED, "%s", why);
 	end(c);
 }
@@ -272,6 +288,9 @@ static int take_ready(struct node *node, const struct lsc_record *record, struct
 	struct lsc_ready ready;
 	int r = lsc_ready_parse(record, &ready, err);
 
+	if (r == 0 && ready.pieces > c->o.image->n_pieces)
+		r = lsc_err_set(err, EPROTO, "has %u pieces of %u", ready.pieces,
+				c->o.image->n_pieces);
 	if (r == 0 && (node->ready || c->phase != OFFERING || (node->source && !ready.complete)))
 		r = lsc_err_set(err, EPROTO, "is ready out of turn");
 	if (r < 0)
@@ -538,6 +557,7 @@ static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
 {
 	uint64_t n = 1 + (uint64_t)o->n_sources + o->n_to;
 	int r = lsc_segment_check_name(o->name, err);
+	struct lsc_schedule schedule;
 
 	if (r < 0)
 		return r;
@@ -545,6 +565,12 @@ static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
 		return lsc_err_set(err, EINVAL,
 				   "a cast goes to 1 node at least, and has %u at most",
 				   LSC_CAST_MAX_NODES);
+	r = lsc_schedule_init(&schedule, o->order, (uint32_t)n, o->n_sources + 1,
+			      LSC_MAX(o->image->n_pieces, 1u), err);
+	if (r == 0)
+		r = lsc_agenda_check(&schedule, err);
+	if (r < 0)
+		return r;
 	for (uint32_t i = 1; i < n; i++) {
 		const char *name =
 			i <= o->n_sources ? o->sources[i - 1] : o->to[i - 1 - o->n_sources];

@@ -21,16 +21,17 @@ struct lsc_cast;
 /* All of it is borrowed for the life of the cast. */
 struct lsc_cast_options {
 	const struct lsc_image *image; /* with its data */
-	const char *name;	       /* of the image at the nodes */
-	char *const *sources;	       /* nodes that have it too: "HOST:PORT" */
+	const char *name;              /* of the image at the nodes */
+	char *const *sources;          /* nodes that have it too: "HOST:PORT" */
 	uint32_t n_sources;
 	char *const *to; /* nodes that are to have it */
 	uint32_t n_to;
 	enum lsc_order order;
-	double rate;	     /* bytes a second that a node may send; 0: as many as it can */
+	double rate;         /* bytes a second that a node may send; 0: as many as it can */
 	uint64_t timeout_ns; /* without a sign of life from a node, or progress from any */
 	const char *exec;    /* where this node's stage worker listens; NULL */
-	int report_fd;	     /* for arrival records; -1: none */
+	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
+			      * its result says so in the end. */
 
 	/* Once, from the loop.  result: 0, or negative errno with words in err. */
 	void (*on_done)(void *data, int result, const struct lsc_err *err);
@@ -54,7 +55,8 @@ const struct lsc_image *lsc_cast_image(const struct lsc_cast *cast);
 uint32_t lsc_cast_n_nodes(const struct lsc_cast *cast);
 struct lsc_cast_node lsc_cast_node(const struct lsc_cast *cast, uint32_t node);
 
-/* Ends the cast where it is under way, telling the nodes why; on_done is called later. */
+/* Ends the cast where it is under way, telling the nodes why; on_done is called later.  Where it is
+ * over already, arrival records that their reader has not taken are given up. */
 void lsc_cast_abort(struct lsc_cast *cast, const char *why);
 
 /* After on_done, not from inside it (before it, all links are cut).  NULL is fine. */

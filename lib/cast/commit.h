@@ -3,6 +3,8 @@
 #ifndef LSC_CAST_COMMIT_H
 #define LSC_CAST_COMMIT_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "mem/segment.h"
 #include "net/loop.h"
@@ -16,7 +18,9 @@ int lsc_commit_start(struct lsc_commit **ret_commit, struct lsc_loop *loop,
 		     void (*fn)(void *data, int result, const struct lsc_err *err), void *data,
 		     struct lsc_err *err);
 
-/* Waits for it where it is not done; from inside fn too.  NULL is fine. */
-void lsc_commit_stop(struct lsc_commit *commit);
+/* Frees it; fn is not called any more, and may be what calls this.  Where the commit is not done,
+ * it goes on by itself, the segment, which malloc() gave, is its own from now on, and true is
+ * returned.  NULL is fine. */
+bool lsc_commit_leave(struct lsc_commit *commit);
 
 #endif

@@ -12,10 +12,14 @@
 #include "cast/session.h"
 #include "net/link.h"
 
+#define PATIENCE_NS      10000000000u
+#define MANIFEST_BYTE_NS 10000ull /* 100 KB/s at least */
+
 /* Whoever opened a link to us. */
 struct caller {
 	struct lsc_host *host;
 	struct lsc_link *link;
+	struct lsc_timer *deadline;  /* to say who it is, and to send the manifest it offers */
 	struct lsc_session *session; /* of a coordinator */
 	struct lsc_inlet inlet;      /* of a sender */
 	struct caller *next, *previous;
@@ -39,6 +43,7 @@ static void forget(struct caller *caller)
 	if (caller->next)
 		caller->next->previous = caller->previous;
 	lsc_link_close(caller->link);
+	lsc_timer_free(caller->deadline);
 	free(caller);
 }
 
@@ -69,6 +74,18 @@ static struct lsc_member *find_member(struct lsc_host *host, const struct lsc_ca
 	return NULL;
 }
 
+/* Whoever neither takes part nor is about to would hold a descriptor for as long as he likes. */
+static void on_deadline(void *data)
+{
+	struct caller *caller = data;
+
+	lsc_info("%s: took too long to %s", lsc_link_peer(caller->link),
+		 caller->session ? "send a manifest" : "say what it wants");
+	if (caller->session)
+		end_session(caller);
+	forget(caller);
+}
+
 /* --- records --- */
 
 static int first_record(struct caller *caller, const struct lsc_record *record, uint32_t body_len,
@@ -80,9 +97,15 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 	uint32_t rank;
 	int r;
 
-	if (lsc_record_is(record, "offer"))
-		return lsc_session_open(&caller->session, host->loop, host->o.dir, host->o.exec,
-					caller->link, record, body_len, ret_body, err);
+	lsc_timer_disarm(caller->deadline);
+	if (lsc_record_is(record, "offer")) {
+		r = lsc_session_open(&caller->session, host->loop, host->o.dir, host->o.exec,
+				     caller->link, record, body_len, ret_body, err);
+		if (r == 0)
+			lsc_timer_arm(caller->deadline,
+				      host->o.patience_ns + body_len * MANIFEST_BYTE_NS);
+		return r;
+	}
 	if (!lsc_record_is(record, "peer"))
 		return lsc_err_set(err, EPROTO, "opens with a record '%.*s'", (int)record->type_len,
 				   record->type);
@@ -124,6 +147,7 @@ static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 	(void)link;
 	if (caller->inlet.member)
 		return lsc_inlet_body(&caller->inlet, err);
+	lsc_timer_disarm(caller->deadline);
 	return caller->session ? lsc_session_body(caller->session, err) : 0;
 }
 
@@ -158,6 +182,11 @@ static void *on_link(void *data, struct lsc_link *link)
 	if (!caller)
 		return NULL;
 	*caller = (struct caller){.host = host, .link = link, .next = host->callers};
+	if (lsc_timer_new(host->loop, on_deadline, caller, &caller->deadline, NULL) < 0) {
+		free(caller);
+		return NULL;
+	}
+	lsc_timer_arm(caller->deadline, host->o.patience_ns);
 	if (host->callers)
 		host->callers->previous = caller;
 	host->callers = caller;
@@ -182,6 +211,8 @@ int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 	if (!host)
 		return lsc_err_set(err, ENOMEM, "cannot serve '%s': %m", options->dir);
 	host->o = *options;
+	if (!host->o.patience_ns)
+		host->o.patience_ns = PATIENCE_NS;
 	host->loop = loop;
 	r = lsc_listener_open(&host->listener, loop, &options->listen, &link_options, &events,
 			      on_link, host, err);

@@ -7,6 +7,8 @@
 #ifndef LSC_CAST_HOST_H
 #define LSC_CAST_HOST_H
 
+#include <stdint.h>
+
 #include "base/endpoint.h"
 #include "base/err.h"
 #include "net/loop.h"
@@ -16,7 +18,8 @@ struct lsc_host;
 struct lsc_host_options {
 	const char *dir; /* borrowed, as is exec */
 	struct lsc_endpoint listen;
-	const char *exec; /* where this node's stage worker listens; NULL */
+	const char *exec;     /* where this node's stage worker listens; NULL */
+	uint64_t patience_ns; /* with those who do not say what they want; 0: 10 s */
 };
 
 int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,

@@ -13,33 +13,41 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/io.h"
-#include "base/log.h"
 #include "base/macros.h"
 
 #define AGAIN_NS    10000000
-#define MAX_WAITING (64u << 20) /* then the reader is waited for after all */
+#define MAX_WAITING (64u << 20)
 
 /* The cast goes on without. */
 static void give_up(struct lsc_report *report, int code)
 {
 	if (report->fd >= 0)
-		lsc_warning("cannot write arrival records: %s, ignoring", strerror(code));
+		report->lost = code;
 	report->fd = -1;
-	report->waiting.len = 0;
+	report->waiting.len = report->written = 0;
+}
+
+/* Closes up the room of what was written, once that is as much as what it moves. */
+static void shrink(struct lsc_report *report)
+{
+	if (report->written < report->waiting.len - report->written)
+		return;
+	lsc_buf_consume(&report->waiting, report->written);
+	report->written = 0;
 }
 
 static void write_some(struct lsc_report *report)
 {
-	while (report->waiting.len) {
+	while (lsc_report_is_waiting(report)) {
 		struct pollfd poll_fd = {report->fd, POLLOUT, 0};
-		ssize_t n;
+		size_t left = report->waiting.len - report->written;
+		ssize_t n = -1;
 
-		if (poll(&poll_fd, 1, 0) <= 0) {
-			lsc_timer_arm(report->again, AGAIN_NS);
-			return;
-		}
-		n = write(report->fd, report->waiting.data, LSC_MIN(report->waiting.len, PIPE_BUF));
+		if (poll(&poll_fd, 1, 0) > 0)
+			n = write(report->fd, report->waiting.data + report->written,
+				  LSC_MIN(left, PIPE_BUF));
+		else
+			errno = EAGAIN;
 		if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
 			lsc_timer_arm(report->again, AGAIN_NS);
 			return;
@@ -48,7 +56,8 @@ static void write_some(struct lsc_report *report)
 			give_up(report, errno);
 			return;
 		}
-		lsc_buf_consume(&report->waiting, n);
+		report->written += n;
+		shrink(report);
 	}
 }
 
@@ -57,10 +66,10 @@ static void put(struct lsc_report *report)
 {
 	if (report->fd < 0)
 		return;
-	if (lsc_buf_add(&report->waiting, report->pack.buf.data, report->pack.buf.len) < 0)
+	if (report->waiting.len + report->pack.buf.len > MAX_WAITING)
+		give_up(report, ENOBUFS);
+	else if (lsc_buf_add(&report->waiting, report->pack.buf.data, report->pack.buf.len) < 0)
 		give_up(report, ENOMEM);
-	else if (report->waiting.len > MAX_WAITING)
-		lsc_report_flush(report);
 	else
 		write_some(report);
 }
@@ -113,14 +122,19 @@ void lsc_report_end(struct lsc_report *report)
 		put(report);
 }
 
-void lsc_report_flush(struct lsc_report *report)
+bool lsc_report_is_waiting(const struct lsc_report *report)
 {
-	int r;
+	return report->written < report->waiting.len;
+}
 
-	if (report->fd < 0 || !report->waiting.len)
-		return;
-	r = lsc_write_full(report->fd, report->waiting.data, report->waiting.len);
-	if (r < 0)
-		give_up(report, -r);
-	report->waiting.len = 0;
+void lsc_report_drop(struct lsc_report *report, int code)
+{
+	if (lsc_report_is_waiting(report))
+		give_up(report, code);
+	report->fd = -1;
+}
+
+int lsc_report_lost(const struct lsc_report *report)
+{
+	return report->lost;
 }

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "cast/commit.h"
 
+#define MAX_UNREAD 65536
+
 struct lsc_session {
 	struct lsc_loop *loop;
 	struct lsc_link *link;
@@ -23,8 +25,8 @@ struct lsc_session {
 	uint8_t *manifest;
 	uint32_t manifest_len;
 
-	struct lsc_image image;     /* its tables: ours, or of the image that is here */
-	struct lsc_segment segment; /* what arrives */
+	struct lsc_image image;      /* its tables: ours, or of the image that is here */
+	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
 	struct lsc_commit *commit;
 	struct lsc_timer *progress;
@@ -71,7 +73,9 @@ static void on_progress(void *data)
 {
 	struct lsc_session *s = data;
 
-	tell_progress(s);
+	/* A coordinator that does not read has no use for more, and they must not pile up here. */
+	if (lsc_link_queued(s->link) < MAX_UNREAD)
+		tell_progress(s);
 	lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
 }
 
@@ -105,7 +109,7 @@ static void on_all(void *data)
 	struct lsc_err err = LSC_ERR_INIT;
 
 	tell_progress(s);
-	if (lsc_commit_start(&s->commit, s->loop, &s->segment, on_committed, s, &err) < 0)
+	if (lsc_commit_start(&s->commit, s->loop, s->segment, on_committed, s, &err) < 0)
 		fail(s, &err, LSC_NOBODY);
 }
 
@@ -139,6 +143,34 @@ static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 	return 1;
 }
 
+static int make_segment(struct lsc_session *s, struct lsc_err *err)
+{
+	struct lsc_segment *segment = malloc(sizeof(*segment));
+	int r;
+
+	if (!segment)
+		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
+	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+	r = lsc_segment_create(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
+			       s->image.bytes, s->image.n_pieces, err);
+	if (r < 0)
+		free(segment);
+	else
+		s->segment = segment;
+	return r;
+}
+
+/* An image of which nothing came leaves nothing; of others the pieces stay for the next cast. */
+static void close_segment(struct lsc_session *s)
+{
+	if (!s->segment || lsc_commit_leave(s->commit))
+		return;
+	if (s->segment->n_pieces && !lsc_segment_count(s->segment))
+		lsc_segment_discard(s->segment, NULL);
+	lsc_segment_close(s->segment);
+	free(s->segment);
+}
+
 static int make_member(struct lsc_session *s, struct lsc_segment *segment, struct lsc_err *err)
 {
 	struct lsc_member_options options = {
@@ -169,11 +201,9 @@ static int prepare(struct lsc_session *s, struct lsc_ready *ret_ready, struct ls
 	} else {
 		r = lsc_image_parse(&s->image, s->manifest, s->manifest_len, err);
 		if (r == 0)
-			r = lsc_segment_create(&s->segment, s->dir, s->offer.name, s->manifest,
-					       s->manifest_len, s->image.bytes, s->image.n_pieces,
-					       err);
+			r = make_segment(s, err);
 		if (r == 0)
-			r = make_member(s, &s->segment, err);
+			r = make_member(s, s->segment, err);
 	}
 	*ret_ready = (struct lsc_ready){.complete = s->complete};
 	if (r == 0)
@@ -193,7 +223,6 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 	if (!s)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
-	s->segment = (struct lsc_segment)LSC_SEGMENT_INIT;
 	r = lsc_offer_parse(record, &s->offer, err);
 	if (r == 0 && (body_len == 0 || body_len > LSC_MANIFEST_MAX_BYTES))
 		r = lsc_err_set(err, EPROTO, "offers a manifest of %u bytes", body_len);
@@ -244,6 +273,13 @@ static int start(struct lsc_session *s, const struct lsc_record *record, struct 
 	r = lsc_start_parse(record, &parsed, err);
 	if (r < 0)
 		return r;
+	if ((parsed.rank < parsed.sources) != s->offer.source) {
+		r = lsc_err_set(err, EPROTO, "gives a %s rank %u of a cast with %u sources",
+				s->offer.source ? "source" : "receiver", parsed.rank,
+				parsed.sources);
+		lsc_start_release(&parsed);
+		return r;
+	}
 	s->started = true;
 	lsc_info("cast of '%s': rank %u of %u, %s", s->offer.name, parsed.rank, parsed.n_nodes,
 		 lsc_order_name(parsed.order));
@@ -275,9 +311,8 @@ void lsc_session_close(struct lsc_session *s)
 {
 	if (!s)
 		return;
-	lsc_commit_stop(s->commit);
 	lsc_member_free(s->member);
-	lsc_segment_close(&s->segment);
+	close_segment(s);
 	lsc_image_close(&s->image);
 	lsc_timer_free(s->progress);
 	lsc_pack_release(&s->pack);

@@ -25,6 +25,7 @@ static const struct argp_option common_options[] = {
 	{ "version", 'V', NULL, 0, "Print the version and exit", -1 },
 	{ "features", KEY_FEATURES, NULL, 0, "Print what is built in and exit", -1 },
 	{ "help", KEY_HELP, NULL, 0, "Print this help and exit", -1 },
+	{ "usage", KEY_USAGE, NULL, OPTION_HIDDEN, "Print the options in short and exit", -1 },
 	{ "dump-options", KEY_DUMP, NULL, OPTION_HIDDEN, "Print the options, tab separated", -1 },
 	{ 0 },
 };
@@ -85,6 +86,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 		exit(lsc_tool_finish(0, NULL));
 	case KEY_HELP:
 		argp_state_help(state, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK);
+		exit(lsc_tool_finish(0, NULL));
+	case KEY_USAGE: /* argp's messages speak of it */
+		argp_state_help(state, stdout, ARGP_HELP_USAGE);
 		exit(lsc_tool_finish(0, NULL));
 	case KEY_DUMP:
 		dump_table(common->tool->options);

@@ -4,8 +4,7 @@
  *   - the receiver holds a lock (flock) on `arrivals`, so that one process alone writes; its death
  *     lifts it;
  *   - a mark is set after the piece's bytes, with release order, and read with acquire order;
- *   - marks outlive the receiver's process, since the page cache does, but not the machine's: after
- *     another boot nobody knows which pages reached the disk, so such marks are not trusted;
+ *   - marks of another image, of one that was cut, or of before the last boot are not trusted;
  *   - NAME.part becomes NAME only when its bytes are synced.
  *
  * Space for the image is allocated before anything is written, so that a full disk is an error
@@ -17,8 +16,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,55 +23,17 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/macros.h"
+#include "mem/marks.h"
 
-#define ARRIVALS_MAGIC   "lscarrv"
-#define ARRIVALS_VERSION 1
-#define PART             ".part"
-#define MAX_NAME         200
-#define MAX_PIECES       (1u << 22)
-#define MAX_MANIFEST     (256u << 20)
-#define BOOT_BYTES       40
-
-enum arrivals_state {
-	ARRIVING,
-	COMMITTED,
-	DISCARDED,
-};
-
-struct lsc_arrivals {
-	char magic[8];
-	uint32_t version;
-	uint32_t n_pieces;
-	char boot[BOOT_BYTES]; /* of the machine that set the marks */
-	_Atomic uint32_t state;
-	_Atomic uint32_t generation; /* a futex */
-	_Atomic uint32_t count;
-	uint32_t reserved;
-	_Atomic uint64_t bits[];
-};
-
-_Static_assert(sizeof(struct lsc_arrivals) == 72, "a layout that processes share");
-_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "shared without locks");
-
-static size_t arrivals_bytes(uint32_t n_pieces)
-{
-	return sizeof(struct lsc_arrivals) + lsc_div_up(n_pieces, 64) * sizeof(uint64_t);
-}
-
-static bool is_marked(const struct lsc_arrivals *arrivals, uint32_t piece)
-{
-	return atomic_load_explicit(&arrivals->bits[piece / 64], memory_order_acquire) >>
-		       (piece % 64) &
-	       1;
-}
+#define PART         ".part"
+#define MAX_NAME     200
+#define MAX_MANIFEST (256u << 20)
 
 /* --- names --- */
 
@@ -193,49 +152,6 @@ void lsc_segment_close(struct lsc_segment *segment)
 
 /* --- the receiver --- */
 
-static void read_boot(char boot[BOOT_BYTES])
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-
-	memset(boot, 0, BOOT_BYTES);
-	if (fd < 0)
-		return; /* then all boots are one: marks are trusted */
-	if (lsc_read_full(fd, boot, BOOT_BYTES - 1) < 0)
-		boot[0] = 0;
-	close(fd);
-}
-
-/* Whether the table in the mapping is one of ours for so many pieces, set during this boot. */
-static bool is_usable(const struct lsc_arrivals *arrivals, uint32_t n_pieces)
-{
-	char boot[BOOT_BYTES];
-
-	read_boot(boot);
-	return !memcmp(arrivals->magic, ARRIVALS_MAGIC, sizeof(arrivals->magic)) &&
-	       arrivals->version == ARRIVALS_VERSION && arrivals->n_pieces == n_pieces &&
-	       !memcmp(arrivals->boot, boot, sizeof(boot)) &&
-	       atomic_load(&arrivals->state) == ARRIVING;
-}
-
-static void start_arrivals(struct lsc_arrivals *arrivals, uint32_t n_pieces)
-{
-	memset(arrivals, 0, arrivals_bytes(n_pieces));
-	memcpy(arrivals->magic, ARRIVALS_MAGIC, sizeof(arrivals->magic));
-	arrivals->version = ARRIVALS_VERSION;
-	arrivals->n_pieces = n_pieces;
-	read_boot(arrivals->boot);
-}
-
-/* The count may lag behind the bits where a receiver was killed between the two. */
-static void recount(struct lsc_arrivals *arrivals)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < lsc_div_up(arrivals->n_pieces, 64); i++)
-		count += __builtin_popcountll(atomic_load(&arrivals->bits[i]));
-	atomic_store(&arrivals->count, count);
-}
-
 static int lock_part(struct lsc_segment *segment, struct lsc_err *err)
 {
 	char path[PATH_MAX];
@@ -266,9 +182,20 @@ static bool same_manifest(const struct lsc_segment *segment, const void *manifes
 	return same;
 }
 
+/* Whether the image lies there at its full size.  One that was cut since is not what its marks say,
+ * whoever did it. */
+static bool same_size(const struct lsc_segment *segment, uint64_t bytes)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return name_path(path, segment->dir, "image", "", "", NULL) == 0 && stat(path, &st) == 0 &&
+	       (uint64_t)st.st_size == bytes;
+}
+
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
 {
-	size_t len = arrivals_bytes(n_pieces);
+	size_t len = lsc_marks_bytes(n_pieces);
 	void *at = NULL;
 	int r;
 
@@ -341,14 +268,14 @@ static int map_manifest(struct lsc_segment *segment, struct lsc_err *err)
 static int take_up(struct lsc_segment *segment, const void *manifest, size_t manifest_len,
 		   uint64_t bytes, uint32_t n_pieces, struct lsc_err *err)
 {
-	bool same = same_manifest(segment, manifest, manifest_len);
+	bool same = same_manifest(segment, manifest, manifest_len) && same_size(segment, bytes);
 	char path[PATH_MAX];
 	int r = map_arrivals(segment, n_pieces, err);
 
 	if (r < 0)
 		return r;
-	if (!same || !is_usable(segment->arrivals, n_pieces))
-		start_arrivals(segment->arrivals, n_pieces);
+	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces))
+		lsc_marks_start(segment->arrivals, n_pieces);
 	r = map_image(segment, bytes, err);
 	if (r == 0 && !same)
 		r = name_path(path, segment->dir, "manifest", "", "", err);
@@ -356,7 +283,6 @@ static int take_up(struct lsc_segment *segment, const void *manifest, size_t man
 		r = lsc_file_write(path, manifest, manifest_len, err);
 	if (r == 0)
 		r = map_manifest(segment, err);
-	recount(segment->arrivals);
 	return r;
 }
 
@@ -370,7 +296,7 @@ int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char 
 
 	if (r < 0)
 		return r;
-	if (n_pieces > MAX_PIECES || manifest_len > MAX_MANIFEST || bytes > INT64_MAX)
+	if (n_pieces > LSC_MARKS_MAX_PIECES || manifest_len > MAX_MANIFEST || bytes > INT64_MAX)
 		return lsc_err_set(err, EINVAL, "image '%s' is over the limits", name);
 	if (name_path(path, dir, name, "", "", err) < 0)
 		return -ENAMETOOLONG;
@@ -395,22 +321,10 @@ int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char 
 	return r;
 }
 
-static void wake_all(struct lsc_arrivals *arrivals)
-{
-	atomic_fetch_add_explicit(&arrivals->generation, 1, memory_order_release);
-	syscall(SYS_futex, &arrivals->generation, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-}
-
 void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece)
 {
-	struct lsc_arrivals *arrivals = segment->arrivals;
-	uint64_t bit = 1ull << (piece % 64);
-
 	assert(piece < segment->n_pieces);
-	if (atomic_fetch_or_explicit(&arrivals->bits[piece / 64], bit, memory_order_release) & bit)
-		return;
-	atomic_fetch_add_explicit(&arrivals->count, 1, memory_order_release);
-	wake_all(arrivals);
+	lsc_marks_set(segment->arrivals, piece);
 }
 
 static int sync_parent(const char *path, struct lsc_err *err)
@@ -448,8 +362,7 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 	r = own_dir(segment, to, segment->name, err);
 	if (r < 0)
 		return r;
-	atomic_store(&segment->arrivals->state, COMMITTED);
-	wake_all(segment->arrivals);
+	lsc_marks_end(segment->arrivals, LSC_MARKS_COMMITTED);
 	if (name_path(file, to, "arrivals", "", "", err) == 0)
 		unlink(file);
 	return sync_parent(to, err);
@@ -457,28 +370,11 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 
 int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err)
 {
-	atomic_store(&segment->arrivals->state, DISCARDED);
-	wake_all(segment->arrivals);
+	lsc_marks_end(segment->arrivals, LSC_MARKS_DISCARDED);
 	return lsc_dir_remove(segment->dir, err);
 }
 
 /* --- the user --- */
-
-static int check_arrivals(const struct lsc_segment *segment, struct lsc_err *err)
-{
-	const struct lsc_arrivals *a = segment->arrivals;
-
-	if (segment->arrivals_len < sizeof(*a) ||
-	    memcmp(a->magic, ARRIVALS_MAGIC, sizeof(a->magic)) || a->n_pieces > MAX_PIECES ||
-	    segment->arrivals_len < arrivals_bytes(a->n_pieces))
-		return lsc_err_set(err, EBADMSG, "'%s/arrivals' is no table of arrivals",
-				   segment->dir);
-	if (a->version != ARRIVALS_VERSION)
-		return lsc_err_set(err, EPROTO,
-				   "'%s/arrivals' has version %u; this program reads %d",
-				   segment->dir, a->version, ARRIVALS_VERSION);
-	return 0;
-}
 
 static int open_at(struct lsc_segment *segment, const char *dir, const char *name,
 		   const char *suffix, struct lsc_err *err)
@@ -505,9 +401,9 @@ static int open_at(struct lsc_segment *segment, const char *dir, const char *nam
 		return r;
 	segment->arrivals = at;
 	segment->arrivals_len = len;
-	r = check_arrivals(segment, err);
+	r = lsc_marks_check(segment->arrivals, len, path, err);
 	if (r == 0)
-		segment->n_pieces = segment->arrivals->n_pieces;
+		segment->n_pieces = lsc_marks_pieces(segment->arrivals);
 	return r;
 }
 
@@ -566,45 +462,24 @@ bool lsc_segment_has(const struct lsc_segment *segment, uint32_t first, uint32_t
 		return true;
 	assert(first <= segment->n_pieces && n <= segment->n_pieces - first);
 	for (uint32_t i = 0; i < n; i++)
-		if (!is_marked(segment->arrivals, first + i))
+		if (!lsc_marks_has(segment->arrivals, first + i))
 			return false;
 	return true;
 }
 
 uint32_t lsc_segment_count(const struct lsc_segment *segment)
 {
-	return segment->arrivals
-		       ? atomic_load_explicit(&segment->arrivals->count, memory_order_acquire)
-		       : segment->n_pieces;
+	return segment->arrivals ? lsc_marks_count(segment->arrivals) : segment->n_pieces;
 }
 
 uint32_t lsc_segment_generation(const struct lsc_segment *segment)
 {
-	return segment->arrivals
-		       ? atomic_load_explicit(&segment->arrivals->generation, memory_order_acquire)
-		       : 0;
+	return segment->arrivals ? lsc_marks_generation(segment->arrivals) : 0;
 }
 
 int lsc_segment_wait_change(struct lsc_segment *segment, uint32_t seen, int timeout_ms)
 {
-	uint64_t until = lsc_clock_ns() + (uint64_t)LSC_MAX(timeout_ms, 0) * 1000000;
-
-	if (!segment->arrivals)
-		return 0;
-	while (lsc_segment_generation(segment) == seen) {
-		uint64_t now = lsc_clock_ns();
-		struct timespec left = {(time_t)((until - now) / 1000000000),
-					(long)((until - now) % 1000000000)};
-
-		if (atomic_load(&segment->arrivals->state) == DISCARDED)
-			return -EPIPE;
-		if (timeout_ms >= 0 && now >= until)
-			return -ETIMEDOUT;
-		/* Not the private kind: the mapping is shared between processes. */
-		syscall(SYS_futex, &segment->arrivals->generation, FUTEX_WAIT, seen,
-			timeout_ms < 0 ? NULL : &left, NULL, 0);
-	}
-	return atomic_load(&segment->arrivals->state) == DISCARDED ? -EPIPE : 0;
+	return segment->arrivals ? lsc_marks_wait(segment->arrivals, seen, timeout_ms) : 0;
 }
 
 int lsc_segment_wait(struct lsc_segment *segment, uint32_t first, uint32_t n, int timeout_ms)

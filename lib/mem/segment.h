@@ -16,19 +16,19 @@
 
 #include "base/err.h"
 
-struct lsc_arrivals; /* the table's header, in shared memory */
+struct lsc_marks; /* mem/marks.h */
 
 struct lsc_segment {
-	char *dir;  /* where NAME or NAME.part is now */
+	char *dir; /* where NAME or NAME.part is now */
 	char *name;
-	uint8_t *data;	/* the image; writable in the receiver alone */
+	uint8_t *data; /* the image; writable in the receiver alone */
 	uint64_t bytes;
 	const uint8_t *manifest;
 	size_t manifest_len;
-	struct lsc_arrivals *arrivals; /* NULL once an image is complete when mapped */
-	uint32_t n_pieces;	       /* 0 likewise */
-	size_t arrivals_len;	       /* of the mapping */
-	int lock_fd;		       /* the receiver's; -1 */
+	struct lsc_marks *arrivals; /* NULL once an image is complete when mapped */
+	uint32_t n_pieces;          /* 0 likewise */
+	size_t arrivals_len;        /* of the mapping */
+	int lock_fd;                /* the receiver's; -1 */
 };
 
 #define LSC_SEGMENT_INIT                                                                           \
@@ -45,8 +45,8 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err);
  * they were marked).  -EEXIST where DIR/NAME exists.  -ENOSPC before anything is written where the
  * disk cannot hold it; -EBUSY while another process receives it. */
 int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
-		       const void *manifest, size_t manifest_len, uint64_t bytes,
-		       uint32_t n_pieces, struct lsc_err *err);
+		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
+		       struct lsc_err *err);
 
 /* Marks a piece as there and wakes those who wait. */
 void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece);

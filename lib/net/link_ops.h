@@ -90,6 +90,7 @@ struct lsc_link {
 	/* transports' own */
 	int fd;
 	struct lsc_watch *watch;
+	struct lsc_resolve *resolve; /* while the endpoint's name is */
 	struct addrinfo *addresses, *next_address;
 	struct lsc_memory_end *memory;
 };

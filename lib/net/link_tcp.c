@@ -1,7 +1,7 @@
 /* link_tcp - links over stream sockets: TCP and Unix
  *
- * Names are resolved when the link starts, which may block for as long as the resolver takes;
- * addresses are tried one after another.
+ * Names are resolved when the link starts, and their addresses tried one after another, until the
+ * link's deadline.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "net/link_ops.h"
+#include "net/resolve.h"
 
 #define KEEPALIVE_IDLE_S     10
 #define KEEPALIVE_INTERVAL_S 5
@@ -58,21 +59,6 @@ static int fill_unix(struct sockaddr_un *address, const char *path, struct lsc_e
 				   sizeof(address->sun_path) - 1);
 	strcpy(address->sun_path, path);
 	return 0;
-}
-
-static int resolve(const struct lsc_endpoint *endpoint, int flags, struct addrinfo **ret_list,
-		   struct lsc_err *err)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
-	char port[8];
-	int r;
-
-	snprintf(port, sizeof(port), "%u", endpoint->port);
-	r = getaddrinfo(endpoint->name, port, &hints, ret_list);
-	if (r == 0)
-		return 0;
-	return lsc_err_set(err, r == EAI_MEMORY ? ENOMEM : EHOSTUNREACH, "cannot resolve '%s': %s",
-			   endpoint->name, gai_strerror(r));
 }
 
 /* "10.0.0.2:7000", "[fe80::1]:7000" */
@@ -138,6 +124,8 @@ static void drop_socket(struct lsc_link *link)
 static void tcp_close(struct lsc_link *link)
 {
 	drop_socket(link);
+	lsc_resolve_stop(link->resolve);
+	link->resolve = NULL;
 	if (link->addresses)
 		freeaddrinfo(link->addresses);
 	link->addresses = link->next_address = NULL;
@@ -223,28 +211,51 @@ static void try_addresses(struct lsc_link *link, int code)
 	cannot_connect(link, code);
 }
 
+static void try_list(struct lsc_link *link, struct addrinfo *list)
+{
+	link->addresses = link->next_address = list;
+	try_addresses(link, EHOSTUNREACH);
+}
+
+static void on_resolved(void *data, int result, struct addrinfo *list, const struct lsc_err *err)
+{
+	struct lsc_link *link = data;
+	struct lsc_err copy = *err; /* which goes with the resolve */
+
+	lsc_resolve_stop(link->resolve);
+	link->resolve = NULL;
+	if (result < 0)
+		lsc_link_fail(link, &copy);
+	else
+		try_list(link, list);
+}
+
+static int start_unix(struct lsc_link *link, struct lsc_err *err)
+{
+	struct sockaddr_un address;
+	int r = fill_unix(&address, link->endpoint.name, err);
+
+	if (r < 0)
+		return r;
+	r = try_one(link, (struct sockaddr *)&address, sizeof(address));
+	return r < 0 ? lsc_err_set(err, -r, "cannot connect to '%s': %m", link->peer) : 0;
+}
+
 static void tcp_start(struct lsc_link *link)
 {
 	struct lsc_err err = LSC_ERR_INIT;
-	struct sockaddr_un address;
+	struct addrinfo *list = NULL;
 	int r;
 
-	if (link->endpoint.kind == LSC_ENDPOINT_UNIX) {
-		r = fill_unix(&address, link->endpoint.name, &err);
-		if (r == 0 &&
-		    (r = try_one(link, (struct sockaddr *)&address, sizeof(address))) < 0) {
-			cannot_connect(link, -r);
-			return;
-		}
-	} else {
-		r = resolve(&link->endpoint, AI_ADDRCONFIG, &link->addresses, &err);
-		if (r == 0) {
-			link->next_address = link->addresses;
-			try_addresses(link, EHOSTUNREACH);
-		}
-	}
+	if (link->endpoint.kind == LSC_ENDPOINT_UNIX)
+		r = start_unix(link, &err);
+	else
+		r = lsc_resolve_start(&link->resolve, link->loop, &link->endpoint, on_resolved,
+				      link, &list, &err);
 	if (r < 0)
 		lsc_link_fail(link, &err);
+	else if (list)
+		try_list(link, list);
 }
 
 /* --- listening --- */
@@ -336,7 +347,7 @@ static int bind_tcp(struct tcp_listener *listener, const struct lsc_endpoint *at
 		    struct lsc_err *err)
 {
 	struct addrinfo *list;
-	int code = EADDRNOTAVAIL, r = resolve(at, AI_PASSIVE, &list, err);
+	int code = EADDRNOTAVAIL, r = lsc_resolve_now(at, AI_PASSIVE, &list, err);
 
 	if (r < 0)
 		return r;

@@ -206,8 +206,8 @@ static int next_line(struct lines *lines, const char **ret_line, size_t *ret_len
 	size_t seen = 0;
 
 	for (;;) {
-		const char *start = (const char *)lines->text.data + lines->used;
 		size_t left = lines->text.len - lines->used;
+		const char *start = left ? (const char *)lines->text.data + lines->used : "";
 		const char *end = left > seen ? memchr(start + seen, '\n', left - seen) : NULL;
 		int r;
 

@@ -54,8 +54,11 @@ static int skip_body(struct lsc_reader *reader, struct lsc_err *err)
 
 int lsc_reader_parse(struct lsc_reader *reader, struct lsc_err *err)
 {
-	ssize_t n = skip_body(reader, err);
+	ssize_t n;
 
+	if (!reader->buf.data) /* nothing was read yet */
+		return 0;
+	n = skip_body(reader, err);
 	if (n <= 0)
 		return n;
 	n = lsc_record_parse(&reader->record, reader->buf.data + reader->used,

@@ -96,13 +96,17 @@ static int skim_one(struct skim *skim, uint64_t *ret_elements)
 	return 1;
 }
 
-/* Steps over one whole object; the same returns. */
-static int skim_object(struct skim *skim)
+/* Steps over one whole object, going on where it stopped for want of bytes; the same returns. */
+static int skim_object(struct lsc_record *record, struct skim *skim)
 {
-	uint64_t left[LSC_RECORD_MAX_DEPTH + 1]; /* elements still to come, by depth */
-	unsigned depth = 0;
+	uint64_t *left = record->left;
+	unsigned depth = record->depth;
 
-	left[0] = 1;
+	skim->at = record->seen;
+	if (skim->at == 0) {
+		depth = 0;
+		left[0] = 1;
+	}
 	for (;;) {
 		uint64_t elements;
 		int r;
@@ -113,6 +117,10 @@ static int skim_object(struct skim *skim)
 			depth--;
 		}
 		r = skim_one(skim, &elements);
+		if (r == 0) {
+			record->seen = skim->at;
+			record->depth = depth;
+		}
 		if (r <= 0)
 			return r;
 		if (skim->at > LSC_RECORD_MAX_BYTES)
@@ -161,7 +169,9 @@ ssize_t lsc_record_parse(struct lsc_record *record, const void *data, size_t len
 
 	if ((first & 0xf0) != 0x80 && first != 0xde && first != 0xdf)
 		return lsc_err_set(err, EBADMSG, "not a record: byte 0x%02x opens no map", first);
-	r = skim_object(&skim);
+	r = skim_object(record, &skim);
+	if (r || len >= LSC_RECORD_MAX_BYTES)
+		record->seen = 0;
 	if (r < 0 || (r == 0 && len >= LSC_RECORD_MAX_BYTES))
 		return lsc_err_set(err, EBADMSG,
 				   "not a record: broken msgpack, or over a limit of lsc-stream(5)");

@@ -84,6 +84,11 @@ struct lsc_record {
 	msgpack_object root;
 	const char *type;
 	uint32_t type_len;
+
+	/* own: how far the record at hand was walked over, where more bytes are needed */
+	size_t seen;
+	unsigned depth;
+	uint64_t left[LSC_RECORD_MAX_DEPTH + 1]; /* elements still to come, by depth */
 };
 
 #define LSC_RECORD_INIT                                                                            \
@@ -95,7 +100,8 @@ void lsc_record_release(struct lsc_record *record);
 
 /* Parses the record at the start of data.  Returns the bytes it takes, 0 when more bytes are
  * needed, -EBADMSG when it is not a record or breaks a limit, -ENOMEM.  Every length is checked
- * before anything is allocated for it. */
+ * before anything is allocated for it.  After 0 the next call goes on with the same bytes and more
+ * behind them, each of which is looked at once, however few come at a time. */
 ssize_t lsc_record_parse(struct lsc_record *record, const void *data, size_t len,
 			 struct lsc_err *err);
 

@@ -21,6 +21,11 @@ round   1   2   3
 END
 expect_same 'as the page shows it' "$SCRATCH/out" "$SCRATCH/want"
 
+expect_status 64 'an unknown option' lsc-plan --node-count 4
+plan 'what its message speaks of' --usage
+grep -q -e '--pieces=B' "$SCRATCH/out"
+ok $? 'is there'
+
 plan 'every order' --nodes 12 --sources 3 --pieces 9 --check \
 	--order round-optimal,kway,chain,tree,sequential
 cat >"$SCRATCH/want" <<'END'

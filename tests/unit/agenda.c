@@ -119,9 +119,23 @@ static void test_steps(void)
 	lsc_agenda_release(&agenda);
 }
 
+/* What a peer may have us set up is bounded. */
+static void test_limit(void)
+{
+	struct lsc_schedule s;
+	struct lsc_agenda agenda;
+
+	lsc_schedule_init(&s, LSC_ORDER_SEQUENTIAL, 4096, 1, 1u << 20, &err);
+	is_int(lsc_agenda_init(&agenda, &s, 0, &err), -EINVAL, "too many rounds: %s", err.text);
+	lsc_agenda_release(&agenda);
+	lsc_schedule_init(&s, LSC_ORDER_TREE, 4096, 1, LSC_SCHEDULE_MAX_PIECES, &err);
+	is_int(lsc_agenda_check(&s, &err), 0, "the largest image may be cast to many by a tree");
+}
+
 int main(void)
 {
 	test_orders();
 	test_steps();
+	test_limit();
 	return done_testing();
 }

@@ -82,6 +82,29 @@ static void test_kway(void)
 	ok(proven(LSC_ORDER_KWAY, 5, 5, 7, 0, &covered) && covered == 0, "kway: no receivers");
 }
 
+/* The bound that is promised, for N nodes in all of which k are sources, and so k groups: whenever
+ * each group has a receiver, what the receivers of all groups hold together is everything after at
+ * most ceil(b/k) + ceil(log2(N/k)) rounds.  (2^q >= N/k and 2^q >= ceil(N/k) are the same.) */
+static void test_kway_bound(void)
+{
+	uint32_t proofs = 0, covered = 0;
+	bool good = true;
+
+	for (uint32_t k = 1; k <= 16; k++) {
+		for (uint32_t n = 2 * k; n <= 128 && good; n += n < 48 ? 1 : 5) {
+			for (uint32_t b = 1; b <= 64 && good; b += b < 24 ? 1 : 4, proofs++) {
+				uint32_t log = log2_up((uint32_t)lsc_div_up(n, k));
+
+				good = proven(LSC_ORDER_KWAY, n, k, b, b + log - 1, &covered) &&
+				       covered <= lsc_div_up(b, k) + log;
+			}
+		}
+	}
+	ok(good && proofs > 10000,
+	   "kway: k groups together hold everything within ceil(b/k) + ceil(log2(N/k)), %u proofs",
+	   proofs);
+}
+
 /* After how many rounds every receiver of a group holds the first n blocks of its order. */
 static uint32_t prefix_rounds(const struct lsc_schedule *schedule, uint32_t group, uint32_t n)
 {
@@ -268,6 +291,137 @@ static void test_broken(void)
 	expect_broken(&schedule, &broken, "everyone holds everything after 5 of 6 rounds");
 }
 
+/* --- every single change of a right schedule is found --- */
+
+/* A schedule as a table of its steps, which can be changed. */
+struct table {
+	struct lsc_schedule schedule;
+	struct lsc_step *steps; /* [round][rank] */
+};
+
+static struct lsc_step *table_at(const struct table *table, uint32_t rank, uint32_t round)
+{
+	return &table->steps[(size_t)round * table->schedule.nodes + rank];
+}
+
+static struct lsc_step table_step(const void *data, uint32_t rank, uint32_t round)
+{
+	return *table_at(data, rank, round);
+}
+
+static bool is_wrong(const struct table *table)
+{
+	uint32_t covered;
+
+	return lsc_schedule_check_steps(&table->schedule, table_step, table, &covered, &err) ==
+	       -EBADMSG;
+}
+
+static void table_init(struct table *table, enum lsc_order order, uint32_t nodes, uint32_t sources,
+		       uint32_t pieces)
+{
+	lsc_schedule_init(&table->schedule, order, nodes, sources, pieces, &err);
+	table->steps = calloc((size_t)nodes * table->schedule.rounds, sizeof(table->steps[0]));
+	for (uint32_t rank = 0; rank < nodes; rank++) {
+		struct lsc_part part;
+
+		lsc_part_init(&part, &table->schedule, rank);
+		for (uint32_t round = 0; round < table->schedule.rounds; round++)
+			*table_at(table, rank, round) = lsc_part_step(&part, round);
+	}
+}
+
+/* Changes what one node thinks that it sends or receives, to every other value there is. */
+static bool finds_one_sided(const struct table *table, struct lsc_step *step)
+{
+	const struct lsc_step was = *step;
+	bool found = true;
+
+	for (uint32_t other = 0; other <= table->schedule.nodes; other++) {
+		uint32_t node = other < table->schedule.nodes ? other : LSC_NOBODY;
+
+		if (node != was.send_to) {
+			step->send_to = node;
+			found = found && is_wrong(table);
+			*step = was;
+		}
+		if (node != was.recv_from) {
+			step->recv_from = node;
+			found = found && is_wrong(table);
+			*step = was;
+		}
+	}
+	for (uint32_t piece = 0; piece <= table->schedule.pieces; piece++) {
+		if (was.send_to != LSC_NOBODY && piece != was.send_piece) {
+			step->send_piece = piece;
+			found = found && is_wrong(table);
+			*step = was;
+		}
+		if (was.recv_from != LSC_NOBODY && piece != was.recv_piece) {
+			step->recv_piece = piece;
+			found = found && is_wrong(table);
+			*step = was;
+		}
+	}
+	return found;
+}
+
+/* Changes a transfer in both its ends: leaves it out, takes another piece, another receiver. */
+static bool finds_two_sided(const struct table *table, uint32_t rank, uint32_t round)
+{
+	struct lsc_step *from = table_at(table, rank, round), *to;
+	struct lsc_step from_was = *from, to_was;
+	bool found = true;
+
+	if (from->send_to == LSC_NOBODY)
+		return true;
+	to = table_at(table, from->send_to, round);
+	to_was = *to;
+	for (uint32_t piece = 0; piece < table->schedule.pieces; piece++) {
+		if (piece == from_was.send_piece)
+			continue;
+		from->send_piece = to->recv_piece = piece;
+		found = found && is_wrong(table);
+	}
+	*from = from_was;
+	*to = to_was;
+	from->send_to = to->recv_from = LSC_NOBODY;
+	found = found && is_wrong(table);
+	for (uint32_t other = 0; other < table->schedule.nodes; other++) {
+		struct lsc_step *third = table_at(table, other, round);
+		struct lsc_step third_was = *third;
+
+		if (other == from_was.send_to || other == rank || third->recv_from != LSC_NOBODY)
+			continue;
+		from->send_to = other;
+		third->recv_from = rank;
+		third->recv_piece = from->send_piece;
+		found = found && is_wrong(table);
+		*third = third_was;
+	}
+	*from = from_was;
+	*to = to_was;
+	return found;
+}
+
+static void test_changed(enum lsc_order order, uint32_t nodes, uint32_t sources, uint32_t pieces)
+{
+	struct table table;
+	bool one = true, two = true;
+
+	table_init(&table, order, nodes, sources, pieces);
+	for (uint32_t round = 0; round < table.schedule.rounds; round++) {
+		for (uint32_t rank = 0; rank < nodes; rank++) {
+			one = one && finds_one_sided(&table, table_at(&table, rank, round));
+			two = two && finds_two_sided(&table, rank, round);
+		}
+	}
+	ok(!is_wrong(&table) && one && two,
+	   "%s, %u nodes, %u sources, %u pieces: no change of a transfer goes unnoticed",
+	   lsc_order_name(order), nodes, sources, pieces);
+	free(table.steps);
+}
+
 static struct lsc_step twice_step(const void *data, uint32_t rank, uint32_t round)
 {
 	struct lsc_step step = {LSC_NOBODY, 0, LSC_NOBODY, 0};
@@ -341,9 +495,14 @@ int main(void)
 {
 	test_round_optimal();
 	test_kway();
+	test_kway_bound();
 	test_kway_pipelines();
 	test_baselines();
 	test_broken();
+	test_changed(LSC_ORDER_ROUND_OPTIMAL, 7, 1, 5);
+	test_changed(LSC_ORDER_ROUND_OPTIMAL, 8, 1, 4);
+	test_changed(LSC_ORDER_KWAY, 9, 2, 5);
+	test_changed(LSC_ORDER_TREE, 6, 1, 3);
 	test_twice();
 	test_limits();
 	return done_testing();

@@ -119,6 +119,15 @@ static void test_take_up(void)
 	receive(&s, 1);
 	lsc_segment_close(&s);
 
+	/* Cut short by someone: what its marks say is no longer there. */
+	snprintf(path, sizeof(path), "%s/r.part/image", dir);
+	if (truncate(path, BYTES / 2) < 0)
+		abort();
+	create(&s, "r", other_manifest);
+	is_int(lsc_segment_count(&s), 0, "an image of another size has no pieces");
+	receive(&s, 1);
+	lsc_segment_close(&s);
+
 	/* As if the machine had been booted since. */
 	snprintf(path, sizeof(path), "%s/r.part/arrivals", dir);
 	fd = open(path, O_RDWR);

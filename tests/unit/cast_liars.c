@@ -1,0 +1,266 @@
+/* cast_liars: a coordinator and a node that breaks off, keeps silent or lies at each stage; the
+ * cast ends, and says of whom and what */
+#include "tap.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/macros.h"
+#include "cast/cast.h"
+#include "cast/message.h"
+
+#define TIMEOUT_NS 400000000u
+
+static const struct lsc_model_config small = {
+	.arch = "llama",
+	.hidden = 64,
+	.ffn = 96,
+	.layers = 2,
+	.heads = 4,
+	.kv_heads = 2,
+	.head_dim = 16,
+	.vocab = 100,
+	.context = 128,
+	.norm_eps = 1e-5f,
+	.rope_theta = 1e4f,
+	.bos = 1,
+	.eos = {2},
+	.n_eos = 1,
+};
+
+static struct lsc_loop *loop;
+static struct lsc_image image = LSC_IMAGE_INIT;
+static struct lsc_err err;
+
+/* What it says, to which word of the coordinator's, or does. */
+struct liar {
+	struct lsc_pack at_once, to_offer, to_start;
+	bool hangs_up_at_once, hangs_up_at_offer, hangs_up_at_start;
+	bool lives; /* says progress without any */
+
+	int listener, control, data;
+	struct lsc_buf got;
+	bool offered, started;
+};
+
+static char address[64];
+
+static void open_listener(struct liar *liar)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+
+	liar->control = liar->data = -1;
+	liar->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (bind(liar->listener, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(liar->listener, 5) < 0 ||
+	    getsockname(liar->listener, (struct sockaddr *)&a, &len) < 0)
+		abort();
+	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(a.sin_port));
+}
+
+static void say(int *fd, const struct lsc_pack *pack, bool hangs_up)
+{
+	if (*fd >= 0 && pack->buf.len)
+		send(*fd, pack->buf.data, pack->buf.len, MSG_NOSIGNAL);
+	if (*fd >= 0 && hangs_up) {
+		close(*fd);
+		*fd = -1;
+	}
+}
+
+static bool has_heard(const struct liar *liar, const char *word)
+{
+	return liar->got.data && memmem(liar->got.data, liar->got.len, word, strlen(word));
+}
+
+static void act(struct liar *liar)
+{
+	int fd = accept4(liar->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct lsc_pack pack = LSC_PACK_INIT;
+	char data[65536];
+	ssize_t n;
+
+	if (fd >= 0 && (liar->offered || liar->control >= 0)) {
+		liar->data = fd;
+		lsc_pack_hello(&pack, LSC_CAST_KIND);
+		say(&fd, &pack, false);
+	} else if (fd >= 0) {
+		liar->control = fd;
+		say(&liar->control, &liar->at_once, liar->hangs_up_at_once);
+	}
+	while (liar->control >= 0 && (n = recv(liar->control, data, sizeof(data), 0)) > 0)
+		lsc_buf_add(&liar->got, data, n);
+	if (!liar->offered && has_heard(liar, "offer")) {
+		liar->offered = true;
+		say(&liar->control, &liar->to_offer, liar->hangs_up_at_offer);
+	}
+	if (!liar->started && has_heard(liar, "start")) {
+		liar->started = true;
+		say(&liar->control, &liar->to_start, liar->hangs_up_at_start);
+	}
+	if (liar->control >= 0 && has_heard(liar, "abort")) {
+		close(liar->control);
+		liar->control = -1;
+	}
+	if (liar->lives && liar->offered) {
+		lsc_pack_begin(&pack, "progress");
+		lsc_pack_uint(&pack, "pieces", 0);
+		lsc_pack_uint(&pack, "bytes", 0);
+		lsc_pack_end(&pack);
+		say(&liar->control, &pack, false);
+	}
+	lsc_pack_release(&pack);
+}
+
+static bool done;
+static int result;
+
+static void on_done(void *data, int r, const struct lsc_err *e)
+{
+	(void)data;
+	done = true;
+	result = r;
+	err = *e;
+}
+
+/* Casts to the liar: it must fail with this code, naming it, with this text, and soon. */
+static void expect(struct liar *liar, int code, const char *text, const char *what)
+{
+	char *names[] = {address};
+	struct lsc_cast_options options = {
+		.image = &image,
+		.name = "image.lsc",
+		.to = names,
+		.n_to = 1,
+		.timeout_ns = TIMEOUT_NS,
+		.report_fd = -1,
+		.on_done = on_done,
+	};
+	uint64_t until = lsc_clock_ns() + 10000000000u;
+	struct lsc_cast *cast = NULL;
+
+	open_listener(liar);
+	done = false;
+	result = 0;
+	if (lsc_cast_start(&cast, loop, &options, &err) < 0)
+		abort();
+	while (!done && lsc_clock_ns() < until) {
+		lsc_loop_turn(loop, 10, NULL);
+		act(liar);
+	}
+	lsc_cast_free(cast);
+	ok(done && result == -code && strstr(err.text, address) && strstr(err.text, text), "%s: %s",
+	   what, err.text);
+	if (result != -code)
+		printf("# result %d\n", result);
+	if (liar->control >= 0)
+		close(liar->control);
+	if (liar->data >= 0)
+		close(liar->data);
+	close(liar->listener);
+	lsc_buf_release(&liar->got);
+	lsc_pack_release(&liar->at_once);
+	lsc_pack_release(&liar->to_offer);
+	lsc_pack_release(&liar->to_start);
+}
+
+static void pack_ready(struct lsc_pack *pack, uint32_t pieces)
+{
+	struct lsc_ready ready = {.pieces = pieces};
+
+	lsc_ready_pack(pack, &ready);
+}
+
+static void test_hello(void)
+{
+	struct liar gone = {.hangs_up_at_once = true}, silent = {0}, http = {0}, exec = {0};
+	struct liar new = {0};
+
+	expect(&gone, ECONNRESET, "before its hello", "closes at once");
+	expect(&silent, ETIMEDOUT, "hello", "says nothing");
+	lsc_buf_add_str(&http.at_once.buf, "HTTP/1.1 400 Bad Request\r\n\r\n");
+	expect(&http, EPROTO, "not a record", "speaks another protocol");
+	lsc_pack_hello(&exec.at_once, "exec");
+	expect(&exec, EPROTO, "'cast'", "is a stage worker");
+	lsc_pack_hello(&new.at_once, LSC_CAST_KIND);
+	new.at_once.buf.data[new.at_once.buf.len - 2] = 2; /* the major version */
+	expect(&new, EPROTO, "has version 2.0; this program reads 1.x", "is of another version");
+}
+
+static void test_offer(void)
+{
+	struct liar gone = {.hangs_up_at_offer = true}, silent = {0}, many = {0}, twice = {0};
+	struct liar bad = {0}, fails = {0};
+	struct lsc_failed failed = {.code = EINVAL, .culprit = LSC_NOBODY};
+
+	lsc_pack_hello(&gone.at_once, LSC_CAST_KIND);
+	expect(&gone, ECONNRESET, "", "closes when it got the offer");
+	lsc_pack_hello(&silent.at_once, LSC_CAST_KIND);
+	expect(&silent, ETIMEDOUT, "nothing heard for", "does not answer it");
+	lsc_pack_hello(&many.at_once, LSC_CAST_KIND);
+	pack_ready(&many.to_offer, image.n_pieces + 1);
+	expect(&many, EPROTO, "pieces of", "has more pieces than there are");
+	lsc_pack_hello(&twice.at_once, LSC_CAST_KIND);
+	pack_ready(&twice.to_offer, 0);
+	pack_ready(&twice.to_start, 0);
+	expect(&twice, EPROTO, "out of turn", "is ready twice");
+	lsc_pack_hello(&bad.at_once, LSC_CAST_KIND);
+	lsc_pack_begin(&bad.to_offer, "ready");
+	lsc_pack_str(&bad.to_offer, "pieces", "many");
+	lsc_pack_end(&bad.to_offer);
+	expect(&bad, EPROTO, "key 'pieces'", "counts in words");
+	lsc_pack_hello(&fails.at_once, LSC_CAST_KIND);
+	snprintf(failed.why, sizeof(failed.why), "\x1b[31mred\nalert");
+	lsc_failed_pack(&fails.to_offer, &failed);
+	expect(&fails, EPROTO, ": ?[31mred?alert", "fails in colour");
+}
+
+static void test_start(void)
+{
+	struct liar gone = {.hangs_up_at_start = true}, silent = {0}, block = {0};
+	struct liar idle = {.lives = true};
+	struct lsc_pack *pack;
+
+	lsc_pack_hello(&gone.at_once, LSC_CAST_KIND);
+	pack_ready(&gone.to_offer, 0);
+	expect(&gone, ECONNRESET, "", "closes when it is to start");
+	lsc_pack_hello(&silent.at_once, LSC_CAST_KIND);
+	pack_ready(&silent.to_offer, 0);
+	expect(&silent, ETIMEDOUT, "nothing heard for", "starts and says no more");
+	lsc_pack_hello(&block.at_once, LSC_CAST_KIND);
+	pack_ready(&block.to_offer, 0);
+	pack = &block.to_start;
+	lsc_pack_begin(pack, "block");
+	lsc_pack_uint(pack, "block", image.n_blocks);
+	lsc_pack_end(pack);
+	expect(&block, EPROTO, "out of turn", "has a block that there is not");
+	lsc_pack_hello(&idle.at_once, LSC_CAST_KIND);
+	pack_ready(&idle.to_offer, 0);
+	expect(&idle, ETIMEDOUT, "no piece arrived there", "lives and takes nothing");
+}
+
+int main(void)
+{
+	struct lsc_image_options options = {.dtype = LSC_DTYPE_BF16, .blocks = 2};
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/image.lsc", scratch());
+	options.piece_bytes = 4096;
+	if (lsc_image_pack_dummy(&small, path, &options, &err) < 0 ||
+	    lsc_image_open(&image, path, &err) < 0 || lsc_loop_new(&loop, &err) < 0) {
+		printf("Bail out! %s\n", err.text);
+		return 1;
+	}
+	test_hello();
+	test_offer();
+	test_start();
+	lsc_loop_free(loop);
+	lsc_image_close(&image);
+	lsc_dir_remove(path, NULL);
+	return done_testing();
+}
