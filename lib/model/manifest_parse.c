@@ -345,7 +345,7 @@ static int parse_chat(struct lsc_image *image, const struct cursor *cursor, stru
 {
 	const char *system;
 	uint32_t len;
-	char family[16];
+	char family[32];
 	int r = lsc_record_text(&cursor->record, "family", family, sizeof(family), err);
 
 	if (r < 0)
