@@ -26,6 +26,7 @@ static const char *const part_names[PARTS] = {"hello", "model",  "layout",    "t
 struct cursor {
 	const uint8_t *data;
 	size_t len, at;
+	size_t start; /* of the record at hand */
 	struct lsc_record record;
 	const uint8_t *body; /* NULL: none */
 	uint32_t body_len;
@@ -70,6 +71,7 @@ static int next_record(struct cursor *cursor, struct lsc_err *err)
 		return (int)n;
 	if (n == 0)
 		return lsc_err_set(err, EBADMSG, "it ends too early");
+	cursor->start = cursor->at;
 	cursor->at += n;
 	return next_body(cursor, err);
 }
@@ -395,6 +397,25 @@ static int parse_tokenizer(struct lsc_image *image, const struct cursor *cursor,
 	return 0;
 }
 
+/* Pieces have hashes of their own; this one is for the rest: a flipped bit in a constant or in the
+ * tokenizer would else be an image that answers a little differently. */
+static int check_seal(const struct cursor *cursor, struct lsc_err *err)
+{
+	struct lsc_hash want, got = lsc_hash_of(cursor->data, cursor->start);
+	const void *hash;
+	uint32_t len;
+	int r = lsc_record_bin(&cursor->record, "xxh3-128", LSC_HASH_BYTES, &hash, &len, err);
+
+	if (r < 0)
+		return r;
+	if (len != LSC_HASH_BYTES)
+		return lsc_err_set(err, EBADMSG, "a hash of %u bytes", len);
+	memcpy(want.bytes, hash, LSC_HASH_BYTES);
+	if (!lsc_hash_equal(&want, &got))
+		return lsc_err_set(err, EBADMSG, "what is before it does not match its hash");
+	return 0;
+}
+
 static int parse_part(struct lsc_image *image, enum part part, const struct cursor *cursor,
 		      struct lsc_err *err)
 {
@@ -418,6 +439,8 @@ static int parse_part(struct lsc_image *image, enum part part, const struct curs
 		return parse_source(cursor, name, sizeof(name), &source, err);
 	case TOKENIZER:
 		return parse_tokenizer(image, cursor, err);
+	case END:
+		return check_seal(cursor, err);
 	default:
 		return 0;
 	}
