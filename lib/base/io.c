@@ -62,29 +62,35 @@ int lsc_pwrite_full(int fd, const void *data, size_t len, uint64_t offset)
 	return 0;
 }
 
-int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct lsc_err *err)
+int lsc_fd_read(int fd, const char *name, size_t limit, struct lsc_buf *buf, struct lsc_err *err)
 {
-	LSC_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t start = buf->len;
 
-	if (fd < 0)
-		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
 	for (;;) {
 		ssize_t n;
 
 		if (lsc_buf_reserve(buf, 65536) < 0)
-			return lsc_err_set(err, ENOMEM, "cannot read '%s': %m", path);
+			return lsc_err_set(err, ENOMEM, "cannot read '%s': %m", name);
 		n = lsc_read_full(fd, buf->data + buf->len, 65536);
 		if (n < 0)
-			return lsc_err_set(err, -n, "cannot read '%s': %m", path);
+			return lsc_err_set(err, -n, "cannot read '%s': %m", name);
 		buf->len += n;
 		buf->data[buf->len] = 0;
 		if (buf->len - start > limit)
-			return lsc_err_set(err, EFBIG, "'%s' is larger than %zu bytes", path,
+			return lsc_err_set(err, EFBIG, "'%s' is larger than %zu bytes", name,
 					   limit);
 		if (n < 65536)
 			return 0;
 	}
+}
+
+int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct lsc_err *err)
+{
+	LSC_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
+	return lsc_fd_read(fd, path, limit, buf, err);
 }
 
 static int write_and_sync(int fd, const void *data, size_t len)

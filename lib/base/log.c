@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,20 @@ bool lsc_log_is_on(enum lsc_log_level level)
 	return level <= log_level;
 }
 
+/* Messages quote names and words from files and peers: none of these breaks a line in two or talks
+ * to the terminal. */
+static void make_plain(char *line, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint8_t byte = line[i], next = i + 1 < n ? line[i + 1] : 0;
+
+		if (byte < 0x20 || byte == 0x7f)
+			line[i] = '?';
+		else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) /* U+0080 to U+009F */
+			line[i] = line[i + 1] = '?';
+	}
+}
+
 static void write_line(const char *lead, const char *fmt, va_list ap)
 {
 	char line[1024];
@@ -30,6 +45,7 @@ static void write_line(const char *lead, const char *fmt, va_list ap)
 	if (n < sizeof(line))
 		vsnprintf(line + n, sizeof(line) - n, fmt, ap);
 	n = strnlen(line, sizeof(line) - 1);
+	make_plain(line, n);
 	line[n++] = '\n';
 	written = write(STDERR_FILENO, line, n);
 	(void)written; /* nobody is left to tell */
@@ -37,7 +53,7 @@ static void write_line(const char *lead, const char *fmt, va_list ap)
 
 void lsc_log(enum lsc_log_level level, const char *fmt, ...)
 {
-	static const char *const leads[] = { "", "warning: ", "", "", "debug: " };
+	static const char *const leads[] = {"", "warning: ", "", "", "debug: "};
 	va_list ap;
 
 	if (!lsc_log_is_on(level))

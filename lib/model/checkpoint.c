@@ -160,28 +160,6 @@ void lsc_checkpoint_close(struct lsc_checkpoint *checkpoint)
 	*checkpoint = (struct lsc_checkpoint)LSC_CHECKPOINT_INIT;
 }
 
-bool lsc_checkpoint_is(const char *path)
-{
-	LSC_CLEANUP_FREE char *config = NULL;
-	LSC_CLEANUP_FD int fd = -1;
-	char magic[4];
-	size_t len = strlen(path);
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return false;
-	if (S_ISDIR(st.st_mode)) {
-		if (asprintf(&config, "%s/config.json", path) < 0)
-			config = NULL;
-		return config && access(config, F_OK) == 0;
-	}
-	if (len >= 12 && !strcmp(path + len - 12, ".safetensors"))
-		return true;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && ((len >= 5 && !strcmp(path + len - 5, ".gguf")) ||
-			   (read(fd, magic, 4) == 4 && !memcmp(magic, "GGUF", 4)));
-}
-
 const struct lsc_tensor_source *lsc_checkpoint_find(const struct lsc_checkpoint *checkpoint,
 						    const char *name)
 {

@@ -490,24 +490,3 @@ int lsc_manifest_parse(struct lsc_image *image, const void *data, size_t len, st
 		r = lsc_err_set(err, EBADMSG, "bytes follow its end");
 	return r < 0 ? lsc_err_prefix(err, "manifest: ") : 0;
 }
-
-int lsc_manifest_sources(const void *data, size_t len,
-			 int (*fn)(void *arg, const struct lsc_image_source *source), void *arg,
-			 struct lsc_err *err)
-{
-	LSC_CLEANUP(cursor_release) struct cursor cursor = {.data = data, .len = len};
-	int r = 0;
-
-	while (r == 0 && cursor.at < len) {
-		struct lsc_image_source source;
-		char name[256];
-
-		r = next_record(&cursor, err);
-		if (r < 0 || part_of(&cursor) != SOURCE)
-			continue;
-		r = parse_source(&cursor, name, sizeof(name), &source, err);
-		if (r == 0)
-			r = fn(arg, &source);
-	}
-	return r;
-}
