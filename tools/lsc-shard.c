@@ -3,6 +3,7 @@
  * The work is in lib/model: checkpoint.h reads what was published, image.h packs and opens,
  * describe.h lists, tokenizer.h turns text into ids and back.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -138,6 +139,27 @@ static int run_pack(const struct pack_options *opt, struct lsc_err *err)
 	return r < 0 ? r : lsc_image_pack(&checkpoint, opt->args[1], &opt->image, err);
 }
 
+/* The first signal has the pack remove what it wrote; a second one ends it at once. */
+static volatile sig_atomic_t stop_signal;
+
+static void on_stop(int number)
+{
+	stop_signal = number;
+}
+
+static void catch_signals(void)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	const struct sigaction action = {.sa_handler = on_stop,
+					 .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+	struct sigaction was;
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(numbers); i++)
+		if (sigaction(numbers[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
+	signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error like a full disk */
+}
+
 static int main_pack(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -148,13 +170,18 @@ static int main_pack(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct pack_options opt = {.image = {.dtype = LSC_DTYPE_BF16}};
+	struct pack_options opt = {.image = {.dtype = LSC_DTYPE_BF16, .stop = &stop_signal}};
 	struct lsc_err err = LSC_ERR_INIT;
+	int status;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
 	opt.image.blocks = (uint32_t)opt.blocks;
 	opt.image.piece_bytes = (uint32_t)opt.piece;
-	return lsc_tool_finish(run_pack(&opt, &err), &err);
+	catch_signals();
+	status = lsc_tool_finish(run_pack(&opt, &err), &err);
+	if (err.code == ECANCELED) /* end as the signal would have it */
+		raise(stop_signal);
+	return status;
 }
 
 /* --- ls --- */

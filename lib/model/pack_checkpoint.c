@@ -102,8 +102,8 @@ static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct ls
 	return 0;
 }
 
-static size_t list_sources(const struct lsc_checkpoint *checkpoint,
-			   struct lsc_image_source *sources)
+static int list_sources(const struct lsc_checkpoint *checkpoint, const volatile sig_atomic_t *stop,
+			struct lsc_image_source *sources, size_t *ret_n, struct lsc_err *err)
 {
 	size_t n = 0;
 
@@ -114,9 +114,12 @@ static size_t list_sources(const struct lsc_checkpoint *checkpoint,
 
 		if (!name)
 			break;
+		if (stop && *stop)
+			return lsc_err_set(err, ECANCELED, "stopped");
 		sources[n++] = (struct lsc_image_source){name, len, lsc_hash_of(data, len)};
 	}
-	return n;
+	*ret_n = n;
+	return 0;
 }
 
 /* The tokenizer is optional: without one the image takes and gives token ids. */
@@ -152,8 +155,8 @@ int lsc_image_pack(const struct lsc_checkpoint *checkpoint, const char *dir,
 	if (!sources)
 		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
 	if ((r = lsc_checkpoint_config(checkpoint, &config, err)) < 0 ||
-	    (r = add_tokenizer(&from.origin, checkpoint, &blob, &chat, err)) < 0)
+	    (r = add_tokenizer(&from.origin, checkpoint, &blob, &chat, err)) < 0 ||
+	    (r = list_sources(checkpoint, options->stop, sources, &from.origin.n_sources, err)) < 0)
 		return r;
-	from.origin.n_sources = list_sources(checkpoint, sources);
 	return lsc_pack_image(&from.origin, dir, options, err);
 }
