@@ -11,7 +11,9 @@ expect_status 0 "it verifies" lsc-shard verify "$SCRATCH/a"
 expect_status 0 "it is listed" lsc-shard ls "$SCRATCH/a"
 expect_equal "with its layers" "$(grep -c '5 layers' "$SCRATCH/out")" 1
 if command -v jq >/dev/null; then
-	expect_equal "as JSON too" "$(lsc-shard ls --json "$SCRATCH/a" | jq -r .model.layers)" 5
+	expect_equal "as JSON too" "$(lsc-shard ls --json "$SCRATCH/a" |
+		jq -r '[.model.layers, .units, (.blocks | length), .tokenizer, .chat, .id] | @tsv')" \
+		"5	7	6	false	none	$(sed -n 's/^image //p' "$SCRATCH/out")"
 else
 	skip "no jq"
 fi
@@ -133,6 +135,24 @@ case $LSC_BUILD in
 	rm -rf "$SCRATCH/big"
 	;;
 esac
+
+# Files of our own that are no model: one line and 65 each, whatever their bytes say.
+refused() { # refused NAME WORDS BYTES, as printf has them
+	printf "$3" >"$SCRATCH/$1"
+	expect_status 65 "$1" lsc-shard ls "$SCRATCH/$1"
+	expect_one_line "$2"
+}
+ones='\377\377\377\377\377\377\377\77' none='\0\0\0\0\0\0\0\0'
+refused empty.safetensors "too few" ''
+refused long.safetensors "past the end" '\377\0\0\0\0\0\0\0{}'
+refused list.safetensors "no JSON object" '\2\0\0\0\0\0\0\0[]'
+refused cut.safetensors "no sound JSON" '\3\0\0\0\0\0\0\0{"}'
+refused name.safetensors "a??[2Jb" '\026\0\0\0\0\0\0\0{"a\\n\\u001b[2Jb":{}}  '
+refused version.gguf "version 9" 'GGUF\11\0\0\0'
+refused big.gguf "big-endian" 'GGUF\0\0\0\3'
+refused short.gguf "ends inside" 'GGUF\3\0\0\0\1'
+refused many.gguf "more than the file can hold" "GGUF\3\0\0\0$ones$none"
+refused key.gguf "goes past the end" "GGUF\3\0\0\0$none\1\0\0\0\0\0\0\0${ones}abcdefgh"
 
 if [ -e "$DATA/malformed/EXPECTED.tsv" ]; then
 	wrong=0
