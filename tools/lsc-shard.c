@@ -128,6 +128,18 @@ static int run_dummy(const struct pack_options *opt, struct lsc_err *err)
 	return lsc_image_pack_dummy(&config, opt->args[0], &opt->image, err);
 }
 
+/* A model that can be cast and not be asked is seldom what was wanted. */
+static int check_tokenizer(const struct pack_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	int r = lsc_image_open(&image, opt->args[1], err);
+
+	if (r == 0 && !image.tokenizer)
+		lsc_warning("'%s' has no tokenizer.json or vocabulary: its image has no tokenizer",
+			    opt->args[0]);
+	return r;
+}
+
 static int run_pack(const struct pack_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
@@ -135,8 +147,10 @@ static int run_pack(const struct pack_options *opt, struct lsc_err *err)
 
 	if (opt->dummy)
 		return run_dummy(opt, err);
-	r = lsc_checkpoint_open(&checkpoint, opt->args[0], err);
-	return r < 0 ? r : lsc_image_pack(&checkpoint, opt->args[1], &opt->image, err);
+	if ((r = lsc_checkpoint_open(&checkpoint, opt->args[0], err)) < 0 ||
+	    (r = lsc_image_pack(&checkpoint, opt->args[1], &opt->image, err)) < 0)
+		return r;
+	return check_tokenizer(opt, err);
 }
 
 /* The first signal has the pack remove what it wrote; a second one ends it at once. */
