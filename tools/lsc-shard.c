@@ -25,7 +25,8 @@ struct pack_options {
 	const char *args[2];
 	unsigned n_args;
 	const char *dummy;
-	uint64_t layers; /* of a dummy; 0: the shape's */
+	const char *only_dummy; /* an option that makes sense for a dummy alone */
+	uint64_t layers;        /* of a dummy; 0: the shape's */
 	uint64_t blocks, piece;
 	struct lsc_image_options image;
 };
@@ -81,11 +82,13 @@ static error_t parse_pack(int key, char *arg, struct argp_state *state)
 		opt->dummy = arg;
 		return 0;
 	case KEY_LAYERS:
+		opt->only_dummy = "layers";
 		lsc_tool_check(state,
 			       lsc_parse_uint(arg, 1, LSC_MODEL_MAX_LAYERS, &opt->layers, &err),
 			       &err);
 		return 0;
 	case KEY_SEED:
+		opt->only_dummy = "seed";
 		lsc_tool_check(state, lsc_parse_uint(arg, 0, UINT64_MAX, &opt->image.seed, &err),
 			       &err);
 		return 0;
@@ -98,6 +101,9 @@ static error_t parse_pack(int key, char *arg, struct argp_state *state)
 		if (opt->n_args != (opt->dummy ? 1 : 2))
 			argp_failure(state, LSC_EXIT_USAGE, 0,
 				     opt->dummy ? "want IMAGE" : "want SRC and IMAGE");
+		if (opt->only_dummy && !opt->dummy)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--%s is for a --dummy alone",
+				     opt->only_dummy);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -33,6 +33,13 @@ expect_one_line "exists already"
 expect_status 64 "no such shape" lsc-shard pack --dummy llama-9 "$SCRATCH/d"
 expect_one_line "llama-3-8b"
 expect_status 64 "no such type" lsc-shard pack $shape --dtype q4 "$SCRATCH/d"
+for wrong in "--blocks 0" "--blocks x" "--piece 5000" "--piece 2K" "--layers 0" "--seed -1" "more"; do
+	expect_status 64 "pack $wrong" lsc-shard pack $wrong $shape "$SCRATCH/d"
+done
+expect_status 64 "--layers is for dummies" lsc-shard pack --layers 2 "$SCRATCH/a" "$SCRATCH/d"
+expect_one_line "--layers"
+expect_status 0 "pieces of a size" lsc-shard pack $shape --piece 4K "$SCRATCH/pieces"
+expect_equal "as asked for" "$(lsc-shard ls "$SCRATCH/pieces" | grep -c 'pieces of 4096')" 1
 lsc-shard verify "$SCRATCH/none" 2>"$SCRATCH/err"
 expect_equal "an absent image is an error" "$(($? != 0))" 1
 expect_one_line "none"
