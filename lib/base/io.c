@@ -185,3 +185,13 @@ void lsc_map_close(struct lsc_map *map)
 	if (map)
 		*map = (struct lsc_map)LSC_MAP_INIT;
 }
+
+void lsc_map_forget(const void *data, size_t len)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = ((uintptr_t)data + page - 1) / page * page;
+	uintptr_t end = ((uintptr_t)data + len) / page * page;
+
+	if (start < end)
+		madvise((void *)start, end - start, MADV_DONTNEED);
+}

@@ -48,4 +48,8 @@ struct lsc_map {
 int lsc_map_open(struct lsc_map *map, const char *path, struct lsc_err *err);
 void lsc_map_close(struct lsc_map *map);
 
+/* The pages of a part of a map are not needed for now: they stop counting as this process's memory,
+ * and come back from the file when they are read again. */
+void lsc_map_forget(const void *data, size_t len);
+
 #endif

@@ -365,15 +365,14 @@ int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
 				   checkpoint->path);
 	row_bytes = cols / lsc_dtype_block_elements(tensor->dtype) *
 		    lsc_dtype_block_bytes(tensor->dtype);
-	if (!interleaved) {
+	if (!interleaved)
 		lsc_dtype_to_f32(tensor->dtype, tensor->data + first * row_bytes, ret_rows,
 				 n * cols);
-		return 0;
-	}
-	for (uint64_t i = 0; i < n; i++)
+	for (uint64_t i = 0; interleaved && i < n; i++)
 		lsc_dtype_to_f32(tensor->dtype,
 				 tensor->data +
 					 interleaved_row(first + i, config->head_dim) * row_bytes,
 				 ret_rows + i * cols, cols);
+	lsc_map_forget(tensor->data + first * row_bytes, n * row_bytes);
 	return 0;
 }

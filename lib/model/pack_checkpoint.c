@@ -2,11 +2,13 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/macros.h"
 #include "model/pack.h"
 #include "model/tokenizer.h"
 
 #define MAX_SOURCES 4096
+#define HASH_BYTES  (16u << 20)
 
 struct from_checkpoint {
 	struct lsc_pack_origin origin;
@@ -102,21 +104,44 @@ static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct ls
 	return 0;
 }
 
+/* In parts, for files as large as these: memory stays bounded, and a signal is heard. */
+static int hash_source(const uint8_t *data, size_t len, const volatile sig_atomic_t *stop,
+		       struct lsc_hash *ret_hash, struct lsc_err *err)
+{
+	struct lsc_hasher *hasher = lsc_hasher_new();
+
+	if (!hasher)
+		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
+	for (size_t at = 0; at < len && !(stop && *stop); at += HASH_BYTES) {
+		size_t n = LSC_MIN(len - at, HASH_BYTES);
+
+		lsc_hasher_add(hasher, data + at, n);
+		lsc_map_forget(data + at, n);
+	}
+	*ret_hash = lsc_hasher_end(hasher);
+	lsc_hasher_free(hasher);
+	return stop && *stop ? lsc_err_set(err, ECANCELED, "stopped") : 0;
+}
+
 static int list_sources(const struct lsc_checkpoint *checkpoint, const volatile sig_atomic_t *stop,
 			struct lsc_image_source *sources, size_t *ret_n, struct lsc_err *err)
 {
 	size_t n = 0;
 
 	while (n < MAX_SOURCES) {
+		struct lsc_image_source *source = &sources[n];
 		const uint8_t *data;
 		size_t len;
-		const char *name = lsc_checkpoint_file(checkpoint, (unsigned)n, &data, &len);
+		int r;
 
-		if (!name)
+		source->name = lsc_checkpoint_file(checkpoint, (unsigned)n, &data, &len);
+		if (!source->name)
 			break;
-		if (stop && *stop)
-			return lsc_err_set(err, ECANCELED, "stopped");
-		sources[n++] = (struct lsc_image_source){name, len, lsc_hash_of(data, len)};
+		source->bytes = len;
+		r = hash_source(data, len, stop, &source->hash, err);
+		if (r < 0)
+			return r;
+		n++;
 	}
 	*ret_n = n;
 	return 0;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -200,8 +201,10 @@ static void write_gguf(const char *path)
 
 /* --- safetensors --- */
 
-/* Weights first .. first+n-1 in a file of their own, as dtype. */
-static void write_safetensors(const char *path, enum lsc_dtype dtype, size_t first, size_t n)
+/* Weights first .. first+n-1 in a file of their own, as dtype, and more bytes that no model uses.
+ */
+static void write_safetensors(const char *path, enum lsc_dtype dtype, size_t first, size_t n,
+			      uint64_t more)
 {
 	static const char *const names[] = {
 		[LSC_DTYPE_F32] = "F32", [LSC_DTYPE_F16] = "F16", [LSC_DTYPE_BF16] = "BF16"};
@@ -225,12 +228,20 @@ static void write_safetensors(const char *path, enum lsc_dtype dtype, size_t fir
 			       body.len + bytes);
 		lsc_buf_add(&body, data, bytes);
 	}
+	if (more)
+		lsc_buf_printf(&file,
+			       ",\"more\":{\"dtype\":\"U8\",\"shape\":[%llu],\"data_offsets\":"
+			       "[%zu,%llu]}",
+			       (unsigned long long)more, body.len,
+			       (unsigned long long)(body.len + more));
 	lsc_buf_add_str(&file, "}");
 	len = file.len - 8;
 	memcpy(file.data, &len, 8);
 	lsc_buf_add(&file, body.data, body.len);
 	if (lsc_file_write(path, file.data, file.len, &err) < 0)
 		ok(false, "%s", err.text);
+	if (more && truncate(path, (off_t)(file.len + more)) < 0)
+		ok(false, "truncate: %m");
 }
 
 static void write_text(const char *dir, const char *name, const char *text)
@@ -262,7 +273,7 @@ static void add_weights(const char *dir, const char *name, enum lsc_dtype dtype,
 
 	if (asprintf(&path, "%s/%s", dir, name) < 0)
 		abort();
-	write_safetensors(path, dtype, first, n);
+	write_safetensors(path, dtype, first, n, 0);
 }
 
 /* --- images --- */
@@ -365,6 +376,24 @@ static void test_hf(void)
 	   "three shards of F16, BF16 and F32");
 }
 
+/* What is mapped counts as this process's memory while it is looked at, and no longer. */
+static void test_memory(void)
+{
+	LSC_CLEANUP_FREE char *source = make_hf("big"), *dir = in_scratch("of-big");
+	LSC_CLEANUP_FREE char *path = in_scratch("big/model.safetensors");
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	struct rusage usage;
+
+	write_safetensors(path, LSC_DTYPE_F32, 0, WEIGHTS, 512u << 20);
+	ok(pack(source, dir, LSC_DTYPE_F32, &image) && getrusage(RUSAGE_SELF, &usage) == 0,
+	   "a source of 512 MB");
+	if (strstr(getenv("LSC_BUILD") ? getenv("LSC_BUILD") : "", "address"))
+		skip("a sanitizer's own memory is in the way");
+	else
+		ok(usage.ru_maxrss < 128 << 10, "takes %ld KB of memory", usage.ru_maxrss);
+	unlink(path);
+}
+
 static void test_bad_index(void)
 {
 	static const struct {
@@ -456,6 +485,7 @@ int main(void)
 {
 	test_gguf();
 	test_hf();
+	test_memory();
 	test_bad_index();
 	test_meeting();
 	test_stopped();
