@@ -77,6 +77,9 @@ static void test_safetensors(void)
 		 -EBADMSG},
 		{"{" T("a", "F32", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, -EBADMSG},
 		{"{" T("a", "F32", "[1]", 4, 0) "}", 4, -EBADMSG},
+		{"{" T("a\\t", "F32", "[1]", 0, 4) "}", 4, -EBADMSG},
+		{"{" T("a\\u009b", "F32", "[1]", 0, 4) "}", 4, -EBADMSG},
+		{"{" T("\xc3\xa9", "F32", "[1]", 0, 4) "}", 4, 0},
 		{"{\"a\":7}", 0, -EBADMSG},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, -EBADMSG},
 		{"{\"a\xff\":7}", 0, -EBADMSG},
@@ -157,6 +160,15 @@ static void test_gguf(void)
 	for (size_t len = 4; len < b.len; len++)
 		crashed += opens("x.gguf", b.data, len, &err) != -EBADMSG;
 	ok(crashed == 0, "cut anywhere, it is refused");
+	for (size_t i = 0; i < 3; i++) {
+		static const char bad[] = {'\n', '\x7f', '\xff'};
+		uint8_t *name = memmem(b.data, b.len, "\1\0\0\0\0\0\0\0t", 9);
+
+		name[8] = (uint8_t)bad[i];
+		crashed += opens("x.gguf", b.data, b.len, &err) != -EBADMSG;
+		name[8] = 't';
+	}
+	ok(crashed == 0, "a tensor's name is text");
 	for (size_t at = 0; at < b.len; at++) {
 		int r;
 
