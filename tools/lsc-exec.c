@@ -203,7 +203,7 @@ static int read_prompt(const struct run_options *opt, struct lsc_buf *text, stru
 		return lsc_buf_add_str(text, opt->prompt) < 0
 			       ? lsc_err_set(err, ENOMEM, "cannot hold the prompt: %m")
 			       : 0;
-	return lsc_file_read("/dev/stdin", MAX_PROMPT, text, err);
+	return lsc_fd_read(STDIN_FILENO, "standard input", MAX_PROMPT, text, err);
 }
 
 static int encode_prompt(const struct runner *runner, const struct run_options *opt,

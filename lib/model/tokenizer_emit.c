@@ -25,7 +25,7 @@ struct emission {
 	} section[LSC_TOK_SECTIONS];
 	struct lsc_buf text;
 	uint32_t *ends; /* of each token in text */
-	uint32_t *ids;	/* scratch for sorting */
+	uint32_t *ids;  /* scratch for sorting */
 };
 
 static void emission_release(struct emission *emission)
@@ -280,7 +280,8 @@ static int order_ids(const void *a, const void *b, void *arg)
 	return order ? order : x < y ? -1 : x > y;
 }
 
-/* Fills ids with the ordinary or the added tokens that have a text, sorted by it, each text once. */
+/* Fills ids with the ordinary or the added tokens that have a text, sorted by it, each text once.
+ */
 static uint32_t sort_ids(struct emission *emission, uint8_t wanted)
 {
 	const struct lsc_tokenizer_build *build = emission->build;
