@@ -13,7 +13,7 @@ expect_equal "with its layers" "$(grep -c '5 layers' "$SCRATCH/out")" 1
 if command -v jq >/dev/null; then
 	expect_equal "as JSON too" "$(lsc-shard ls --json "$SCRATCH/a" |
 		jq -r '[.model.layers, .units, (.blocks | length), .tokenizer, .chat, .id] | @tsv')" \
-		"5	7	6	false	none	$(sed -n 's/^image //p' "$SCRATCH/out")"
+		"5	7	6	true	none	$(sed -n 's/^image //p' "$SCRATCH/out")"
 else
 	skip "no jq"
 fi

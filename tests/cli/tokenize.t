@@ -31,9 +31,6 @@ expect_status 65 "no vocabulary" lsc-shard tokenize "$SCRATCH/empty.json" </dev/
 expect_one_line "vocabulary"
 expect_status 74 "no file" lsc-shard tokenize "$SCRATCH/none" </dev/null
 expect_one_line "none"
-lsc-shard pack --dummy stories260k --layers 1 "$SCRATCH/dummy"
-expect_status 69 "an image without a tokenizer" lsc-shard tokenize "$SCRATCH/dummy" </dev/null
-expect_one_line "no tokenizer"
 expect_status 64 "no source" lsc-shard tokenize </dev/null
 
 if [ ! -e "$DATA/vectors" ] || [ ! -e "$DATA/models" ]; then
