@@ -195,6 +195,8 @@ if [ -e "$DATA/models/stories260K-bf16" ]; then
 	rm "$SCRATCH/copy/tokenizer.json"
 	expect_status 0 "a model without a tokenizer" lsc-shard pack "$SCRATCH/copy" "$SCRATCH/mute"
 	expect_one_line "no tokenizer.json"
+	expect_status 69 "and its image" lsc-shard tokenize "$SCRATCH/mute"
+	expect_one_line "no tokenizer"
 	expect_same "a copy makes the same manifest" "$SCRATCH/one/manifest" "$SCRATCH/copied/manifest"
 	lsc-shard pack "$DATA/models/stories260K-bf16-3shards" "$SCRATCH/three"
 	expect_same "shards make the same image" "$SCRATCH/one/image" "$SCRATCH/three/image"
