@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/macros.h"
 #include "exec/kernels.h"
 #include "mem/segment.h"
@@ -345,6 +346,12 @@ static void test_arriving(struct client *client, struct lsc_worker **workers, co
 	   "an image that arrives%s", err.text);
 	ok(!step(client, workers, &image, 1, 1, 0, ids, 2) && client->fail.code == ETIMEDOUT,
 	   "units that do not come: %s", client->fail.why);
+	lsc_segment_close(&segment);
+	snprintf(path, sizeof(path), "%s/arriving.part", dir);
+	ok(lsc_dir_remove(path, &err) == 0 &&
+		   lsc_segment_create(&segment, dir, "arriving", image.manifest, image.manifest_len,
+				      image.bytes, image.n_pieces, &err) == 0,
+	   "somebody removes it all and it arrives anew%s", err.text);
 	memcpy(segment.data, image.data, image.bytes);
 	for (uint32_t i = 0; i < image.blocks[1].first_piece; i++)
 		lsc_segment_mark(&segment, i);
