@@ -12,6 +12,7 @@
 
 #define PATIENCE_NS 30000000000ull
 #define TICK_NS     100000000ull
+#define SETTLE_NS   200000000ull /* for links that are being opened when it starts */
 #define PAUSE_NS    100000000ull /* after the first failure, then twice as long up to */
 #define PAUSE_MAX   2000000000ull
 #define RUN_TOKENS  512 /* in one frame: stages work on one part while the next is on its way */
@@ -240,13 +241,25 @@ static bool is_overdue(struct lsc_router_request *request, uint64_t now)
 	return true;
 }
 
+/* Whether links are being opened: who is reached first would get all that waits at the start. */
+static bool is_settling(const struct lsc_router *router, uint64_t now)
+{
+	if (now - router->began_ns > SETTLE_NS)
+		return false;
+	for (uint32_t i = 0; i < router->fleet.n_nodes; i++)
+		if (router->fleet.nodes[i] && router->fleet.nodes[i]->link &&
+		    !router->fleet.nodes[i]->open)
+			return true;
+	return false;
+}
+
 /* Routes what can be routed now.  Where there is no cover for one, there is none for the others. */
 static void route_all(void *data)
 {
 	struct lsc_router *router = data;
 	struct lsc_router_request *next;
 	uint64_t now = lsc_clock_ns();
-	bool covered = true;
+	bool covered = !is_settling(router, now);
 
 	for (struct lsc_router_request *request = router->requests; request; request = next) {
 		next = request->next;
@@ -409,6 +422,7 @@ int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, st
 
 	*router = (struct lsc_router){.events = events,
 				      .sources = sources,
+				      .began_ns = lsc_clock_ns(),
 				      .patience_ns = patience_ns ? patience_ns : PATIENCE_NS};
 	r = lsc_fleet_init(&router->fleet, image, loop, &fleet_events, router, err);
 	router->fleet.silent_ns = router->patience_ns / 3;

@@ -55,6 +55,7 @@ struct lsc_router {
 	enum lsc_cover_sources sources;
 	struct lsc_router_request *requests;
 	struct lsc_timer *tick;
+	uint64_t began_ns;
 	uint64_t patience_ns; /* with a request that does not get on */
 	uint64_t since_ns;    /* any request last got on */
 	uint64_t numbers;

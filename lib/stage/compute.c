@@ -192,10 +192,11 @@ static int look(struct lsc_compute *compute, const struct lsc_job *job,
 	r = lsc_store_watch(image, true, err);
 	if (r < 0)
 		return r;
-	if (lsc_clock_ns() >= job->deadline_ns)
-		return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time",
-				   stage->first + ready);
-	return 0;
+	if (lsc_clock_ns() < job->deadline_ns)
+		return 0;
+	/* What is mapped may be what somebody removed: who asks next gets what is there then. */
+	image->gone = true;
+	return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time", stage->first + ready);
 }
 
 /* Whether an earlier job of the same request still waits. */
@@ -315,10 +316,12 @@ static bool await(struct lsc_compute *compute, struct lsc_jobs *came)
 	return !stop;
 }
 
+/* What came after an image was found to be gone is not swept with it: it looks again. */
 static void sort_in(struct lsc_compute *compute, struct lsc_jobs *came)
 {
 	struct lsc_job *job;
 
+	sweep(compute);
 	while ((job = lsc_jobs_take(came))) {
 		if (job->kind == LSC_JOB_RUN) {
 			lsc_jobs_add(&compute->waiting, job);
@@ -352,7 +355,6 @@ static void *run(void *data)
 		unsigned n;
 
 		sort_in(compute, &came);
-		sweep(compute);
 		while ((n = gather(compute, &image))) {
 			run_batch(compute, image, n);
 			pthread_mutex_lock(&compute->lock);

@@ -18,6 +18,7 @@
 
 static struct {
 	unsigned done, failed, routes;
+	unsigned first[WORKERS]; /* routes that begin with each */
 	uint32_t kept[MAX_KEPT]; /* the tokens of the answer that ended last */
 	size_t n_kept;
 	bool same; /* all answers were the same so far */
@@ -26,8 +27,8 @@ static struct {
 
 static void on_route(struct lsc_router_request *request)
 {
-	(void)request;
 	seen.routes++;
+	seen.first[request->cover.stages[0].node]++;
 }
 
 static void on_switch(struct lsc_router_request *request, uint32_t node)
@@ -209,6 +210,10 @@ int main(void)
 	   "40 requests where there is room for 4 at a time: all answered alike, %u routes, %.1f s",
 	   seen.routes, seconds);
 	ok(seen.routes > 40, "and some had to wait");
+	run(&image, 0, false, 40, 4, 2, 0);
+	ok(seen.done == 40 && seen.first[0] == 20 && seen.first[1] == 20,
+	   "those that are there at the start are shared out: %u and %u", seen.first[0],
+	   seen.first[1]);
 	run(&image, kv_of(&image, 64), false, 2, 20, 80, 1);
 	ok(seen.failed == 2, "one that is too large for any worker ends in words: %s", seen.why);
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/macros.h"
 #include "exec/kernels.h"
 #include "mem/segment.h"
@@ -345,6 +346,12 @@ static void test_arriving(struct client *client, struct lsc_worker **workers, co
 	   "an image that arrives%s", err.text);
 	ok(!step(client, workers, &image, 1, 1, 0, ids, 2) && client->fail.code == ETIMEDOUT,
 	   "units that do not come: %s", client->fail.why);
+	lsc_segment_close(&segment);
+	snprintf(path, sizeof(path), "%s/arriving.part", dir);
+	ok(lsc_dir_remove(path, &err) == 0 &&
+		   lsc_segment_create(&segment, dir, "arriving", image.manifest, image.manifest_len,
+				      image.bytes, image.n_pieces, &err) == 0,
+	   "somebody removes it all and it arrives anew%s", err.text);
 	memcpy(segment.data, image.data, image.bytes);
 	for (uint32_t i = 0; i < image.blocks[1].first_piece; i++)
 		lsc_segment_mark(&segment, i);
@@ -412,6 +419,8 @@ static void say(int fd, unsigned what, const struct lsc_image *image)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	LSC_CLEANUP_FREE struct lsc_run_frame *run = calloc(1, sizeof(*run));
+	static const char later[] = "\x83\xa4type\xa5hello\xa4kind\xa4"
+				    "exec\xa7version\x92\x02";
 	static const uint8_t noise[] = "GET / HTTP/1.1\r\n\r\n",
 			     huge[] = {0xdf, 255, 255, 255, 255};
 	ssize_t n = 0;
@@ -419,23 +428,25 @@ static void say(int fd, unsigned what, const struct lsc_image *image)
 	*run = (struct lsc_run_frame){.image = image->id, .client = {{3}}, .n = 1, .n_stages = 1};
 	memcpy(run->route[0].endpoint, "x:1", 4);
 	run->route[0].last = what % 4 ? 60000 : image->n_units - 1;
-	lsc_pack_hello(&pack, what % 11 == 3 ? "cast" : "exec");
-	if (what % 11 > 3 && what % 11 < 8)
-		lsc_frame_pack_run(&pack, run, what % 11 == 4 ? 1 << 30 : 4);
-	if (what % 11 == 1)
+	lsc_pack_hello(&pack, what % 12 == 3 ? "cast" : "exec");
+	if (what % 12 > 3 && what % 12 < 8)
+		lsc_frame_pack_run(&pack, run, what % 12 == 4 ? 1 << 30 : 4);
+	if (what % 12 == 1)
 		n = write(fd, noise, sizeof(noise));
-	else if (what % 11 == 2)
+	else if (what % 12 == 2)
 		n = write(fd, huge, sizeof(huge));
-	else
-		n = write(fd, pack.buf.data, pack.buf.len - (what % 11 == 8));
-	if (what % 11 == 6)
+	else if (what % 12 != 11)
+		n = write(fd, pack.buf.data, pack.buf.len - (what % 12 == 8));
+	if (what % 12 == 6)
 		n = write(fd, "\xc4\x04\x01\0\0", 6); /* a body, short of a byte */
-	if (what % 11 == 7)
+	if (what % 12 == 7)
 		n = write(fd, "\xc4\x04\x01\0\0\0", 7);
-	if (what % 11 == 9)
+	if (what % 12 == 9)
 		n = write(fd, noise, sizeof(noise));
-	if (what % 11 == 10)
+	if (what % 12 == 10)
 		n = write(fd, huge, sizeof(huge));
+	if (what % 12 == 11)                         /* of another version */
+		n = write(fd, later, sizeof(later)); /* with the 0 */
 	(void)n;
 }
 
