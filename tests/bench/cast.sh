@@ -5,6 +5,7 @@
 #	LSC_BENCH_NODES	 how many receivers, each in a run of its own (1 2 3 4 8)
 #	LSC_BENCH_RATE	 of each node's link (200mbit)
 #	LSC_BENCH_LAYERS of the image, a SmolLM2-135M; 30 make 277 MB (30)
+#	LSC_BENCH_PIECE	 size of its pieces (the default)
 #	LSC_BENCH_ORDERS what to compare (the default order and chain)
 #
 # "ratio" is the time over that of the plain flow of as many bytes, the median of three of which is
@@ -74,7 +75,8 @@ measure() { # measure N ORDER
 	rm -rf "$work"/n*/model
 }
 
-lsc-shard pack --dummy smollm2-135m --layers "${LSC_BENCH_LAYERS:-30}" "$image" || exit
+lsc-shard pack --dummy smollm2-135m --layers "${LSC_BENCH_LAYERS:-30}" \
+	${LSC_BENCH_PIECE:+--piece "$LSC_BENCH_PIECE"} "$image" || exit
 bytes=$(wc -c <"$image/image")
 most=$(printf '%s\n' $nodes | sort -n | tail -n 1)
 cluster up $((most + 1)) "$rate" || exit
