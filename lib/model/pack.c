@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,25 @@ static int put(struct packer *packer, const void *data, uint64_t len, struct lsc
 	return 0;
 }
 
+/* A weight that f16 cannot hold would be infinite, and the model's answers nonsense. */
+static int check_range(const struct lsc_tensor *tensor, const float *rows, size_t values,
+		       struct lsc_err *err)
+{
+	float largest = 0;
+
+	if (tensor->dtype != LSC_DTYPE_F16)
+		return 0;
+	for (size_t i = 0; i < values; i++)
+		if (isfinite(rows[i]))
+			largest = LSC_MAX(largest, fabsf(rows[i]));
+	if (largest < 65520) /* what rounds to 65504 */
+		return 0;
+	return lsc_err_set(err, EOPNOTSUPP,
+			   "'%s' of unit %u has a value of %g, and f16 ends at 65504: want bf16 or "
+			   "f32",
+			   lsc_tensor_role_name(tensor->role), tensor->unit, (double)largest);
+}
+
 static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, struct lsc_err *err)
 {
 	uint64_t step = LSC_MAX(packer->rows_values / tensor->cols, 1);
@@ -95,7 +115,7 @@ static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, st
 			return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed",
 					   packer->temp);
 		r = packer->origin->rows(packer->origin, tensor, row, n, packer->rows, err);
-		if (r < 0)
+		if (r < 0 || (r = check_range(tensor, packer->rows, values, err)) < 0)
 			break;
 		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted, values);
 		r = put(packer, packer->converted, values * lsc_dtype_block_bytes(tensor->dtype),

@@ -167,7 +167,7 @@ static void see_rows(struct weight *weight, const uint8_t *data, bool interleave
 	}
 }
 
-static void write_gguf(const char *path)
+static void write_gguf(const char *path, unsigned version)
 {
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf file = LSC_BUF_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf body = LSC_BUF_INIT;
@@ -175,7 +175,7 @@ static void write_gguf(const char *path)
 	uint32_t state = 5;
 
 	put(&file, 0x46554747, 4);
-	put(&file, 3, 4);
+	put(&file, version, 4);
 	put(&file, WEIGHTS, 8);
 	put(&file, 7, 8);
 	put_keys(&file);
@@ -191,6 +191,7 @@ static void write_gguf(const char *path)
 		put(&file, body.len, 8);
 		lsc_buf_add(&body, data, stored_bytes(&weights[i]));
 		lsc_buf_pad(&body, 32);
+		free(weights[i].values);
 		see_rows(&weights[i], data, i == Q || i == K);
 	}
 	lsc_buf_pad(&file, 32);
@@ -331,11 +332,11 @@ static void test_gguf(void)
 	static const enum lsc_dtype stored[] = {LSC_DTYPE_F32, LSC_DTYPE_F16, LSC_DTYPE_BF16};
 	LSC_CLEANUP_FREE char *source = in_scratch("model.gguf");
 
-	write_gguf(source);
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(stored); i++) {
 		LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 		LSC_CLEANUP_FREE char *dir = in_scratch(lsc_dtype_name(stored[i]));
 
+		write_gguf(source, i ? 3 : 2);
 		ok(pack(source, dir, stored[i], &image) && holds_all(&image),
 		   "a GGUF of eight types as %s", lsc_dtype_name(stored[i]));
 	}
@@ -374,6 +375,42 @@ static void test_hf(void)
 		   "\"c.safetensors\",\"w\":\"a.safetensors\"}}");
 	ok(pack(sharded, three_dir, LSC_DTYPE_F32, &three) && holds_all(&three),
 	   "three shards of F16, BF16 and F32");
+}
+
+static void test_range(void)
+{
+	static const struct {
+		float value;
+		enum lsc_dtype dtype;
+		int want;
+	} cases[] = {
+		{65519, LSC_DTYPE_F16, 0},
+		{-65520, LSC_DTYPE_F16, -EOPNOTSUPP},
+		{1e30f, LSC_DTYPE_F16, -EOPNOTSUPP},
+		{1e30f, LSC_DTYPE_BF16, 0},
+	};
+	LSC_CLEANUP_FREE char *source = make_hf("range");
+	float *value = &weights[DOWN].values[count(&weights[DOWN]) - 1], was = *value;
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(cases); i++) {
+		LSC_CLEANUP(lsc_checkpoint_close)
+		struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
+		const struct lsc_image_options options = {.dtype = cases[i].dtype};
+		LSC_CLEANUP_FREE char *dir = NULL;
+		struct lsc_err err = LSC_ERR_INIT;
+		int r;
+
+		*value = cases[i].value;
+		add_weights(source, "model.safetensors", LSC_DTYPE_F32, 0, WEIGHTS);
+		if (asprintf(&dir, "%s/range%zu", scratch(), i) < 0)
+			abort();
+		r = lsc_checkpoint_open(&checkpoint, source, &err);
+		if (r == 0)
+			r = lsc_image_pack(&checkpoint, dir, &options, &err);
+		is_int(r, cases[i].want, "%g as %s: %s", (double)cases[i].value,
+		       lsc_dtype_name(cases[i].dtype), err.text);
+	}
+	*value = was;
 }
 
 /* What is mapped counts as this process's memory while it is looked at, and no longer. */
@@ -485,6 +522,7 @@ int main(void)
 {
 	test_gguf();
 	test_hf();
+	test_range();
 	test_memory();
 	test_bad_index();
 	test_meeting();
