@@ -29,9 +29,13 @@ usage() {
 
 namespace() { echo "lsc-$id-$1"; }
 
+# Makes the switch's namespace.  Some places (a chroot) allow that and not to enter it.
 may_make_namespaces() {
 	[ "${LSC_CLUSTER:-}" != loopback ] || return 1
-	command -v tc >/dev/null 2>&1 && ip netns add "$(namespace switch)" 2>/dev/null
+	command -v tc >/dev/null 2>&1 && ip netns add "$(namespace switch)" 2>/dev/null || return
+	ip netns exec "$(namespace switch)" true 2>/dev/null && return
+	ip netns del "$(namespace switch)"
+	return 1
 }
 
 # One end of a veth pair, held to the rate.  A quarter second at full speed fits the burst's queue.

@@ -15,6 +15,7 @@
 #include "base/macros.h"
 #include "base/parse.h"
 #include "cli/tool.h"
+#include "exec/arrival.h"
 #include "exec/session.h"
 #include "model/tokenizer.h"
 #include "net/loop.h"
@@ -133,22 +134,34 @@ static void runner_release(struct runner *runner)
 	lsc_segment_close(&runner->segment);
 }
 
-/* DIR/NAME: the image, or NAME.part while it arrives. */
+/* DIR/NAME: the image, or NAME.part while it arrives.  What is there already may be named in any
+ * way, as '.' too. */
 static int open_segment(struct runner *runner, const char *path, struct lsc_err *err)
 {
-	LSC_CLEANUP_FREE char *dir = strdup(path);
-	size_t len = strlen(path);
+	LSC_CLEANUP_FREE char *real = realpath(path, NULL);
+	LSC_CLEANUP_FREE char *dir = real ? strdup(real) : strdup(path);
+	size_t len;
 	char *slash;
 
 	if (!dir)
 		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", path);
-	while (len > 1 && dir[len - 1] == '/')
-		dir[--len] = 0;
+	for (len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
+		dir[len - 1] = 0;
 	slash = strrchr(dir, '/');
 	if (!slash)
 		return lsc_segment_open(&runner->segment, ".", dir, err);
 	*slash = 0;
 	return lsc_segment_open(&runner->segment, slash == dir ? "/" : dir, slash + 1, err);
+}
+
+/* A cast may take its time, or have died: only people can tell. */
+static void on_wait(void *data, uint32_t unit)
+{
+	const struct runner *runner = data;
+
+	lsc_notice("waiting for unit %u of '%s': %u of %u pieces are here", unit,
+		   runner->segment.name, lsc_segment_count(&runner->segment),
+		   runner->image.n_pieces);
 }
 
 static int runner_open(struct runner *runner, const struct run_options *opt, struct lsc_err *err)
@@ -159,6 +172,8 @@ static int runner_open(struct runner *runner, const struct run_options *opt, str
 		.top_p = (float)opt->top_p,
 		.seed = opt->seed,
 		.timeout_ms = opt->timeout_s > 0 ? (int)LSC_MIN(opt->timeout_s * 1000, 1e9) : -1,
+		.on_wait = on_wait,
+		.data = runner,
 	};
 	struct lsc_image *image = &runner->image;
 	int r = open_segment(runner, opt->path, err);
@@ -166,21 +181,18 @@ static int runner_open(struct runner *runner, const struct run_options *opt, str
 	if (r < 0)
 		return r;
 	r = lsc_image_parse(image, runner->segment.manifest, runner->segment.manifest_len, err);
+	if (r == 0)
+		r = lsc_arrival_check(image, &runner->segment, err);
 	if (r < 0)
 		return lsc_err_prefix(err, "'%s': ", opt->path);
-	if (runner->segment.bytes != image->bytes)
-		return lsc_err_set(err, EBADMSG,
-				   "'%s': it has %llu bytes where its manifest says %llu",
-				   opt->path, (unsigned long long)runner->segment.bytes,
-				   (unsigned long long)image->bytes);
 	if (!image->tokenizer)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", opt->path);
-	if ((r = lsc_tokenizer_open(&runner->tokenizer, image->tokenizer, image->tokenizer_len,
-				    err)) < 0 ||
-	    (r = lsc_engine_open(&runner->engine, image, runner->segment.data, &options, err)) < 0)
-		return r;
-	return lsc_session_init(&runner->session, image, &runner->segment, runner->engine,
-				&sampling, err);
+	r = lsc_tokenizer_open(&runner->tokenizer, image->tokenizer, image->tokenizer_len, err);
+	if (r == 0)
+		r = lsc_engine_open(&runner->engine, image, runner->segment.data, &options, err);
+	return r < 0 ? r
+		     : lsc_session_init(&runner->session, image, &runner->segment, runner->engine,
+					&sampling, err);
 }
 
 /* --- the prompt --- */
@@ -191,7 +203,7 @@ static int read_prompt(const struct run_options *opt, struct lsc_buf *text, stru
 		return lsc_buf_add_str(text, opt->prompt) < 0
 			       ? lsc_err_set(err, ENOMEM, "cannot hold the prompt: %m")
 			       : 0;
-	return lsc_file_read("/dev/stdin", MAX_PROMPT, text, err);
+	return lsc_fd_read(STDIN_FILENO, "standard input", MAX_PROMPT, text, err);
 }
 
 static int encode_prompt(const struct runner *runner, const struct run_options *opt,
@@ -216,10 +228,6 @@ static int encode_prompt(const struct runner *runner, const struct run_options *
 	if (r == 0)
 		r = lsc_tokenizer_encode(runner->tokenizer, (const char *)prompt->data, prompt->len,
 					 flags, ids, err);
-	if (r == 0 && ids->n == 0)
-		return lsc_err_set(err, EINVAL,
-				   "the prompt is empty, and the model has no token "
-				   "to begin with");
 	return r;
 }
 
@@ -263,11 +271,16 @@ static int generate(struct runner *runner, const struct run_options *opt,
 	uint32_t token = 0;
 	int r = 0;
 
+	if (prompt->n == 0)
+		return lsc_err_set(err, EINVAL,
+				   "the prompt is empty, and the model has no token "
+				   "to begin with");
 	if (prompt->n > config->context)
 		return lsc_err_set(err, EINVAL, "the prompt has %zu tokens, the context %u",
 				   prompt->n, config->context);
 	lsc_detokenizer_init(&detokenizer, runner->tokenizer);
-	for (; r == 0 && n < limit && runner->session.pos < config->context; n++) {
+	/* The answer ends with the context, as it does over a pipeline. */
+	for (; r == 0 && n < limit && (n == 0 || prompt->n + n < config->context); n++) {
 		r = lsc_session_feed(&runner->session, n ? &token : prompt->ids,
 				     n ? 1 : (uint32_t)prompt->n, &token, err);
 		if (r < 0 || is_end(config, token))

@@ -1,15 +1,17 @@
 /* lsc-node - one node's processes from one command: a stage worker and a cast server
  *
- * A child that ends is started again, after a pause that doubles while it keeps ending early.
- * SIGTERM ends both, with SIGKILL for one that does not follow; a supervisor that is killed takes
- * its children along.
+ * The worker comes first: the server tells casts where it is.  A child that ends before both were
+ * ready once ends all of it, with the child's status, as it said why.  One that ends later is
+ * started again, after a pause that doubles while it keeps ending early.  SIGTERM ends both, with
+ * SIGKILL for one that does not follow; a supervisor that is killed takes its children along.
  */
+#include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,11 +21,11 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/parse.h"
 #include "cli/tool.h"
 #include "net/loop.h"
-#include "base/parse.h"
 
-#define READY_MS  15000
+#define READY_NS  15000000000ull
 #define GRACE_NS  5000000000ull
 #define PAUSE_MIN 500000000ull
 #define PAUSE_MAX 30000000000ull
@@ -44,8 +46,10 @@ struct child {
 	const char *tool;
 	pid_t pid; /* 0: not running */
 	uint64_t started_ns, pause_ns;
-	struct lsc_timer *again;
-	char address[ADDRESS]; /* where it listens; a restart takes the same */
+	int ready_fd; /* where it says its address; -1 once it did */
+	struct lsc_watch *ready_watch;
+	struct lsc_timer *timer; /* running: to be ready; else: to be started again */
+	char address[ADDRESS];   /* where it listens; a restart takes the same */
 };
 
 struct node {
@@ -53,7 +57,9 @@ struct node {
 	struct lsc_loop *loop;
 	struct child children[CHILDREN];
 	struct lsc_timer *grace;
+	bool ready; /* both were, once */
 	bool stopping;
+	int status; /* to end with */
 	pid_t self;
 };
 
@@ -127,7 +133,7 @@ static void run_child(struct child *child, char **argv, int ready)
 		_exit(0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(ready, READY_FD) < 0)
+	if (ready == READY_FD ? fcntl(ready, F_SETFD, 0) < 0 : dup2(ready, READY_FD) < 0)
 		_exit(LSC_EXIT_SYSTEM);
 	find_tool(child->tool, path);
 	execvp(path, argv);
@@ -159,43 +165,93 @@ static unsigned arguments(struct child *child, char **argv)
 	return n;
 }
 
-static int read_address(struct child *child, int fd, struct lsc_err *err)
-{
-	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-	char line[ADDRESS];
-	ssize_t n = 0;
+static void stop(struct node *node, int status);
+static int say_ready(const struct node *node, struct lsc_err *err);
 
-	if (poll(&poll_fd, 1, READY_MS) > 0)
-		n = read(fd, line, sizeof(line) - 1);
-	if (n <= 1)
-		return lsc_err_set(err, EIO, "%s serve did not start", child->tool);
+static void forget_ready(struct child *child)
+{
+	lsc_watch_remove(child->ready_watch);
+	child->ready_watch = NULL;
+	if (child->ready_fd >= 0)
+		close(child->ready_fd);
+	child->ready_fd = -1;
+}
+
+static void start_child(struct child *child);
+
+/* Once the worker is ready the server is started; once that is, both are. */
+static void go_on(struct node *node, struct child *child)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (node->ready) {
+		lsc_notice("%s serve runs again at %s", child->tool, child->address);
+		return;
+	}
+	if (child == &node->children[EXEC]) {
+		start_child(&node->children[CAST]);
+		return;
+	}
+	node->ready = true;
+	if (say_ready(node, &err) < 0) {
+		lsc_error("%s", err.text);
+		stop(node, lsc_tool_status(err.code));
+	}
+}
+
+/* A child that ends instead is told of by SIGCHLD. */
+static void on_ready(void *data, uint32_t events)
+{
+	struct child *child = data;
+	char line[ADDRESS];
+	ssize_t n = read(child->ready_fd, line, sizeof(line) - 1);
+
+	(void)events;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	forget_ready(child);
+	if (n <= 1 || child->node->stopping)
+		return;
 	line[n] = 0;
 	line[strcspn(line, "\n")] = 0;
 	snprintf(child->address, sizeof(child->address), "%s", line);
-	return 0;
+	lsc_timer_disarm(child->timer);
+	go_on(child->node, child);
 }
 
-static int start_child(struct child *child, struct lsc_err *err)
+static int spawn(struct child *child, struct lsc_err *err)
 {
 	char *argv[MAX_ARGS] = {NULL};
-	int ready[2], r;
+	int ready[2];
 
 	arguments(child, argv);
-	if (pipe(ready) < 0)
+	if (pipe2(ready, O_CLOEXEC) < 0)
 		return lsc_err_set(err, errno, "cannot make a pipe: %m");
 	child->started_ns = lsc_clock_ns();
 	child->pid = fork();
-	if (child->pid == 0) {
-		close(ready[0]);
+	if (child->pid == 0)
 		run_child(child, argv, ready[1]);
-	}
 	close(ready[1]);
-	r = child->pid < 0 ? lsc_err_set(err, errno, "cannot start %s: %m", child->tool)
-			   : read_address(child, ready[0], err);
-	close(ready[0]);
-	if (child->pid < 0)
+	child->ready_fd = ready[0];
+	if (child->pid < 0) {
 		child->pid = 0;
-	return r;
+		forget_ready(child);
+		return lsc_err_set(err, errno, "cannot start %s: %m", child->tool);
+	}
+	return lsc_loop_watch(child->node->loop, ready[0], EPOLLIN, on_ready, child,
+			      &child->ready_watch, err);
+}
+
+static void start_child(struct child *child)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (spawn(child, &err) < 0) {
+		lsc_error("%s", err.text);
+		stop(child->node, LSC_EXIT_SYSTEM);
+		return;
+	}
+	lsc_timer_arm(child->timer, READY_NS);
 }
 
 static void pause_child(struct child *child)
@@ -204,23 +260,25 @@ static void pause_child(struct child *child)
 
 	child->pause_ns =
 		steady || !child->pause_ns ? PAUSE_MIN : LSC_MIN(2 * child->pause_ns, PAUSE_MAX);
-	lsc_timer_arm(child->again, child->pause_ns);
+	lsc_timer_arm(child->timer, child->pause_ns);
 }
 
-static void restart_child(void *data)
+static void on_timer(void *data)
 {
 	struct child *child = data;
-	struct lsc_err err = LSC_ERR_INIT;
 
-	if (child->node->stopping || child->pid)
+	if (child->node->stopping)
 		return;
-	if (start_child(child, &err) < 0)
-		lsc_warning("%s", err.text);
-	else
-		lsc_notice("%s serve runs again at %s", child->tool, child->address);
+	if (!child->pid) {
+		start_child(child);
+		return;
+	}
+	lsc_warning("%s serve is not ready after %d s, killing it", child->tool,
+		    (int)(READY_NS / 1000000000));
+	kill(child->pid, SIGKILL);
 }
 
-/* --- signals --- */
+/* --- ends --- */
 
 static void kill_children(struct node *node, int number)
 {
@@ -232,7 +290,17 @@ static void kill_children(struct node *node, int number)
 static void stop_if_alone(struct node *node)
 {
 	if (node->stopping && !node->children[EXEC].pid && !node->children[CAST].pid)
-		lsc_loop_stop(node->loop, 0);
+		lsc_loop_stop(node->loop, node->status);
+}
+
+static void stop(struct node *node, int status)
+{
+	if (!node->stopping)
+		node->status = status;
+	node->stopping = true;
+	kill_children(node, SIGTERM);
+	lsc_timer_arm(node->grace, GRACE_NS);
+	stop_if_alone(node);
 }
 
 static void grace_over(void *data)
@@ -240,41 +308,47 @@ static void grace_over(void *data)
 	kill_children(data, SIGKILL);
 }
 
+static void on_end(struct child *child, int status)
+{
+	struct node *node = child->node;
+	int number = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+	const char *what = WIFSIGNALED(status) ? "signal" : "status";
+
+	child->pid = 0;
+	forget_ready(child);
+	if (node->stopping)
+		return;
+	if (node->ready) {
+		lsc_warning("%s serve ended (%s %d): starting it again", child->tool, what, number);
+		pause_child(child);
+		return;
+	}
+	if (WIFEXITED(status) && number) { /* it said why */
+		stop(node, number);
+		return;
+	}
+	lsc_error("%s serve ended (%s %d) before it was ready", child->tool, what, number);
+	stop(node, LSC_EXIT_IO);
+}
+
 static void reap(struct node *node)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (int i = 0; i < CHILDREN; i++) {
-			struct child *child = &node->children[i];
-
-			if (child->pid != pid)
-				continue;
-			child->pid = 0;
-			if (node->stopping)
-				continue;
-			lsc_warning("%s serve ended (%s %d): starting it again", child->tool,
-				    WIFSIGNALED(status) ? "signal" : "status",
-				    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-			pause_child(child);
-		}
-	}
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (int i = 0; i < CHILDREN; i++)
+			if (node->children[i].pid == pid)
+				on_end(&node->children[i], status);
 	stop_if_alone(node);
 }
 
 static void on_signal(void *data, int number)
 {
-	struct node *node = data;
-
-	if (number == SIGCHLD) {
-		reap(node);
-		return;
-	}
-	node->stopping = true;
-	kill_children(node, SIGTERM);
-	lsc_timer_arm(node->grace, GRACE_NS);
-	stop_if_alone(node);
+	if (number == SIGCHLD)
+		reap(data);
+	else
+		stop(data, 0);
 }
 
 /* --- the whole --- */
@@ -303,31 +377,37 @@ static int run(struct node *node, struct lsc_err *err)
 	int r;
 
 	node->self = getpid();
+	/* Whoever waits for its end must not wait for the children's. */
+	if (node->opt.ready_fd >= 0 && fcntl(node->opt.ready_fd, F_SETFD, FD_CLOEXEC) < 0)
+		return lsc_err_set(err, errno, "cannot write to descriptor %d: %m",
+				   node->opt.ready_fd);
 	if ((r = lsc_loop_new(&node->loop, err)) < 0 ||
 	    (r = lsc_loop_signals(node->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, node,
 				  err)) < 0 ||
 	    (r = lsc_timer_new(node->loop, grace_over, node, &node->grace, err)) < 0)
 		return r;
-	for (int i = 0; i < CHILDREN; i++) {
-		struct child *child = &node->children[i];
-
-		child->node = node;
-		child->tool = tools[i];
-		if ((r = lsc_timer_new(node->loop, restart_child, child, &child->again, err)) < 0 ||
-		    (r = start_child(child, err)) < 0)
-			return r;
+	for (int i = 0; i < CHILDREN && r == 0; i++) {
+		node->children[i] = (struct child){.node = node, .tool = tools[i], .ready_fd = -1};
+		r = lsc_timer_new(node->loop, on_timer, &node->children[i],
+				  &node->children[i].timer, err);
 	}
-	r = say_ready(node, err);
-	return r < 0 ? r : lsc_loop_run(node->loop, err);
+	if (r < 0)
+		return r;
+	start_child(&node->children[EXEC]);
+	return lsc_loop_run(node->loop, err);
 }
 
+/* The loop ends when no child is left, unless it fails itself. */
 static void release(struct node *node)
 {
-	kill_children(node, SIGTERM);
+	kill_children(node, SIGKILL);
 	for (int i = 0; i < CHILDREN; i++) {
+		if (!node->children[i].node)
+			continue;
 		if (node->children[i].pid)
 			waitpid(node->children[i].pid, NULL, 0);
-		lsc_timer_free(node->children[i].again);
+		forget_ready(&node->children[i]);
+		lsc_timer_free(node->children[i].timer);
 	}
 	lsc_timer_free(node->grace);
 	lsc_loop_free(node->loop);

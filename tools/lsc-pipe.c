@@ -1,10 +1,12 @@
 /* lsc-pipe - the router: arrivals and requests in, tokens out
  *
- * What it decides is in lib/route/router.h; here are the streams: arrival records from a file or
- * pipe, requests as JSON lines on standard input, answers as JSON lines on standard output.
+ * What it decides is in lib/route/router.h, what a request is in lib/route/query.h; here are the
+ * streams: arrival records from a file or pipe, requests on standard input, answers as JSON lines
+ * on standard output.
  */
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,26 +17,32 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/parse.h"
 #include "cli/tool.h"
+#include "route/query.h"
 #include "route/router.h"
 
-#define MAX_LINE (16u << 20)
-#define POLL_NS  50000000ull /* of a file that grows: files cannot be watched for it */
+#define READ_BYTES  65536
+#define MAX_PENDING 1024        /* requests at once; the others wait where they come from */
+#define POLL_NS     50000000ull /* of a file that grows: files cannot be watched for it */
 
 struct options {
 	const char *image;
 	const char *arrivals;
 	enum lsc_cover_sources sources;
+	double timeout_s;
 	bool text;
 };
 
-enum { KEY_TEXT = 0x1000 };
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
 	{"sources", 's', "HOW", 0,
 	 "Sources assist (default), serve like others, or never take part", 0},
 	{"text", KEY_TEXT, NULL, 0, "Print the answers' text alone", 0},
+	{"timeout", KEY_TIMEOUT, "TIME", 0,
+	 "Give a request up that gets nowhere for so long (default 30s)", 0},
 	{0},
 };
 
@@ -42,6 +50,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	static const char *const names[] = {"assist", "serve", "never"};
 	struct options *opt = state->input;
+	struct lsc_err err = LSC_ERR_INIT;
 
 	switch (key) {
 	case 'a':
@@ -58,6 +67,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
+		return 0;
+	case KEY_TIMEOUT:
+		lsc_tool_check(state, lsc_parse_duration(arg, &opt->timeout_s, &err), &err);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (opt->image)
@@ -81,12 +93,18 @@ struct pipe {
 	struct lsc_router router;
 	bool routing;
 	int arrivals_fd;
+	bool greeted; /* the arrivals' hello came */
 	struct lsc_reader arrivals;
 	struct lsc_timer *poll; /* of a plain file */
+	struct lsc_timer *read_on;
 	struct lsc_watch *arrivals_watch, *input_watch;
-	struct lsc_buf input;
-	bool input_ended;
-	bool some_failed;
+	struct lsc_intake input;
+	bool input_is_file;
+	bool input_at_end; /* nothing more comes in */
+	bool input_ended;  /* and all of it was taken */
+	uint32_t pending;  /* requests */
+	int status;        /* LSC_EXIT_NO: some request failed */
+	int broken;        /* errno of standard output */
 };
 
 /* What a request is for us. */
@@ -99,6 +117,31 @@ struct answer {
 
 /* --- answers --- */
 
+/* What is written goes out at once; where it cannot, nobody is there to answer to. */
+static void flush_answers(struct pipe *pipe)
+{
+	if (fflush(stdout) == 0 || pipe->broken)
+		return;
+	pipe->broken = errno;
+	lsc_loop_stop(pipe->loop, 0);
+}
+
+/* Text from elsewhere, which may not be UTF-8 throughout. */
+static json_t *make_text(const char *text, size_t len)
+{
+	json_t *json = json_stringn(text, len);
+	char *copy = json ? NULL : malloc(len);
+
+	if (!copy)
+		return json;
+	for (size_t i = 0; i < len; i++)
+		copy[i] = (unsigned char)text[i] < 128 ? text[i] : '?';
+	json = json_stringn(copy, len);
+	free(copy);
+	return json;
+}
+
+/* Takes more over. */
 static void print_object(struct pipe *pipe, const char *type, json_t *id, json_t *more)
 {
 	json_t *line = json_object();
@@ -106,15 +149,30 @@ static void print_object(struct pipe *pipe, const char *type, json_t *id, json_t
 
 	json_object_set_new(line, "type", json_string(type));
 	json_object_set_new(line, "t", json_real((double)(long)(t * 1e6) / 1e6));
-	json_object_set(line, "id", id);
+	if (id)
+		json_object_set(line, "id", id);
 	json_object_update(line, more);
 	if (!pipe->opt->text) {
-		json_dumpf(line, stdout, JSON_COMPACT);
+		json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
 		putchar('\n');
-		fflush(stdout);
+		flush_answers(pipe);
 	}
 	json_decref(line);
 	json_decref(more);
+}
+
+static void print_fail(struct pipe *pipe, json_t *id, const char *why)
+{
+	char *name = pipe->opt->text && id ? json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+
+	if (name)
+		lsc_error("request %s: %s", name, why);
+	else if (pipe->opt->text)
+		lsc_error("%s", why);
+	free(name);
+	print_object(pipe, "fail", id, json_pack("{s:o}", "why", make_text(why, strlen(why))));
+	if (!pipe->status)
+		pipe->status = LSC_EXIT_NO;
 }
 
 static void on_route(struct lsc_router_request *request)
@@ -124,11 +182,12 @@ static void on_route(struct lsc_router_request *request)
 
 	for (uint32_t i = 0; i < request->cover.n; i++) {
 		const struct lsc_stage *stage = &request->cover.stages[i];
+		const char *name = request->router->fleet.nodes[stage->node]->name;
 
 		json_array_append_new(stages,
-				      json_pack("{s:i, s:s, s:i, s:i}", "node", stage->node, "name",
-						request->router->fleet.nodes[stage->node]->name,
-						"first", stage->first, "last", stage->last));
+				      json_pack("{s:i, s:o, s:i, s:i}", "node", stage->node, "name",
+						make_text(name, strlen(name)), "first",
+						stage->first, "last", stage->last));
 	}
 	print_object(answer->pipe, "route", answer->id, json_pack("{s:o}", "stages", stages));
 }
@@ -144,24 +203,46 @@ static void on_switch(struct lsc_router_request *request, uint32_t node)
 static void on_token(struct lsc_router_request *request, uint32_t token)
 {
 	struct answer *answer = request->user;
-	size_t before = answer->text.len;
+	size_t before = answer->text.len, len;
 	const char *text;
 
 	lsc_detokenizer_add(&answer->detokenizer, token, &answer->text, NULL);
 	text = answer->text.len ? (const char *)answer->text.data + before : "";
-	if (answer->pipe->opt->text) {
-		fputs(text, stdout);
-		fflush(stdout);
+	len = answer->text.len - before;
+	if (answer->pipe->opt->text && len) {
+		fwrite(text, 1, len, stdout);
+		flush_answers(answer->pipe);
 	}
 	print_object(answer->pipe, "token", answer->id,
-		     json_pack("{s:I, s:I, s:s%}", "pos", (json_int_t)request->ids.n - 1, "token",
-			       (json_int_t)token, "text", text, answer->text.len - before));
+		     json_pack("{s:I, s:I, s:o}", "pos", (json_int_t)request->ids.n - 1, "token",
+			       (json_int_t)token, "text", make_text(text, len)));
 }
 
 static void stop_if_done(struct pipe *pipe)
 {
-	if (pipe->routing && pipe->input_ended && !pipe->router.requests)
-		lsc_loop_stop(pipe->loop, pipe->some_failed ? LSC_EXIT_NO : 0);
+	if (pipe->input_ended && !pipe->pending)
+		lsc_loop_stop(pipe->loop, pipe->status);
+}
+
+/* What is held back of the text comes last. */
+static void print_done(struct pipe *pipe, const struct lsc_router_request *request,
+		       struct answer *answer, const char *reason)
+{
+	size_t before = answer->text.len;
+	const char *text;
+
+	lsc_detokenizer_end(&answer->detokenizer, &answer->text);
+	text = answer->text.len ? (const char *)answer->text.data : "";
+	if (pipe->opt->text) {
+		fwrite(text + before, 1, answer->text.len - before, stdout);
+		putchar('\n');
+		flush_answers(pipe);
+	}
+	print_object(pipe, "done", answer->id,
+		     json_pack("{s:s, s:o, s:i, s:i}", "reason", reason, "text",
+			       make_text(text, answer->text.len), "tokens",
+			       (int)(request->ids.n - request->n_prompt), "prompt_tokens",
+			       (int)request->n_prompt));
 }
 
 static void on_done(struct lsc_router_request *request, const char *reason, const char *why)
@@ -169,22 +250,15 @@ static void on_done(struct lsc_router_request *request, const char *reason, cons
 	struct answer *answer = request->user;
 	struct pipe *pipe = answer->pipe;
 
-	lsc_detokenizer_end(&answer->detokenizer, &answer->text);
-	if (pipe->opt->text && reason)
-		putchar('\n');
 	if (reason)
-		print_object(pipe, "done", answer->id,
-			     json_pack("{s:s, s:s%, s:i, s:i}", "reason", reason, "text",
-				       answer->text.len ? (char *)answer->text.data : "",
-				       answer->text.len, "tokens",
-				       (int)(request->ids.n - request->n_prompt), "prompt_tokens",
-				       (int)request->n_prompt));
+		print_done(pipe, request, answer, reason);
 	else
-		print_object(pipe, "fail", answer->id, json_pack("{s:s}", "why", why));
-	pipe->some_failed |= !reason;
+		print_fail(pipe, answer->id, why);
 	json_decref(answer->id);
 	lsc_buf_release(&answer->text);
 	free(answer);
+	if (pipe->pending-- == MAX_PENDING)
+		lsc_timer_arm(pipe->read_on, 0);
 	stop_if_done(pipe);
 }
 
@@ -192,191 +266,230 @@ static const struct lsc_router_events router_events = {on_route, on_switch, on_t
 
 /* --- requests --- */
 
-static int read_chat(struct pipe *pipe, const json_t *messages, struct lsc_buf *prompt,
-		     struct lsc_err *err)
-{
-	size_t n = json_array_size(messages);
-	LSC_CLEANUP_FREE struct lsc_chat_message *list = calloc(n + 1, sizeof(*list));
-
-	if (!list)
-		return lsc_err_set(err, ENOMEM, "%m");
-	for (size_t i = 0; i < n; i++) {
-		const json_t *message = json_array_get(messages, i);
-
-		list[i].role = json_string_value(json_object_get(message, "role"));
-		list[i].content = json_string_value(json_object_get(message, "content"));
-		if (!list[i].role || !list[i].content)
-			return lsc_err_set(err, EBADMSG, "message %zu has no role or no content",
-					   i);
-	}
-	return lsc_chat_render(&pipe->image.chat, list, n, prompt, err);
-}
-
-static int read_ids(struct pipe *pipe, const json_t *root, struct lsc_tokens *ids,
-		    struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_buf_release) struct lsc_buf chat = LSC_BUF_INIT;
-	const json_t *prompt = json_object_get(root, "prompt");
-	const json_t *messages = json_object_get(root, "messages");
-	int r;
-
-	if (json_is_string(prompt))
-		return lsc_tokenizer_encode(pipe->tokenizer, json_string_value(prompt),
-					    json_string_length(prompt), LSC_ENCODE_BOS, ids, err);
-	if (!json_is_array(messages))
-		return lsc_err_set(err, EBADMSG, "a request has a prompt or messages");
-	r = read_chat(pipe, messages, &chat, err);
-	return r < 0 ? r
-		     : lsc_tokenizer_encode(pipe->tokenizer, (char *)chat.data, chat.len,
-					    LSC_ENCODE_BOS | LSC_ENCODE_SPECIAL, ids, err);
-}
-
-static int read_sampling(const json_t *root, struct lsc_router_request *request,
-			 struct lsc_err *err)
-{
-	const json_t *n = json_object_get(root, "n"), *temp = json_object_get(root, "temp");
-	const json_t *top_p = json_object_get(root, "top_p");
-	const json_t *seed = json_object_get(root, "seed");
-
-	if ((n && (!json_is_integer(n) || json_integer_value(n) < 1)) ||
-	    (temp && !(json_number_value(temp) >= 0 && json_is_number(temp))) ||
-	    (top_p && !(json_number_value(top_p) > 0 && json_number_value(top_p) <= 1)) ||
-	    (seed && !json_is_integer(seed)))
-		return lsc_err_set(err, EBADMSG, "n, temp, top_p or seed is out of range");
-	request->limit = n ? (uint32_t)LSC_MIN(json_integer_value(n), UINT32_MAX) : UINT32_MAX;
-	request->sampling = (struct lsc_sampling){
-		.temp = temp ? (float)json_number_value(temp) : 0,
-		.top_p = top_p ? (float)json_number_value(top_p) : 1,
-		.seed = seed ? (uint64_t)json_integer_value(seed) : 0,
-	};
-	return 0;
-}
-
 static int check_length(struct pipe *pipe, const struct lsc_tokens *ids, struct lsc_err *err)
 {
-	size_t most = LSC_MIN(pipe->image.config.context, LSC_FRAME_MAX_TOKENS);
-
-	if (ids->n == 0 || ids->n > most)
-		return lsc_err_set(err, EBADMSG, "the prompt has %zu tokens: want 1 to %zu", ids->n,
-				   most);
+	if (ids->n == 0 || ids->n > pipe->image.config.context)
+		return lsc_err_set(err, EBADMSG, "the prompt has %zu tokens: want 1 to %u", ids->n,
+				   pipe->image.config.context);
 	return 0;
 }
 
-static void take_request(struct pipe *pipe, const char *line, size_t len)
+/* A request for the router, or NULL. */
+static struct lsc_router_request *make_request(struct pipe *pipe, const struct lsc_query *query,
+					       json_t *id, struct lsc_err *err)
 {
-	json_error_t error;
-	json_t *root = json_loadb(line, len, 0, &error);
-	json_t *id = json_incref(json_object_get(root, "id"));
 	struct lsc_router_request *request = calloc(1, sizeof(*request));
 	struct answer *answer = calloc(1, sizeof(*answer));
-	struct lsc_err err = LSC_ERR_INIT;
+	unsigned flags = LSC_ENCODE_BOS | (query->special ? LSC_ENCODE_SPECIAL : 0);
 	int r = 0;
 
 	if (!request || !answer)
-		r = lsc_err_set(&err, ENOMEM, "%m");
-	else if (!root)
-		r = lsc_err_set(&err, EBADMSG, "a request is no JSON: %s", error.text);
-	else if (!json_is_string(id) && !json_is_integer(id))
-		r = lsc_err_set(&err, EBADMSG, "a request has no id");
-	if (r == 0 && (r = read_sampling(root, request, &err)) == 0 &&
-	    (r = read_ids(pipe, root, &request->ids, &err)) == 0)
-		r = check_length(pipe, &request->ids, &err);
-	json_decref(root);
+		r = lsc_err_set(err, ENOMEM, "no memory for a request");
+	if (r == 0)
+		r = lsc_tokenizer_encode(pipe->tokenizer, (const char *)query->text.data,
+					 query->text.len, flags, &request->ids, err);
+	if (r == 0)
+		r = check_length(pipe, &request->ids, err);
 	if (r < 0) {
-		print_object(pipe, "fail", id, json_pack("{s:s}", "why", err.text));
-		lsc_warning("%s", err.text);
-		pipe->some_failed = true;
-		json_decref(id);
 		if (request)
 			lsc_tokens_release(&request->ids);
 		free(request);
 		free(answer);
-		return;
+		return NULL;
 	}
-	*answer = (struct answer){.pipe = pipe, .id = id};
+	*answer = (struct answer){.pipe = pipe, .id = json_incref(id)};
 	lsc_detokenizer_init(&answer->detokenizer, pipe->tokenizer);
 	request->user = answer;
-	lsc_router_submit(&pipe->router, request);
+	request->limit = query->limit;
+	request->sampling = query->sampling;
+	return request;
 }
 
-static void take_lines(struct pipe *pipe)
+static void take_request(struct pipe *pipe, const char *text, size_t len)
 {
-	struct lsc_buf *input = &pipe->input;
-	uint8_t *end;
+	LSC_CLEANUP(lsc_query_release) struct lsc_query query = LSC_QUERY_INIT;
+	struct lsc_router_request *request = NULL;
+	struct lsc_err err = LSC_ERR_INIT;
+	int r = lsc_query_parse(&query, text, len, &pipe->image.chat, &err);
+	json_t *id = query.id ? json_loads(query.id, JSON_DECODE_ANY, NULL) : NULL;
 
-	while (input->len && (end = memchr(input->data, '\n', input->len))) {
-		size_t len = (size_t)(end - input->data);
+	if (r > 0)
+		request = make_request(pipe, &query, id, &err);
+	if (request) {
+		pipe->pending++;
+		lsc_router_submit(&pipe->router, request);
+	} else if (r != 0) {
+		print_fail(pipe, id, err.text);
+	}
+	json_decref(id);
+}
 
-		if (strspn((char *)input->data, " \t\r") < len)
-			take_request(pipe, (char *)input->data, len);
-		lsc_buf_consume(input, len + 1);
+/* Takes what has come in, as long as there is room. */
+static void take_requests(struct pipe *pipe)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	const char *text;
+	size_t len;
+	int r = !pipe->input_ended;
+
+	while (r != 0 && pipe->pending < MAX_PENDING) {
+		r = lsc_intake_next(&pipe->input, pipe->input_at_end, &text, &len, &err);
+		if (r > 0) {
+			take_request(pipe, text, len);
+		} else if (r == -EMSGSIZE) {
+			print_fail(pipe, NULL, err.text);
+		} else if (r < 0) {
+			lsc_error("standard input: %s", err.text);
+			pipe->status = lsc_tool_status(err.code);
+			pipe->input_at_end = pipe->input_ended = true;
+			lsc_loop_stop(pipe->loop, pipe->status);
+			return;
+		}
+	}
+	if (r == 0 && pipe->input_at_end && !pipe->input_ended) {
+		pipe->input_ended = true;
+		stop_if_done(pipe);
 	}
 }
+
+/* One read; whether more may come. */
+static bool read_input(struct pipe *pipe)
+{
+	uint8_t *room = lsc_intake_room(&pipe->input, READ_BYTES);
+	ssize_t n = room ? read(STDIN_FILENO, room, READ_BYTES) : -1;
+
+	if (n < 0 && room && (errno == EINTR || errno == EAGAIN))
+		return true;
+	if (n < 0) {
+		pipe->status = lsc_tool_status(errno);
+		lsc_error("cannot read standard input: %s", strerror(errno));
+	}
+	if (n > 0)
+		lsc_intake_came(&pipe->input, (size_t)n);
+	pipe->input_at_end = n <= 0;
+	take_requests(pipe);
+	return n > 0;
+}
+
+static void watch_input(struct pipe *pipe, bool want);
 
 static void on_input(void *data, uint32_t events)
 {
 	struct pipe *pipe = data;
-	ssize_t n = -1;
 
 	(void)events;
-	if (pipe->input.len < MAX_LINE && lsc_buf_reserve(&pipe->input, 65536) == 0)
-		n = read(STDIN_FILENO, pipe->input.data + pipe->input.len, 65536);
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+	watch_input(pipe, read_input(pipe) && pipe->pending < MAX_PENDING);
+}
+
+static void watch_input(struct pipe *pipe, bool want)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (want == (pipe->input_watch != NULL))
 		return;
-	if (n > 0) {
-		pipe->input.len += (size_t)n;
-		take_lines(pipe);
-		return;
+	if (!want) {
+		lsc_watch_remove(pipe->input_watch);
+		pipe->input_watch = NULL;
+	} else if (lsc_loop_watch(pipe->loop, STDIN_FILENO, EPOLLIN, on_input, pipe,
+				  &pipe->input_watch, &err) < 0) {
+		lsc_error("%s", err.text);
+		lsc_loop_stop(pipe->loop, LSC_EXIT_SYSTEM);
 	}
-	if (pipe->input.len && lsc_buf_add(&pipe->input, "\n", 1) == 0)
-		take_lines(pipe);
-	pipe->input_ended = true;
-	lsc_watch_remove(pipe->input_watch);
-	pipe->input_watch = NULL;
-	stop_if_done(pipe);
+}
+
+/* There is room again.  What is no pipe and no socket is read as it lies. */
+static void on_read_on(void *data)
+{
+	struct pipe *pipe = data;
+
+	take_requests(pipe);
+	while (pipe->input_is_file && !pipe->input_at_end && pipe->pending < MAX_PENDING)
+		read_input(pipe);
+	watch_input(pipe,
+		    !pipe->input_is_file && !pipe->input_at_end && pipe->pending < MAX_PENDING);
+}
+
+static int open_input(struct pipe *pipe, struct lsc_err *err)
+{
+	struct stat st;
+
+	if (fstat(STDIN_FILENO, &st) < 0)
+		return lsc_err_set(err, errno, "cannot read standard input: %m");
+	pipe->input_is_file =
+		!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !isatty(STDIN_FILENO);
+	if (lsc_timer_new(pipe->loop, on_read_on, pipe, &pipe->read_on, err) < 0)
+		return -ENOMEM;
+	lsc_timer_arm(pipe->read_on, 0);
+	return 0;
 }
 
 /* --- arrivals --- */
 
 static void end_arrivals(struct pipe *pipe)
 {
+	if (!pipe->router.fleet.ended)
+		lsc_warning("the arrivals end before the cast does");
 	lsc_watch_remove(pipe->arrivals_watch);
 	pipe->arrivals_watch = NULL;
 	lsc_fleet_end(&pipe->router.fleet);
 }
 
-static void on_arrivals(void *data, uint32_t events)
+static int take_arrival(struct pipe *pipe, struct lsc_err *err)
 {
-	struct pipe *pipe = data;
-	struct lsc_err err = LSC_ERR_INIT;
-	ssize_t n;
+	const struct lsc_record *record = &pipe->arrivals.record;
+
+	if (pipe->greeted)
+		return lsc_fleet_record(&pipe->router.fleet, record, err);
+	pipe->greeted = true;
+	return lsc_record_hello(record, "arrivals", err);
+}
+
+/* One read: how much came, or negative errno. */
+static ssize_t read_arrivals(struct pipe *pipe, struct lsc_err *err)
+{
+	ssize_t n = lsc_reader_fill(&pipe->arrivals, err);
 	int r;
 
+	if (n <= 0)
+		return n;
+	while ((r = lsc_reader_parse(&pipe->arrivals, err)) > 0)
+		if ((r = take_arrival(pipe, err)) < 0)
+			break;
+	return r < 0 ? r : n;
+}
+
+static void give_up(struct pipe *pipe, const struct lsc_err *err)
+{
+	lsc_error("'%s': %s", pipe->opt->arrivals, err->text);
+	lsc_loop_stop(pipe->loop, lsc_tool_status(err->code));
+}
+
+static void on_arrivals(void *data, uint32_t events)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	struct pipe *pipe = data;
+	ssize_t n = read_arrivals(pipe, &err);
+
 	(void)events;
-	n = lsc_reader_fill(&pipe->arrivals, &err);
-	while (n > 0 && (r = lsc_reader_parse(&pipe->arrivals, &err)) != 0) {
-		if (r > 0)
-			r = lsc_record_is(&pipe->arrivals.record, "hello")
-				    ? lsc_record_hello(&pipe->arrivals.record, "arrivals", &err)
-				    : lsc_fleet_record(&pipe->router.fleet, &pipe->arrivals.record,
-						       &err);
-		if (r < 0) {
-			lsc_error("%s", err.text);
-			lsc_loop_stop(pipe->loop, lsc_tool_status(err.code));
-			return;
-		}
-	}
-	if (n == 0 && !pipe->poll)
+	if (n < 0 && n != -EAGAIN)
+		give_up(pipe, &err);
+	else if (n == 0)
 		end_arrivals(pipe);
 }
 
 /* A plain file may still grow, until its end record. */
 static void on_poll(void *data)
 {
+	struct lsc_err err = LSC_ERR_INIT;
 	struct pipe *pipe = data;
+	ssize_t n;
 
-	on_arrivals(pipe, 0);
-	if (!pipe->router.fleet.ended)
+	do
+		n = read_arrivals(pipe, &err);
+	while (n > 0 && !pipe->router.fleet.ended);
+	if (n < 0)
+		give_up(pipe, &err);
+	else if (!pipe->router.fleet.ended)
 		lsc_timer_arm(pipe->poll, POLL_NS);
 }
 
@@ -385,11 +498,10 @@ static int open_arrivals(struct pipe *pipe, struct lsc_err *err)
 	const char *path = pipe->opt->arrivals;
 	struct stat st;
 
-	pipe->arrivals_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (pipe->arrivals_fd < 0 || fstat(pipe->arrivals_fd, &st) < 0)
+	if (fstat(pipe->arrivals_fd, &st) < 0)
 		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
 	lsc_reader_init(&pipe->arrivals, pipe->arrivals_fd);
-	if (!S_ISREG(st.st_mode)) {
+	if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) {
 		fcntl(pipe->arrivals_fd, F_SETFL, O_RDONLY | O_NONBLOCK);
 		return lsc_loop_watch(pipe->loop, pipe->arrivals_fd, EPOLLIN, on_arrivals, pipe,
 				      &pipe->arrivals_watch, err);
@@ -400,40 +512,52 @@ static int open_arrivals(struct pipe *pipe, struct lsc_err *err)
 	return 0;
 }
 
-static int open_input(struct pipe *pipe, struct lsc_err *err)
-{
-	struct stat st;
+/* --- the whole --- */
 
-	if (fstat(STDIN_FILENO, &st) < 0)
-		return lsc_err_set(err, errno, "cannot read standard input: %m");
-	if (!S_ISREG(st.st_mode))
-		return lsc_loop_watch(pipe->loop, STDIN_FILENO, EPOLLIN, on_input, pipe,
-				      &pipe->input_watch, err);
-	while (!pipe->input_ended)
-		on_input(pipe, EPOLLIN);
-	return 0;
+/* Whoever still waits for an answer is told that none comes. */
+static void on_signal(void *data, int number)
+{
+	struct pipe *pipe = data;
+
+	lsc_info("ended by signal %d", number);
+	lsc_loop_stop(pipe->loop, pipe->pending ? LSC_EXIT_NO : pipe->status);
 }
 
-static int run(struct pipe *pipe, struct lsc_err *err)
+static int open_image(struct pipe *pipe, struct lsc_err *err)
 {
-	int r;
+	int r = lsc_image_open(&pipe->image, pipe->opt->image, err);
 
-	if ((r = lsc_image_open(&pipe->image, pipe->opt->image, err)) < 0)
+	if (r < 0)
 		return r;
 	if (!pipe->image.tokenizer)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", pipe->opt->image);
-	if ((r = lsc_tokenizer_open(&pipe->tokenizer, pipe->image.tokenizer,
-				    pipe->image.tokenizer_len, err)) < 0 ||
-	    (r = lsc_loop_new(&pipe->loop, err)) < 0 ||
-	    (r = lsc_router_init(&pipe->router, &pipe->image, pipe->loop, pipe->opt->sources,
-				 &router_events, err)) < 0)
+	return lsc_tokenizer_open(&pipe->tokenizer, pipe->image.tokenizer,
+				  pipe->image.tokenizer_len, err);
+}
+
+/* Opening a named pipe waits for its writer, so signals are caught after that. */
+static int run(struct pipe *pipe, struct lsc_err *err)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	const struct options *opt = pipe->opt;
+	int r = open_image(pipe, err);
+
+	if (r < 0)
+		return r;
+	pipe->arrivals_fd = open(opt->arrivals, O_RDONLY | O_CLOEXEC);
+	if (pipe->arrivals_fd < 0)
+		return lsc_err_set(err, errno, "cannot open '%s': %m", opt->arrivals);
+	if ((r = lsc_loop_new(&pipe->loop, err)) < 0 ||
+	    (r = lsc_loop_signals(pipe->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, pipe,
+				  err)) < 0 ||
+	    (r = lsc_router_init(&pipe->router, &pipe->image, pipe->loop, opt->sources,
+				 (uint64_t)(opt->timeout_s * 1e9), &router_events, err)) < 0)
 		return r;
 	pipe->routing = true;
 	if ((r = open_arrivals(pipe, err)) < 0 || (r = open_input(pipe, err)) < 0)
 		return r;
-	if (pipe->input_ended && !pipe->router.requests)
-		return pipe->some_failed ? LSC_EXIT_NO : 0;
-	return lsc_loop_run(pipe->loop, err);
+	r = lsc_loop_run(pipe->loop, err);
+	return pipe->broken ? lsc_err_set(err, pipe->broken, "cannot write an answer: %m") : r;
 }
 
 static void release(struct pipe *pipe)
@@ -443,13 +567,14 @@ static void release(struct pipe *pipe)
 	lsc_watch_remove(pipe->arrivals_watch);
 	lsc_watch_remove(pipe->input_watch);
 	lsc_timer_free(pipe->poll);
+	lsc_timer_free(pipe->read_on);
 	lsc_reader_release(&pipe->arrivals);
 	if (pipe->arrivals_fd >= 0)
 		close(pipe->arrivals_fd);
 	lsc_loop_free(pipe->loop);
 	lsc_tokenizer_close(pipe->tokenizer);
 	lsc_image_close(&pipe->image);
-	lsc_buf_release(&pipe->input);
+	lsc_intake_release(&pipe->input);
 }
 
 int main(int argc, char **argv)

@@ -344,6 +344,9 @@ static int run_prove(const struct options *opt, struct lsc_err *err)
 		}
 	}
 	lsc_reader_init(&reader, fd < 0 ? STDIN_FILENO : fd);
+	r = lsc_reader_hello(&reader, "plan", err);
+	if (r < 0)
+		return r;
 	while ((r = lsc_transfers_prove(&reader, &schedule, &covered, err)) == LSC_PLAN_PROVEN) {
 		plans++;
 		printf("proven: nodes %u, sources %u, pieces %u, rounds %u; the receivers together "

@@ -1,8 +1,9 @@
 /* lsc-shard - packs models into images, lists and verifies them, and runs their tokenizers
  *
- * The work is in lib/model: checkpoint.h reads what was published, image.h packs and opens.
+ * The work is in lib/model: checkpoint.h reads what was published, image.h packs and opens,
+ * describe.h lists, tokenizer.h turns text into ids and back.
  */
-#include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,8 +15,9 @@
 #include "base/parse.h"
 #include "cli/tool.h"
 #include "model/checkpoint.h"
+#include "model/describe.h"
 #include "model/image.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer_source.h"
 
 /* --- pack --- */
 
@@ -23,7 +25,8 @@ struct pack_options {
 	const char *args[2];
 	unsigned n_args;
 	const char *dummy;
-	uint64_t layers; /* of a dummy; 0: the shape's */
+	const char *only_dummy; /* an option that makes sense for a dummy alone */
+	uint64_t layers;        /* of a dummy; 0: the shape's */
 	uint64_t blocks, piece;
 	struct lsc_image_options image;
 };
@@ -79,11 +82,13 @@ static error_t parse_pack(int key, char *arg, struct argp_state *state)
 		opt->dummy = arg;
 		return 0;
 	case KEY_LAYERS:
+		opt->only_dummy = "layers";
 		lsc_tool_check(state,
 			       lsc_parse_uint(arg, 1, LSC_MODEL_MAX_LAYERS, &opt->layers, &err),
 			       &err);
 		return 0;
 	case KEY_SEED:
+		opt->only_dummy = "seed";
 		lsc_tool_check(state, lsc_parse_uint(arg, 0, UINT64_MAX, &opt->image.seed, &err),
 			       &err);
 		return 0;
@@ -96,6 +101,9 @@ static error_t parse_pack(int key, char *arg, struct argp_state *state)
 		if (opt->n_args != (opt->dummy ? 1 : 2))
 			argp_failure(state, LSC_EXIT_USAGE, 0,
 				     opt->dummy ? "want IMAGE" : "want SRC and IMAGE");
+		if (opt->only_dummy && !opt->dummy)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--%s is for a --dummy alone",
+				     opt->only_dummy);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -126,6 +134,18 @@ static int run_dummy(const struct pack_options *opt, struct lsc_err *err)
 	return lsc_image_pack_dummy(&config, opt->args[0], &opt->image, err);
 }
 
+/* A model that can be cast and not be asked is seldom what was wanted. */
+static int check_tokenizer(const struct pack_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	int r = lsc_image_open(&image, opt->args[1], err);
+
+	if (r == 0 && !image.tokenizer)
+		lsc_warning("'%s' has no tokenizer.json or vocabulary: its image has no tokenizer",
+			    opt->args[0]);
+	return r;
+}
+
 static int run_pack(const struct pack_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
@@ -133,8 +153,31 @@ static int run_pack(const struct pack_options *opt, struct lsc_err *err)
 
 	if (opt->dummy)
 		return run_dummy(opt, err);
-	r = lsc_checkpoint_open(&checkpoint, opt->args[0], err);
-	return r < 0 ? r : lsc_image_pack(&checkpoint, opt->args[1], &opt->image, err);
+	if ((r = lsc_checkpoint_open(&checkpoint, opt->args[0], err)) < 0 ||
+	    (r = lsc_image_pack(&checkpoint, opt->args[1], &opt->image, err)) < 0)
+		return r;
+	return check_tokenizer(opt, err);
+}
+
+/* The first signal has the pack remove what it wrote; a second one ends it at once. */
+static volatile sig_atomic_t stop_signal;
+
+static void on_stop(int number)
+{
+	stop_signal = number;
+}
+
+static void catch_signals(void)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	const struct sigaction action = {.sa_handler = on_stop,
+					 .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+	struct sigaction was;
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(numbers); i++)
+		if (sigaction(numbers[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
+	signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error like a full disk */
 }
 
 static int main_pack(int argc, char **argv)
@@ -147,13 +190,18 @@ static int main_pack(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct pack_options opt = {.image = {.dtype = LSC_DTYPE_BF16}};
+	struct pack_options opt = {.image = {.dtype = LSC_DTYPE_BF16, .stop = &stop_signal}};
 	struct lsc_err err = LSC_ERR_INIT;
+	int status;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
 	opt.image.blocks = (uint32_t)opt.blocks;
 	opt.image.piece_bytes = (uint32_t)opt.piece;
-	return lsc_tool_finish(run_pack(&opt, &err), &err);
+	catch_signals();
+	status = lsc_tool_finish(run_pack(&opt, &err), &err);
+	if (err.code == ECANCELED) /* end as the signal would have it */
+		raise(stop_signal);
+	return status;
 }
 
 /* --- ls --- */
@@ -190,150 +238,30 @@ static error_t parse_ls(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static void print_config(const struct lsc_model_config *config)
+static int write_out(const struct lsc_buf *out, struct lsc_err *err)
 {
-	printf("%s, %u layers, hidden %u, ffn %u, %u heads of %u (%u for keys and values), "
-	       "vocabulary %u, context %u%s\n",
-	       config->arch, config->layers, config->hidden, config->ffn, config->heads,
-	       config->head_dim, config->kv_heads, config->vocab, config->context,
-	       config->tied ? ", tied embedding" : "");
-}
+	int r = lsc_write_full(STDOUT_FILENO, out->data, out->len);
 
-static json_t *config_json(const struct lsc_model_config *config)
-{
-	json_t *eos = json_array();
-
-	for (uint32_t i = 0; i < config->n_eos; i++)
-		json_array_append_new(eos, json_integer(config->eos[i]));
-	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:o}", "arch",
-			 config->arch, "hidden", config->hidden, "ffn", config->ffn, "layers",
-			 config->layers, "heads", config->heads, "kv_heads", config->kv_heads,
-			 "head_dim", config->head_dim, "vocab", config->vocab, "context",
-			 config->context, "tied", config->tied, "eos", eos);
-}
-
-static int print_json(json_t *root, struct lsc_err *err)
-{
-	int r = root ? json_dumpf(root, stdout, JSON_COMPACT | JSON_SORT_KEYS) : -1;
-
-	json_decref(root);
-	if (r < 0)
-		return lsc_err_set(err, root ? EIO : ENOMEM, "cannot print: %m");
-	putchar('\n');
-	return 0;
-}
-
-static json_t *blocks_json(const struct lsc_image *image)
-{
-	json_t *blocks = json_array();
-
-	for (uint32_t b = 0; b < image->n_blocks; b++) {
-		const struct lsc_block *block = &image->blocks[b];
-
-		json_array_append_new(
-			blocks,
-			json_pack("{s:i, s:I, s:I, s:i, s:i, s:i, s:i}", "block", b, "offset",
-				  (json_int_t)block->offset, "bytes", (json_int_t)block->bytes,
-				  "first_unit", block->first_unit, "units", block->n_units,
-				  "first_piece", block->first_piece, "pieces", block->n_pieces));
-	}
-	return blocks;
-}
-
-static int image_json(const struct lsc_image *image, struct lsc_err *err)
-{
-	char id[LSC_HASH_TEXT];
-
-	return print_json(json_pack("{s:s, s:s, s:I, s:i, s:I, s:i, s:o, s:o, s:s, s:b}", "id",
-				    lsc_hash_text(&image->id, id), "dtype",
-				    lsc_dtype_name(image->dtype), "bytes", (json_int_t)image->bytes,
-				    "units", image->n_units, "align", (json_int_t)image->align,
-				    "pieces", image->n_pieces, "model", config_json(&image->config),
-				    "blocks", blocks_json(image), "chat",
-				    lsc_chat_family_name(image->chat.family), "tokenizer",
-				    image->tokenizer != NULL),
-			  err);
-}
-
-static void image_table(const struct lsc_image *image)
-{
-	char id[LSC_HASH_TEXT];
-
-	printf("image %s\n", lsc_hash_text(&image->id, id));
-	print_config(&image->config);
-	printf("%s, %llu bytes, %u units in %u blocks, %u pieces of %u, %s, chat %s\n",
-	       lsc_dtype_name(image->dtype), (unsigned long long)image->bytes, image->n_units,
-	       image->n_blocks, image->n_pieces, image->piece_bytes,
-	       image->tokenizer ? "with tokenizer" : "no tokenizer",
-	       lsc_chat_family_name(image->chat.family));
-	printf("%5s %9s %14s %14s %7s\n", "block", "units", "offset", "bytes", "pieces");
-	for (uint32_t b = 0; b < image->n_blocks; b++) {
-		const struct lsc_block *block = &image->blocks[b];
-		char units[32];
-
-		snprintf(units, sizeof(units), "%u-%u", block->first_unit,
-			 block->first_unit + block->n_units - 1);
-		printf("%5u %9s %14llu %14llu %7u\n", b, units, (unsigned long long)block->offset,
-		       (unsigned long long)block->bytes, block->n_pieces);
-	}
+	return r < 0 ? lsc_err_set(err, -r, "cannot write the output: %m") : 0;
 }
 
 static int ls_image(const struct ls_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
-	int r = lsc_image_open(&image, opt->path, err);
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
+	int r;
 
-	if (r < 0)
+	if ((r = lsc_image_open(&image, opt->path, err)) < 0 ||
+	    (r = lsc_describe_image(&image, opt->json, &out, err)) < 0)
 		return r;
-	if (opt->json)
-		return image_json(&image, err);
-	image_table(&image);
-	return 0;
-}
-
-static const char *type_name(const struct lsc_tensor_source *tensor)
-{
-	return tensor->dtype == LSC_DTYPE_COUNT ? "other" : lsc_dtype_name(tensor->dtype);
-}
-
-static int checkpoint_json(const struct lsc_checkpoint *checkpoint,
-			   const struct lsc_model_config *config, struct lsc_err *err)
-{
-	json_t *root = json_object(), *tensors = json_array();
-
-	for (size_t i = 0; i < checkpoint->n_tensors; i++) {
-		const struct lsc_tensor_source *tensor = &checkpoint->tensors[i];
-		json_t *shape = json_array();
-
-		for (uint32_t d = 0; d < tensor->n_dims; d++)
-			json_array_append_new(shape, json_integer((json_int_t)tensor->dims[d]));
-		json_array_append_new(tensors,
-				      json_pack("{s:s, s:s, s:o, s:I}", "name", tensor->name,
-						"dtype", type_name(tensor), "shape", shape, "bytes",
-						(json_int_t)tensor->bytes));
-	}
-	if (config)
-		json_object_set_new(root, "model", config_json(config));
-	json_object_set_new(root, "tensors", tensors);
-	return print_json(root, err);
-}
-
-static void checkpoint_table(const struct lsc_checkpoint *checkpoint)
-{
-	for (size_t i = 0; i < checkpoint->n_tensors; i++) {
-		const struct lsc_tensor_source *tensor = &checkpoint->tensors[i];
-
-		printf("%-6s %12llu  ", type_name(tensor), (unsigned long long)tensor->bytes);
-		for (uint32_t d = 0; d < tensor->n_dims; d++)
-			printf("%s%llu", d ? "x" : "", (unsigned long long)tensor->dims[d]);
-		printf("  %s\n", tensor->name);
-	}
+	return write_out(&out, err);
 }
 
 /* Tensors alone can be listed; why they make no model we can run is said in passing. */
 static int ls_checkpoint(const struct ls_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
 	struct lsc_err why = LSC_ERR_INIT;
 	struct lsc_model_config config;
 	bool whole;
@@ -344,12 +272,8 @@ static int ls_checkpoint(const struct ls_options *opt, struct lsc_err *err)
 	whole = lsc_checkpoint_config(&checkpoint, &config, &why) == 0;
 	if (!whole)
 		lsc_info("%s", why.text);
-	if (opt->json)
-		return checkpoint_json(&checkpoint, whole ? &config : NULL, err);
-	if (whole)
-		print_config(&config);
-	checkpoint_table(&checkpoint);
-	return 0;
+	r = lsc_describe_checkpoint(&checkpoint, whole ? &config : NULL, opt->json, &out, err);
+	return r < 0 ? r : write_out(&out, err);
 }
 
 static int main_ls(int argc, char **argv)
@@ -452,98 +376,36 @@ static error_t parse_text(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* The tokenizer of an image, or one compiled from what images are made of. */
-struct text_source {
-	struct lsc_image image;
-	struct lsc_buf blob;
-	struct lsc_tokenizer *tokenizer;
-};
-
-static void text_source_release(struct text_source *source)
-{
-	lsc_tokenizer_close(source->tokenizer);
-	lsc_image_close(&source->image);
-	lsc_buf_release(&source->blob);
-}
-
-static int text_source_open(struct text_source *source, const char *path, struct lsc_err *err)
-{
-	int r;
-
-	if (!lsc_image_is(path)) {
-		r = lsc_tokenizer_compile(&source->blob, path, NULL, err);
-		return r < 0 ? r
-			     : lsc_tokenizer_open(&source->tokenizer, source->blob.data,
-						  source->blob.len, err);
-	}
-	r = lsc_image_open(&source->image, path, err);
-	if (r < 0)
-		return r;
-	if (!source->image.tokenizer)
-		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", path);
-	return lsc_tokenizer_open(&source->tokenizer, source->image.tokenizer,
-				  source->image.tokenizer_len, err);
-}
-
-static int write_out(const struct lsc_buf *out, struct lsc_err *err)
-{
-	int r = lsc_write_full(STDOUT_FILENO, out->data, out->len);
-
-	return r < 0 ? lsc_err_set(err, -r, "cannot write the output: %m") : 0;
-}
-
 static int run_tokenize(const struct text_options *opt, struct lsc_err *err)
 {
-	LSC_CLEANUP(text_source_release) struct text_source source = {.tokenizer = NULL};
+	LSC_CLEANUP(lsc_tokenizer_source_close)
+	struct lsc_tokenizer_source source = LSC_TOKENIZER_SOURCE_INIT;
 	LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens tokens = LSC_TOKENS_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
 	int r;
 
-	if ((r = text_source_open(&source, opt->path, err)) < 0 ||
-	    (r = lsc_file_read("/dev/stdin", MAX_TEXT, &text, err)) < 0 ||
+	if ((r = lsc_tokenizer_source_open(&source, opt->path, err)) < 0 ||
+	    (r = lsc_fd_read(STDIN_FILENO, "standard input", MAX_TEXT, &text, err)) < 0 ||
 	    (r = lsc_tokenizer_encode(source.tokenizer, (const char *)text.data, text.len,
-				      opt->flags, &tokens, err)) < 0)
+				      opt->flags, &tokens, err)) < 0 ||
+	    (r = lsc_tokens_print(&tokens, &out, err)) < 0)
 		return r;
-	for (size_t i = 0; r == 0 && i < tokens.n; i++)
-		r = lsc_buf_printf(&out, "%s%u", i ? " " : "", tokens.ids[i]);
-	if (r == 0)
-		r = lsc_buf_add_str(&out, "\n");
-	return r < 0 ? lsc_err_set(err, -r, "cannot hold the ids: %m") : write_out(&out, err);
-}
-
-static int parse_ids(const struct lsc_buf *text, struct lsc_tokens *tokens, struct lsc_err *err)
-{
-	const char *at = (const char *)text->data;
-	const char *end = at + text->len;
-
-	while (at < end) {
-		uint64_t id = 0;
-		const char *start;
-
-		at += strspn(at, " \t\r\n");
-		for (start = at; at < end && *at >= '0' && *at <= '9'; at++)
-			id = LSC_MIN(id * 10 + (uint64_t)(*at - '0'), UINT32_MAX);
-		if (at == start && at < end)
-			return lsc_err_set(err, EBADMSG, "byte %zu of the input is no token id",
-					   (size_t)(at - (const char *)text->data));
-		if (at > start && lsc_tokens_add(tokens, (uint32_t)id) < 0)
-			return lsc_err_set(err, ENOMEM, "cannot hold the ids: %m");
-	}
-	return 0;
+	return write_out(&out, err);
 }
 
 static int run_detokenize(const struct text_options *opt, struct lsc_err *err)
 {
-	LSC_CLEANUP(text_source_release) struct text_source source = {.tokenizer = NULL};
+	LSC_CLEANUP(lsc_tokenizer_source_close)
+	struct lsc_tokenizer_source source = LSC_TOKENIZER_SOURCE_INIT;
 	LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens tokens = LSC_TOKENS_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
 	int r;
 
-	if ((r = text_source_open(&source, opt->path, err)) < 0 ||
-	    (r = lsc_file_read("/dev/stdin", MAX_TEXT, &text, err)) < 0 ||
-	    (r = parse_ids(&text, &tokens, err)) < 0 ||
+	if ((r = lsc_tokenizer_source_open(&source, opt->path, err)) < 0 ||
+	    (r = lsc_fd_read(STDIN_FILENO, "standard input", MAX_TEXT, &text, err)) < 0 ||
+	    (r = lsc_tokens_parse(&tokens, (const char *)text.data, text.len, err)) < 0 ||
 	    (r = lsc_tokenizer_decode(source.tokenizer, tokens.ids, tokens.n, opt->special, &out,
 				      err)) < 0)
 		return r;

@@ -62,29 +62,35 @@ int lsc_pwrite_full(int fd, const void *data, size_t len, uint64_t offset)
 	return 0;
 }
 
-int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct lsc_err *err)
+int lsc_fd_read(int fd, const char *name, size_t limit, struct lsc_buf *buf, struct lsc_err *err)
 {
-	LSC_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t start = buf->len;
 
-	if (fd < 0)
-		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
 	for (;;) {
 		ssize_t n;
 
 		if (lsc_buf_reserve(buf, 65536) < 0)
-			return lsc_err_set(err, ENOMEM, "cannot read '%s': %m", path);
+			return lsc_err_set(err, ENOMEM, "cannot read '%s': %m", name);
 		n = lsc_read_full(fd, buf->data + buf->len, 65536);
 		if (n < 0)
-			return lsc_err_set(err, -n, "cannot read '%s': %m", path);
+			return lsc_err_set(err, -n, "cannot read '%s': %m", name);
 		buf->len += n;
 		buf->data[buf->len] = 0;
 		if (buf->len - start > limit)
-			return lsc_err_set(err, EFBIG, "'%s' is larger than %zu bytes", path,
+			return lsc_err_set(err, EFBIG, "'%s' is larger than %zu bytes", name,
 					   limit);
 		if (n < 65536)
 			return 0;
 	}
+}
+
+int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct lsc_err *err)
+{
+	LSC_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
+	return lsc_fd_read(fd, path, limit, buf, err);
 }
 
 static int write_and_sync(int fd, const void *data, size_t len)
@@ -178,4 +184,14 @@ void lsc_map_close(struct lsc_map *map)
 		munmap((void *)map->data, map->len);
 	if (map)
 		*map = (struct lsc_map)LSC_MAP_INIT;
+}
+
+void lsc_map_forget(const void *data, size_t len)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = ((uintptr_t)data + page - 1) / page * page;
+	uintptr_t end = ((uintptr_t)data + len) / page * page;
+
+	if (start < end)
+		madvise((void *)start, end - start, MADV_DONTNEED);
 }

@@ -17,7 +17,12 @@ ssize_t lsc_read_full(int fd, void *data, size_t len);
 int lsc_write_full(int fd, const void *data, size_t len);
 int lsc_pwrite_full(int fd, const void *data, size_t len, uint64_t offset);
 
-/* Appends the file's bytes to buf; -EFBIG when there are more than limit. */
+/* Appends what fd has left to buf, and a 0 behind it; -EFBIG when there is more than limit.  name
+ * is for the words of an error.  For standard input: opening /dev/stdin fails where that is a
+ * socket, and begins again where it is a file that someone read a part of. */
+int lsc_fd_read(int fd, const char *name, size_t limit, struct lsc_buf *buf, struct lsc_err *err);
+
+/* The same with a file's bytes. */
 int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct lsc_err *err);
 
 /* Writes a temporary beside path, syncs it, renames it into place: path is whole or as before. */
@@ -42,5 +47,9 @@ struct lsc_map {
 
 int lsc_map_open(struct lsc_map *map, const char *path, struct lsc_err *err);
 void lsc_map_close(struct lsc_map *map);
+
+/* The pages of a part of a map are not needed for now: they stop counting as this process's memory,
+ * and come back from the file when they are read again. */
+void lsc_map_forget(const void *data, size_t len);
 
 #endif

@@ -87,15 +87,17 @@ static void on_linger(void *data)
 }
 
 /* Says the last word to all, and waits for them to close. */
-static void end(struct lsc_cast *c, const char *type, const char *why)
+static void end(struct lsc_cast *c)
 {
 	uint32_t open = 0;
 
 	c->phase = ENDING;
-	lsc_pack_begin(&c->pack, type);
-	if (why)
-		lsc_pack_str(&c->pack, "why", why);
-	lsc_pack_end(&c->pack);
+	if (c->result < 0) {
+		lsc_link_pack_abort(&c->pack, c->err.code, c->err.text);
+	} else {
+		lsc_pack_begin(&c->pack, "end");
+		lsc_pack_end(&c->pack);
+	}
 	for (uint32_t i = 1; i < c->n_nodes; i++) {
 		struct node *node = &c->nodes[i];
 
@@ -123,7 +125,7 @@ static void fail(struct lsc_cast *c, struct node *culprit, const struct lsc_err 
 	lsc_pack_uint(record, "node", culprit->index);
 	lsc_pack_str(record, "why", err->text);
 	lsc_report_end(&c->report);
-	end(c, "abort", err->text);
+	end(c);
 }
 
 static void succeed(struct lsc_cast *c)
@@ -132,7 +134,7 @@ static void succeed(struct lsc_cast *c)
 
 	lsc_pack_real(record, "seconds", lsc_report_seconds(&c->report));
 	lsc_report_end(&c->report);
-	end(c, "end", NULL);
+	end(c);
 }
 
 void lsc_cast_abort(struct lsc_cast *c, const char *why)
@@ -142,7 +144,7 @@ void lsc_cast_abort(struct lsc_cast *c, const char *why)
 		return;
 	}
 	c->result = lsc_err_set(&c->err, ECANCELED, "%s", why);
-	end(c, "abort", why);
+	end(c);
 }
 
 /* --- the start --- */

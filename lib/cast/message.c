@@ -45,13 +45,6 @@ int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_
 	return lsc_pack_end(pack);
 }
 
-static bool is_true(const struct lsc_record *record, const char *key)
-{
-	const msgpack_object *value = lsc_record_get(record, key);
-
-	return value && value->type == MSGPACK_OBJECT_BOOLEAN && value->via.boolean;
-}
-
 int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, struct lsc_err *err)
 {
 	int r = parse_id(record, &ret->cast, err);
@@ -60,8 +53,7 @@ int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, stru
 		r = lsc_record_text(record, "name", ret->name, sizeof(ret->name), err);
 	if (r == 0)
 		r = lsc_segment_check_name(ret->name, err);
-	ret->source = is_true(record, "source");
-	return r;
+	return r < 0 ? r : lsc_record_bool_or(record, "source", false, &ret->source, err);
 }
 
 int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready)
@@ -78,7 +70,8 @@ int lsc_ready_parse(const struct lsc_record *record, struct lsc_ready *ret, stru
 {
 	int r = parse_u32(record, "pieces", LSC_SCHEDULE_MAX_PIECES, &ret->pieces, err);
 
-	ret->complete = is_true(record, "complete");
+	if (r == 0)
+		r = lsc_record_bool_or(record, "complete", false, &ret->complete, err);
 	ret->exec[0] = 0;
 	if (r == 0 && lsc_record_get(record, "exec"))
 		r = lsc_record_text(record, "exec", ret->exec, sizeof(ret->exec), err);
@@ -164,7 +157,7 @@ int lsc_failed_pack(struct lsc_pack *pack, const struct lsc_failed *failed)
 	lsc_pack_begin(pack, "failed");
 	lsc_pack_uint(pack, "code", failed->code);
 	if (failed->culprit != LSC_NOBODY)
-		lsc_pack_uint(pack, "node", failed->culprit);
+		lsc_pack_uint(pack, "rank", failed->culprit);
 	lsc_pack_str(pack, "why", failed->why);
 	return lsc_pack_end(pack);
 }
@@ -183,7 +176,7 @@ int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret, st
 	int r = lsc_record_uint(record, "code", MAX_ERRNO, &code, err);
 
 	if (r == 0)
-		r = lsc_record_uint_or(record, "node", LSC_CAST_MAX_NODES, LSC_NOBODY, &culprit,
+		r = lsc_record_uint_or(record, "rank", LSC_CAST_MAX_NODES, LSC_NOBODY, &culprit,
 				       err);
 	if (r == 0)
 		r = lsc_record_text(record, "why", ret->why, sizeof(ret->why), err);

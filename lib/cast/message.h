@@ -9,8 +9,7 @@
  *   block     all pieces of a block are there and verified
  *   complete  the image is whole, synced and named
  *   failed    the node gives up; whose fault it was, where it is another's
- *   abort     to the node: someone else failed
- *   end       to the node: everyone has everything
+ *   end       to the node: everyone has everything (else the link is aborted)
  *
  * From a node to those it sends to, on links it opens (data links), and back:
  *

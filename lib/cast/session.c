@@ -60,10 +60,19 @@ static void fail(struct lsc_session *s, const struct lsc_err *err, uint32_t culp
 
 static void tell_progress(struct lsc_session *s)
 {
-	/* There is no member before all is ready, or where none is needed. */
+	uint32_t pieces = 0;
+	uint64_t bytes = 0;
+
+	if (s->complete) {
+		pieces = s->image.n_pieces;
+		bytes = s->image.bytes;
+	} else if (s->member) { /* not while there is no room for the image yet */
+		pieces = lsc_member_pieces(s->member);
+		bytes = lsc_member_bytes(s->member);
+	}
 	lsc_pack_begin(&s->pack, "progress");
-	lsc_pack_uint(&s->pack, "pieces", s->member ? lsc_member_pieces(s->member) : 0);
-	lsc_pack_uint(&s->pack, "bytes", s->member ? lsc_member_bytes(s->member) : 0);
+	lsc_pack_uint(&s->pack, "pieces", pieces);
+	lsc_pack_uint(&s->pack, "bytes", bytes);
 	if (lsc_pack_end(&s->pack) == 0)
 		tell(s);
 }
@@ -317,15 +326,8 @@ static int start(struct lsc_session *s, const struct lsc_record *record, struct 
 
 int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
 {
-	char why[LSC_CAST_WHY] = "no reason given";
-
 	if (lsc_record_is(record, "start"))
 		return start(s, record, err);
-	if (lsc_record_is(record, "abort")) {
-		lsc_record_text(record, "why", why, sizeof(why), NULL);
-		lsc_notice("cast of '%s' was given up: %s", s->offer.name, why);
-		return 1;
-	}
 	return lsc_record_is(record, "end") ? 1 : 0;
 }
 

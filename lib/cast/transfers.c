@@ -168,11 +168,6 @@ int lsc_transfers_prove(struct lsc_reader *reader, struct lsc_schedule *ret_sche
 		r = lsc_reader_next(reader, err);
 		if (r <= 0)
 			return r < 0 ? r : LSC_PLAN_NONE;
-		if (lsc_record_is(&reader->record, "hello")) {
-			r = lsc_record_hello(&reader->record, "plan", err);
-			if (r < 0)
-				return r;
-		}
 	} while (!lsc_record_is(&reader->record, "plan"));
 	r = read_plan(&import);
 	if (r < 0)

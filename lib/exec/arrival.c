@@ -1,6 +1,20 @@
 /* arrival - which units of an image have arrived in its segment */
 #include "exec/arrival.h"
 
+int lsc_arrival_check(const struct lsc_image *image, const struct lsc_segment *segment,
+		      struct lsc_err *err)
+{
+	if (segment->bytes != image->bytes)
+		return lsc_err_set(err, EBADMSG, "it has %llu bytes where its manifest says %llu",
+				   (unsigned long long)segment->bytes,
+				   (unsigned long long)image->bytes);
+	if (segment->arrivals && segment->n_pieces != image->n_pieces)
+		return lsc_err_set(err, EBADMSG,
+				   "its arrivals are of %u pieces where its manifest says %u",
+				   segment->n_pieces, image->n_pieces);
+	return 0;
+}
+
 /* The pieces of a need, which are a run because its blocks are. */
 static uint32_t pieces_of(const struct lsc_image *image, const struct lsc_need *need,
 			  uint32_t *ret_n)

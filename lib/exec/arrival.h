@@ -13,6 +13,11 @@
 #include "mem/segment.h"
 #include "model/image.h"
 
+/* Whether what lies in a segment has the size, and its table the pieces, that the image says:
+ * -EBADMSG.  Before anything below. */
+int lsc_arrival_check(const struct lsc_image *image, const struct lsc_segment *segment,
+		      struct lsc_err *err);
+
 /* How many units from first on (at most to last) can run now. */
 uint32_t lsc_arrival_ready(const struct lsc_image *image, const struct lsc_segment *segment,
 			   uint32_t first, uint32_t last);

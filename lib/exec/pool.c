@@ -3,7 +3,8 @@
  * A job is announced by adding to `epoch`; `gate` says whether it may be entered and how many are
  * inside.  The caller closes the gate when it finds no more tasks and waits for those inside: a
  * thread that the kernel has not woken yet keeps nobody waiting, which matters where processors
- * are shared.
+ * are shared.  Who is inside wakes the caller only where it says that it sleeps: most jobs end with
+ * no system call.
  */
 #include "exec/pool.h"
 
@@ -28,7 +29,8 @@
  * that; a futex wake costs as much again. */
 #define SPINS 1000
 
-#define GATE_OPEN (1u << 31)
+#define GATE_OPEN    (1u << 31)
+#define GATE_AWAITED (1u << 30) /* the caller sleeps until nobody is inside */
 
 struct worker {
 	struct lsc_pool *pool;
@@ -117,7 +119,7 @@ static void *work(void *data)
 			continue;
 		stop = pool->stop;
 		take_tasks(pool, worker->index);
-		if (atomic_fetch_sub(&pool->gate, 1) == 1)
+		if (atomic_fetch_sub(&pool->gate, 1) == (GATE_AWAITED | 1))
 			futex_wake(&pool->gate);
 	}
 	return NULL;
@@ -140,10 +142,14 @@ static void await_others(struct lsc_pool *pool)
 		spin_pause();
 		inside = atomic_load(&pool->gate);
 	}
-	while (inside) {
+	if (!inside)
+		return;
+	inside = atomic_fetch_or(&pool->gate, GATE_AWAITED) | GATE_AWAITED;
+	while (inside != GATE_AWAITED) {
 		futex_wait(&pool->gate, inside);
 		inside = atomic_load(&pool->gate);
 	}
+	atomic_store(&pool->gate, 0);
 }
 
 void lsc_pool_run(struct lsc_pool *pool, lsc_pool_fn *fn, void *data, uint32_t n_tasks)

@@ -7,6 +7,8 @@
 #include "base/cleanup.h"
 #include "exec/arrival.h"
 
+#define LONG_MS 3000 /* a wait that is worth a word */
+
 int lsc_session_init(struct lsc_session *session, const struct lsc_image *image,
 		     struct lsc_segment *segment, struct lsc_engine *engine,
 		     const struct lsc_session_options *options, struct lsc_err *err)
@@ -51,6 +53,23 @@ static int run(struct lsc_session *session, struct lsc_work *work, struct lsc_er
 	}
 }
 
+/* Waits for a unit; where that takes long, somebody wants to know what for. */
+static int await_unit(struct lsc_session *session, uint32_t unit, struct lsc_err *err)
+{
+	const struct lsc_session_options *options = &session->options;
+	int timeout_ms = options->timeout_ms, r;
+
+	if (options->on_wait && !session->waited && (timeout_ms < 0 || timeout_ms > LONG_MS)) {
+		r = lsc_arrival_wait(session->image, session->segment, unit, LONG_MS, err);
+		if (r != -ETIMEDOUT)
+			return r;
+		session->waited = true;
+		options->on_wait(options->data, unit);
+		timeout_ms -= timeout_ms < 0 ? 0 : LONG_MS;
+	}
+	return lsc_arrival_wait(session->image, session->segment, unit, timeout_ms, err);
+}
+
 /* Runs as many units as have arrived, again and again; activations wait between them. */
 static int run_arriving(struct lsc_session *session, struct lsc_work *work, struct lsc_err *err)
 {
@@ -64,8 +83,7 @@ static int run_arriving(struct lsc_session *session, struct lsc_work *work, stru
 	if (!x)
 		return lsc_err_set(err, ENOMEM, "no memory for %u positions", work->n);
 	for (uint32_t unit = 0; unit <= last && r == 0; unit = work->last + 1) {
-		r = lsc_arrival_wait(image, session->segment, unit, session->options.timeout_ms,
-				     err);
+		r = await_unit(session, unit, err);
 		if (r < 0)
 			return r;
 		work->first = unit;

@@ -21,6 +21,9 @@ struct lsc_session_options {
 	float temp, top_p;
 	uint64_t seed;
 	int timeout_ms; /* that one unit may take to arrive; < 0: for ever */
+	void (*on_wait)(void *data, uint32_t unit); /* once, where one takes long; NULL: nobody
+						     * wants to know */
+	void *data;
 };
 
 struct lsc_session {
@@ -29,13 +32,17 @@ struct lsc_session {
 	struct lsc_engine *engine;
 	struct lsc_session_options options;
 	struct lsc_request_key key;
-	uint32_t pos;	/* positions run */
-	bool complete;	/* every unit has arrived */
-	float *logits;	/* [vocab], of position pos - 1 */
+	uint32_t pos;  /* positions run */
+	bool complete; /* every unit has arrived */
+	bool waited;   /* on_wait was called */
+	float *logits; /* [vocab], of position pos - 1 */
 	struct lsc_candidate *candidates;
 };
 
-#define LSC_SESSION_INIT { 0 }
+#define LSC_SESSION_INIT                                                                           \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 int lsc_session_init(struct lsc_session *session, const struct lsc_image *image,
 		     struct lsc_segment *segment, struct lsc_engine *engine,

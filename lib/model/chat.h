@@ -2,7 +2,9 @@
  *
  * A model's own template is a Jinja program; we do not run it.  Its text is recognised as one of
  * the families below when an image is packed, and the family and its constants go into the
- * manifest.  A template that fits none leaves the model without chat: -EOPNOTSUPP.
+ * manifest.  A template that fits none leaves the model without chat: -EOPNOTSUPP.  Messages are
+ * rendered as the template does, its white space included; tools are not, nor the date that
+ * Llama 3.1 opens its system message with.
  */
 #ifndef LSC_MODEL_CHAT_H
 #define LSC_MODEL_CHAT_H
@@ -17,7 +19,9 @@ enum lsc_chat_family {
 	LSC_CHAT_CHATML,
 	LSC_CHAT_LLAMA2,
 	LSC_CHAT_LLAMA3,
-	LSC_CHAT_MISTRAL,
+	LSC_CHAT_MISTRAL,	 /* [INST] text [/INST] */
+	LSC_CHAT_MISTRAL_V3,	 /* [INST] text[/INST] */
+	LSC_CHAT_MISTRAL_TEKKEN, /* [INST]text[/INST] */
 };
 
 struct lsc_chat {

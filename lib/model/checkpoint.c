@@ -160,28 +160,6 @@ void lsc_checkpoint_close(struct lsc_checkpoint *checkpoint)
 	*checkpoint = (struct lsc_checkpoint)LSC_CHECKPOINT_INIT;
 }
 
-bool lsc_checkpoint_is(const char *path)
-{
-	LSC_CLEANUP_FREE char *config = NULL;
-	LSC_CLEANUP_FD int fd = -1;
-	char magic[4];
-	size_t len = strlen(path);
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return false;
-	if (S_ISDIR(st.st_mode)) {
-		if (asprintf(&config, "%s/config.json", path) < 0)
-			config = NULL;
-		return config && access(config, F_OK) == 0;
-	}
-	if (len >= 12 && !strcmp(path + len - 12, ".safetensors"))
-		return true;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && ((len >= 5 && !strcmp(path + len - 5, ".gguf")) ||
-			   (read(fd, magic, 4) == 4 && !memcmp(magic, "GGUF", 4)));
-}
-
 const struct lsc_tensor_source *lsc_checkpoint_find(const struct lsc_checkpoint *checkpoint,
 						    const char *name)
 {
@@ -387,15 +365,14 @@ int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
 				   checkpoint->path);
 	row_bytes = cols / lsc_dtype_block_elements(tensor->dtype) *
 		    lsc_dtype_block_bytes(tensor->dtype);
-	if (!interleaved) {
+	if (!interleaved)
 		lsc_dtype_to_f32(tensor->dtype, tensor->data + first * row_bytes, ret_rows,
 				 n * cols);
-		return 0;
-	}
-	for (uint64_t i = 0; i < n; i++)
+	for (uint64_t i = 0; interleaved && i < n; i++)
 		lsc_dtype_to_f32(tensor->dtype,
 				 tensor->data +
 					 interleaved_row(first + i, config->head_dim) * row_bytes,
 				 ret_rows + i * cols, cols);
+	lsc_map_forget(tensor->data + first * row_bytes, n * row_bytes);
 	return 0;
 }

@@ -63,9 +63,6 @@ struct lsc_checkpoint {
 int lsc_checkpoint_open(struct lsc_checkpoint *checkpoint, const char *path, struct lsc_err *err);
 void lsc_checkpoint_close(struct lsc_checkpoint *checkpoint);
 
-/* Whether path looks like one of the above (by name and first bytes), without opening it. */
-bool lsc_checkpoint_is(const char *path);
-
 const struct lsc_tensor_source *lsc_checkpoint_find(const struct lsc_checkpoint *checkpoint,
 						    const char *name);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "model/utf8.h"
 
 #define MAGIC             "GGUF"
 #define DEFAULT_ALIGNMENT 32
@@ -225,8 +226,9 @@ static int name_tensor(struct cursor *cursor, struct lsc_tensor_source *tensor, 
 
 	if (r < 0)
 		return r;
-	if (len == 0 || len > 1024 || memchr(name, 0, len))
-		return lsc_err_set(err, EBADMSG, "a tensor's name of %llu bytes, or with a zero",
+	if (len == 0 || len > 1024 || !lsc_utf8_is_plain(name, len))
+		return lsc_err_set(err, EBADMSG,
+				   "a tensor's name of %llu bytes, or with a control character",
 				   (unsigned long long)len);
 	tensor->name = strndup(name, len);
 	return tensor->name ? 0 : lsc_err_set(err, ENOMEM, "cannot hold the tensors: %m");

@@ -178,29 +178,45 @@ static int recognise_llama3(const struct lsc_tensor_source *divisors,
 			   "Llama 3's");
 }
 
+/* A factor without a type is linear, and older files have it under another name; 1 changes nothing.
+ */
+static int parse_scaling(const struct source *source, struct lsc_model_config *config,
+			 struct lsc_err *err)
+{
+	const char *type = "linear";
+	size_t len = strlen(type);
+	char key[KEY_BYTES];
+	float factor = 0;
+	int r = lsc_gguf_str(source->gguf, key_of(source, "rope.scaling.type", key), &type, &len,
+			     err);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (len == 4 && !memcmp(type, "none", 4))
+		return 0;
+	if (len != 6 || memcmp(type, "linear", 6))
+		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%.*s' is not supported",
+				   (int)LSC_MIN(len, 40), type);
+	if ((r = get_real(source, "rope.scale_linear", 1, &factor, err)) < 0 ||
+	    (r = get_real(source, "rope.scaling.factor", factor, &factor, err)) < 0)
+		return r;
+	if (factor == 0 || factor == 1)
+		return 0;
+	config->rope_scaling = LSC_ROPE_LINEAR;
+	config->rope_factor = factor;
+	return 0;
+}
+
 static int parse_rope(const struct source *source, struct lsc_model_config *config,
 		      struct lsc_err *err)
 {
 	const struct lsc_tensor_source *divisors = tensor(source, "rope_freqs.weight");
-	char key[KEY_BYTES];
-	const char *type;
-	size_t len;
 	int r = get_real(source, "rope.freq_base", 10000, &config->rope_theta, err);
 
 	if (r < 0)
 		return r;
-	if (divisors)
-		return recognise_llama3(divisors, config, err);
-	r = lsc_gguf_str(source->gguf, key_of(source, "rope.scaling.type", key), &type, &len, err);
-	if (r == -ENOENT || (r == 0 && len == 4 && !memcmp(type, "none", 4)))
-		return 0;
-	if (r < 0)
-		return r;
-	if (len != 6 || memcmp(type, "linear", 6))
-		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%.*s' is not supported",
-				   (int)LSC_MIN(len, 40), type);
-	config->rope_scaling = LSC_ROPE_LINEAR;
-	return get_real(source, "rope.scaling.factor", 0, &config->rope_factor, err);
+	return divisors ? recognise_llama3(divisors, config, err)
+			: parse_scaling(source, config, err);
 }
 
 /* --- tokens --- */

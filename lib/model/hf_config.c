@@ -141,12 +141,37 @@ static int parse_scaling(const json_t *scaling, struct lsc_model_config *config,
 			&config->rope_original_context, err);
 }
 
+/* What rotates a part of each head, or is another for each kind of layer, is not ours. */
+static int check_rope(const json_t *root, const json_t *parameters, struct lsc_err *err)
+{
+	const json_t *partial = get(parameters, "partial_rotary_factor");
+	const char *key;
+	json_t *value;
+
+	if (!partial)
+		partial = get(root, "partial_rotary_factor");
+	if (partial && (!json_is_number(partial) || json_number_value(partial) != 1))
+		return refuse("a partial_rotary_factor other than 1", err);
+	json_object_foreach((json_t *)parameters, key, value)
+	{
+		if (json_is_object(value))
+			return lsc_err_set(err, EOPNOTSUPP,
+					   "rope_parameters for '%.40s' alone are not supported",
+					   key);
+	}
+	return 0;
+}
+
 /* Newer files have all of it in "rope_parameters". */
 static int parse_rope(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
 	const json_t *parameters = get(root, "rope_parameters");
-	int r = get_real(get(parameters, "rope_theta") ? parameters : root, "rope_theta", 10000,
-			 &config->rope_theta, err);
+	int r = check_rope(root, parameters, err);
+
+	if (r < 0)
+		return r;
+	r = get_real(get(parameters, "rope_theta") ? parameters : root, "rope_theta", 10000,
+		     &config->rope_theta, err);
 
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #ifndef LSC_MODEL_IMAGE_H
 #define LSC_MODEL_IMAGE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,7 +92,7 @@ struct lsc_image {
 	uint32_t n_pieces;
 
 	struct lsc_chat chat;
-	const void *tokenizer; /* blob for lsc_tokenizer_open(); NULL in a dummy image */
+	const void *tokenizer; /* blob for lsc_tokenizer_open(); NULL where the model has none */
 	size_t tokenizer_len;
 
 	struct lsc_map manifest_map; /* while opened from a directory */
@@ -133,11 +134,12 @@ struct lsc_image_options {
 	uint32_t blocks;      /* wanted; at most one a unit.  0: 16 */
 	uint32_t piece_bytes; /* 0: chosen by size */
 	uint64_t seed;	      /* of a dummy's weights */
+	const volatile sig_atomic_t *stop; /* NULL, or set by a signal: pack no more */
 };
 
 /* Writes dir (which must not exist) from a checkpoint; tokenizer and chat template come from the
- * checkpoint's path.  Memory stays bounded; what is not finished lies in dir.tmp-PID.  An
- * interrupted pack leaves no dir. */
+ * checkpoint's path.  Memory stays bounded; what is not finished lies in dir.tmp.  A pack that is
+ * killed leaves no dir, one that fails or is stopped (-ECANCELED) no dir.tmp either. */
 int lsc_image_pack(const struct lsc_checkpoint *checkpoint, const char *dir,
 		   const struct lsc_image_options *options, struct lsc_err *err);
 

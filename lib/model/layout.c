@@ -31,17 +31,6 @@ const char *lsc_tensor_role_name(enum lsc_tensor_role role)
 	return role < LSC_TENSOR_ROLES ? role_names[role] : "?";
 }
 
-int lsc_tensor_role_parse(const char *name, size_t len, enum lsc_tensor_role *ret_role)
-{
-	for (unsigned i = 0; i < LSC_TENSOR_ROLES; i++) {
-		if (strlen(role_names[i]) == len && !memcmp(role_names[i], name, len)) {
-			*ret_role = i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
 /* --- tensors --- */
 
 static void add(struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role, uint32_t rows,

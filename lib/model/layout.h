@@ -21,7 +21,6 @@
 #define LSC_PIECE_MAX_BYTES (16u << 20)
 
 const char *lsc_tensor_role_name(enum lsc_tensor_role role); /* "gate_up" */
-int lsc_tensor_role_parse(const char *name, size_t len, enum lsc_tensor_role *ret_role);
 
 /* Sets image->tensors and units from config and dtype: every tensor in the order of use, with
  * role, unit, rows, cols, dtype and bytes, but no offsets. */

@@ -21,9 +21,4 @@ int lsc_manifest_pack(const struct lsc_image *image, const struct lsc_image_sour
 /* Fills image's tables from manifest bytes; on failure what was filled is for lsc_image_close(). */
 int lsc_manifest_parse(struct lsc_image *image, const void *data, size_t len, struct lsc_err *err);
 
-/* Calls fn for each source there is in a sound manifest. */
-int lsc_manifest_sources(const void *data, size_t len,
-			 int (*fn)(void *arg, const struct lsc_image_source *source), void *arg,
-			 struct lsc_err *err);
-
 #endif

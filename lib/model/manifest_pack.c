@@ -150,6 +150,16 @@ static int pack_tokenizer(struct lsc_pack *pack, const void *data, size_t len)
 	return pack_body(pack, data, len);
 }
 
+/* The last record holds the hash of all that is before it. */
+static int pack_seal(struct lsc_pack *pack)
+{
+	struct lsc_hash hash = lsc_hash_of(pack->buf.data, pack->buf.len);
+
+	lsc_pack_more(pack, "end");
+	lsc_pack_bin(pack, "xxh3-128", hash.bytes, LSC_HASH_BYTES);
+	return lsc_pack_end(pack);
+}
+
 static int pack_all(struct lsc_pack *pack, const struct lsc_image *image,
 		    const struct lsc_image_source *sources, size_t n_sources)
 {
@@ -165,8 +175,7 @@ static int pack_all(struct lsc_pack *pack, const struct lsc_image *image,
 	if (image->tokenizer &&
 	    (r = pack_tokenizer(pack, image->tokenizer, image->tokenizer_len)) < 0)
 		return r;
-	lsc_pack_more(pack, "end");
-	return lsc_pack_end(pack);
+	return pack_seal(pack);
 }
 
 int lsc_manifest_pack(const struct lsc_image *image, const struct lsc_image_source *sources,

@@ -18,10 +18,10 @@
 #define HANGUL_L 0x1100u
 #define HANGUL_V 0x1161u
 #define HANGUL_T 0x11a7u
-#define L_COUNT	 19u
-#define V_COUNT	 21u
-#define T_COUNT	 28u
-#define S_COUNT	 (L_COUNT * V_COUNT * T_COUNT)
+#define L_COUNT  19u
+#define V_COUNT  21u
+#define T_COUNT  28u
+#define S_COUNT  (L_COUNT * V_COUNT * T_COUNT)
 
 struct chars {
 	uint32_t *cps;

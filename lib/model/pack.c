@@ -3,11 +3,14 @@
  * Tensors are asked for row by row through one buffer and leave in the order of the file through
  * another, of one piece, where they are hashed: memory does not grow with the model.  All of it
  * happens in DIR.tmp, which is locked and becomes DIR only when it is whole and synced; what a
- * killed pack left there is removed by the next.
+ * killed pack left there is removed by the next.  A directory of that name with anything else in
+ * it is someone else's, and is left alone.
  */
 #include "model/pack.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +32,7 @@ struct packer {
 	char *temp;
 	int lock; /* the temporary directory, locked */
 	int fd;   /* the image file */
+	const volatile sig_atomic_t *stop;
 
 	uint8_t *piece; /* being filled */
 	uint32_t fill;
@@ -79,6 +83,25 @@ static int put(struct packer *packer, const void *data, uint64_t len, struct lsc
 	return 0;
 }
 
+/* A weight that f16 cannot hold would be infinite, and the model's answers nonsense. */
+static int check_range(const struct lsc_tensor *tensor, const float *rows, size_t values,
+		       struct lsc_err *err)
+{
+	float largest = 0;
+
+	if (tensor->dtype != LSC_DTYPE_F16)
+		return 0;
+	for (size_t i = 0; i < values; i++)
+		if (isfinite(rows[i]))
+			largest = LSC_MAX(largest, fabsf(rows[i]));
+	if (largest < 65520) /* what rounds to 65504 */
+		return 0;
+	return lsc_err_set(err, EOPNOTSUPP,
+			   "'%s' of unit %u has a value of %g, and f16 ends at 65504: want bf16 or "
+			   "f32",
+			   lsc_tensor_role_name(tensor->role), tensor->unit, (double)largest);
+}
+
 static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, struct lsc_err *err)
 {
 	uint64_t step = LSC_MAX(packer->rows_values / tensor->cols, 1);
@@ -88,8 +111,11 @@ static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, st
 		uint64_t n = LSC_MIN(step, tensor->rows - row);
 		size_t values = n * tensor->cols;
 
+		if (packer->stop && *packer->stop)
+			return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed",
+					   packer->temp);
 		r = packer->origin->rows(packer->origin, tensor, row, n, packer->rows, err);
-		if (r < 0)
+		if (r < 0 || (r = check_range(tensor, packer->rows, values, err)) < 0)
 			break;
 		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted, values);
 		r = put(packer, packer->converted, values * lsc_dtype_block_bytes(tensor->dtype),
@@ -130,25 +156,77 @@ static void packer_release(struct packer *packer)
 	lsc_image_close(&packer->image);
 }
 
+/* Removes what a killed pack may have left: the image, the manifest, a manifest half written. */
+static int clear_temp(const struct packer *packer, struct lsc_err *err)
+{
+	int fd = dup(packer->lock), r = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir) {
+		r = lsc_err_set(err, errno, "cannot read directory '%s': %m", packer->temp);
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	while (r == 0 && (entry = readdir(dir))) {
+		const char *name = entry->d_name;
+
+		if (!strcmp(name, ".") || !strcmp(name, ".."))
+			continue;
+		if (strcmp(name, "image") && strcmp(name, "manifest") &&
+		    strncmp(name, "manifest.tmp", 12))
+			r = lsc_err_set(err, EEXIST, "'%s' holds '%s', which no pack left there",
+					packer->temp, name);
+		else if (unlinkat(packer->lock, name, 0) < 0)
+			r = lsc_err_set(err, errno, "cannot remove '%s/%s': %m", packer->temp,
+					name);
+	}
+	closedir(dir);
+	return r;
+}
+
+/* Between opening and locking it, another pack may have finished: then what is locked is a whole
+ * image, under the name it was for. */
+static int own_temp(const struct packer *packer, struct lsc_err *err)
+{
+	struct stat locked, named;
+
+	if (fstat(packer->lock, &locked) < 0)
+		return lsc_err_set(err, errno, "cannot stat '%s': %m", packer->temp);
+	if (lstat(packer->temp, &named) < 0 || named.st_ino != locked.st_ino ||
+	    named.st_dev != locked.st_dev)
+		return lsc_err_set(err, EBUSY, "another pack is writing '%s'", packer->path);
+	if (lstat(packer->path, &named) == 0)
+		return lsc_err_set(err, EEXIST, "'%s' exists already", packer->path);
+	return clear_temp(packer, err);
+}
+
+static int lock_temp(struct packer *packer, struct lsc_err *err)
+{
+	packer->lock = open(packer->temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (packer->lock < 0)
+		return lsc_err_set(err, errno, "cannot open directory '%s': %m", packer->temp);
+	if (flock(packer->lock, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return lsc_err_set(err, EBUSY, "another pack is writing '%s'", packer->temp);
+	return lsc_err_set(err, errno, "cannot lock '%s': %m", packer->temp);
+}
+
 /* Takes the temporary directory, made by us or left by a pack that was killed. */
 static int take_temp(struct packer *packer, struct lsc_err *err)
 {
+	int r;
+
 	if (mkdir(packer->temp, 0777) < 0 && errno != EEXIST)
 		return lsc_err_set(err, errno, "cannot make directory '%s': %m", packer->temp);
-	packer->lock = open(packer->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (packer->lock < 0)
-		return lsc_err_set(err, errno, "cannot open directory '%s': %m", packer->temp);
-	if (flock(packer->lock, LOCK_EX | LOCK_NB) < 0) {
-		int code = errno;
-
-		close(packer->lock);
-		packer->lock = -1;
-		if (code == EWOULDBLOCK)
-			return lsc_err_set(err, EBUSY, "another pack is writing '%s'",
-					   packer->temp);
-		return lsc_err_set(err, code, "cannot lock '%s': %m", packer->temp);
+	if ((r = lock_temp(packer, err)) < 0 || (r = own_temp(packer, err)) < 0) {
+		if (packer->lock >= 0)
+			close(packer->lock);
+		packer->lock = -1; /* not ours to remove */
 	}
-	return 0;
+	return r;
 }
 
 static int open_file(struct packer *packer, struct lsc_err *err)
@@ -171,6 +249,8 @@ static int start(struct packer *packer, const char *dir, struct lsc_err *err)
 
 	while (len > 1 && dir[len - 1] == '/')
 		len--;
+	if (len == 0)
+		return lsc_err_set(err, EINVAL, "an image needs a name");
 	packer->path = strndup(dir, len);
 	if (!packer->path || asprintf(&packer->temp, "%s.tmp", packer->path) < 0) {
 		packer->temp = NULL;
@@ -268,7 +348,8 @@ static int build_manifest(struct packer *packer, struct lsc_buf *manifest, struc
 int lsc_pack_image(const struct lsc_pack_origin *origin, const char *dir,
 		   const struct lsc_image_options *options, struct lsc_err *err)
 {
-	LSC_CLEANUP(packer_release) struct packer packer = {.origin = origin, .lock = -1, .fd = -1};
+	LSC_CLEANUP(packer_release)
+	struct packer packer = {.origin = origin, .lock = -1, .fd = -1, .stop = options->stop};
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
 	int r;
 

@@ -2,11 +2,13 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/macros.h"
 #include "model/pack.h"
 #include "model/tokenizer.h"
 
 #define MAX_SOURCES 4096
+#define HASH_BYTES  (16u << 20)
 
 struct from_checkpoint {
 	struct lsc_pack_origin origin;
@@ -102,21 +104,47 @@ static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct ls
 	return 0;
 }
 
-static size_t list_sources(const struct lsc_checkpoint *checkpoint,
-			   struct lsc_image_source *sources)
+/* In parts, for files as large as these: memory stays bounded, and a signal is heard. */
+static int hash_source(const uint8_t *data, size_t len, const volatile sig_atomic_t *stop,
+		       struct lsc_hash *ret_hash, struct lsc_err *err)
+{
+	struct lsc_hasher *hasher = lsc_hasher_new();
+
+	if (!hasher)
+		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
+	for (size_t at = 0; at < len && !(stop && *stop); at += HASH_BYTES) {
+		size_t n = LSC_MIN(len - at, HASH_BYTES);
+
+		lsc_hasher_add(hasher, data + at, n);
+		lsc_map_forget(data + at, n);
+	}
+	*ret_hash = lsc_hasher_end(hasher);
+	lsc_hasher_free(hasher);
+	return stop && *stop ? lsc_err_set(err, ECANCELED, "stopped") : 0;
+}
+
+static int list_sources(const struct lsc_checkpoint *checkpoint, const volatile sig_atomic_t *stop,
+			struct lsc_image_source *sources, size_t *ret_n, struct lsc_err *err)
 {
 	size_t n = 0;
 
 	while (n < MAX_SOURCES) {
+		struct lsc_image_source *source = &sources[n];
 		const uint8_t *data;
 		size_t len;
-		const char *name = lsc_checkpoint_file(checkpoint, (unsigned)n, &data, &len);
+		int r;
 
-		if (!name)
+		source->name = lsc_checkpoint_file(checkpoint, (unsigned)n, &data, &len);
+		if (!source->name)
 			break;
-		sources[n++] = (struct lsc_image_source){name, len, lsc_hash_of(data, len)};
+		source->bytes = len;
+		r = hash_source(data, len, stop, &source->hash, err);
+		if (r < 0)
+			return r;
+		n++;
 	}
-	return n;
+	*ret_n = n;
+	return 0;
 }
 
 /* The tokenizer is optional: without one the image takes and gives token ids. */
@@ -152,8 +180,8 @@ int lsc_image_pack(const struct lsc_checkpoint *checkpoint, const char *dir,
 	if (!sources)
 		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
 	if ((r = lsc_checkpoint_config(checkpoint, &config, err)) < 0 ||
-	    (r = add_tokenizer(&from.origin, checkpoint, &blob, &chat, err)) < 0)
+	    (r = add_tokenizer(&from.origin, checkpoint, &blob, &chat, err)) < 0 ||
+	    (r = list_sources(checkpoint, options->stop, sources, &from.origin.n_sources, err)) < 0)
 		return r;
-	from.origin.n_sources = list_sources(checkpoint, sources);
 	return lsc_pack_image(&from.origin, dir, options, err);
 }

@@ -1,8 +1,11 @@
 /* pack_dummy - an image with random weights of a known shape */
 #include <math.h>
 
+#include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/macros.h"
 #include "model/pack.h"
+#include "model/tokenizer.h"
 
 struct dummy {
 	struct lsc_pack_origin origin;
@@ -45,11 +48,18 @@ static int random_rows(const struct lsc_pack_origin *origin, const struct lsc_te
 int lsc_image_pack_dummy(const struct lsc_model_config *config, const char *dir,
 			 const struct lsc_image_options *options, struct lsc_err *err)
 {
-	const struct dummy dummy = {
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf blob = LSC_BUF_INIT;
+	struct dummy dummy = {
 		.origin = {.rows = random_rows, .config = config},
 		.seed = options->seed,
 	};
 	int r = lsc_model_config_check(config, err);
 
-	return r < 0 ? r : lsc_pack_image(&dummy.origin, dir, options, err);
+	if (r == 0 && config->vocab >= 256)
+		r = lsc_tokenizer_compile_dummy(&blob, config->vocab, err);
+	if (r < 0)
+		return r;
+	dummy.origin.tokenizer = blob.data;
+	dummy.origin.tokenizer_len = blob.len;
+	return lsc_pack_image(&dummy.origin, dir, options, err);
 }

@@ -1,8 +1,12 @@
 /* pretokenize - the only file that knows PCRE2
  *
  * A pattern may come from a peer's manifest and the text from anyone, so both are kept on a short
- * leash: the pattern's length and nesting are bounded, \C is refused, and a match gives up after
- * a number of steps or a heap that honest patterns stay far below.  Text is known to be valid, so
+ * leash: the pattern's length and nesting are bounded, \C is refused, and so is what takes more
+ * heap or more steps than honest patterns do.  PCRE2's limit counts the steps from one position of
+ * the text, so a few are free for each, and what needs more is tried again with steps from a budget
+ * of the whole text: the time a text takes grows with its length alone.  Compiled code does not
+ * keep to the limit ("(?:a|a){18}b" over 20,000 letters ran for minutes), and would make encoding
+ * hardly faster, as most of it is merging: patterns are interpreted.  Text is known to be valid, so
  * PCRE2 does not check all of it again for each match, which would take quadratic time.
  */
 #include "model/pretokenize.h"
@@ -14,10 +18,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
+#include "base/macros.h"
 
-#define MAX_NESTING   64
-#define MAX_HEAP_KIB  65536
+#define MAX_NESTING  64
+#define MAX_HEAP_KIB 65536
+
+/* Steps of backtracking: from each position; and more for a text, and for each of its bytes.  White
+ * space of n bytes that no line end follows takes some n steps, once. */
+#define FREE_STEPS 1024u
+#define TEXT_STEPS 20000000u
+#define BYTE_STEPS 100u
 
 struct stage {
 	pcre2_code *code;
@@ -25,7 +35,6 @@ struct stage {
 };
 
 struct lsc_pretokenizer {
-	pcre2_match_context *context;
 	struct stage stages[LSC_PRETOKENIZE_MAX_STAGES];
 	unsigned n_stages;
 };
@@ -176,19 +185,7 @@ int lsc_pretokenize_quote(struct lsc_buf *pattern, const char *text, size_t len)
 
 struct lsc_pretokenizer *lsc_pretokenizer_new(void)
 {
-	struct lsc_pretokenizer *pretokenizer = calloc(1, sizeof(*pretokenizer));
-
-	if (!pretokenizer)
-		return NULL;
-	pretokenizer->context = pcre2_match_context_create(NULL);
-	if (!pretokenizer->context) {
-		free(pretokenizer);
-		return NULL;
-	}
-	pcre2_set_match_limit(pretokenizer->context, LSC_PRETOKENIZE_MAX_STEPS);
-	pcre2_set_depth_limit(pretokenizer->context, LSC_PRETOKENIZE_MAX_STEPS);
-	pcre2_set_heap_limit(pretokenizer->context, MAX_HEAP_KIB);
-	return pretokenizer;
+	return calloc(1, sizeof(struct lsc_pretokenizer));
 }
 
 void lsc_pretokenizer_free(struct lsc_pretokenizer *pretokenizer)
@@ -197,7 +194,6 @@ void lsc_pretokenizer_free(struct lsc_pretokenizer *pretokenizer)
 		return;
 	for (unsigned i = 0; i < pretokenizer->n_stages; i++)
 		pcre2_code_free(pretokenizer->stages[i].code);
-	pcre2_match_context_free(pretokenizer->context);
 	free(pretokenizer);
 }
 
@@ -213,7 +209,8 @@ static pcre2_code *compile(const char *pattern, size_t len, int *ret_error)
 	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
 	pcre2_set_parens_nest_limit(context, MAX_NESTING);
 	code = pcre2_compile((PCRE2_SPTR)pattern, len,
-			     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, ret_error, &at, context);
+			     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, ret_error, &at,
+			     context);
 	pcre2_compile_context_free(context);
 	return code;
 }
@@ -237,8 +234,6 @@ int lsc_pretokenizer_add(struct lsc_pretokenizer *pretokenizer, const char *patt
 		return lsc_err_set(err, error == PCRE2_ERROR_NOMEMORY ? ENOMEM : EBADMSG,
 				   "the pre-tokenizer's pattern: %s", text);
 	}
-	/* Where there is no JIT, or no memory for it, matching is slower and the same. */
-	pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
 	pretokenizer->stages[pretokenizer->n_stages++] = (struct stage){code, flags};
 	return 0;
 }
@@ -246,25 +241,75 @@ int lsc_pretokenizer_add(struct lsc_pretokenizer *pretokenizer, const char *patt
 struct split {
 	const struct lsc_pretokenizer *pretokenizer;
 	pcre2_match_data *match;
+	pcre2_match_context *context;
+	uint64_t budget; /* of steps */
 	lsc_piece_fn fn;
 	void *arg;
 	struct lsc_err *err;
 };
 
+static bool is_limited(int result)
+{
+	return result == PCRE2_ERROR_MATCHLIMIT || result == PCRE2_ERROR_DEPTHLIMIT;
+}
+
+static int match_with(const struct split *split, const pcre2_code *code, const uint8_t *text,
+		      size_t len, size_t start, uint32_t options, uint32_t steps)
+{
+	pcre2_set_match_limit(split->context, steps);
+	pcre2_set_depth_limit(split->context, steps);
+	return pcre2_match(code, text, len, start, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | options,
+			   split->match, split->context);
+}
+
+/* A match at start itself, with as many steps as the budget has; *ret_paid tells whether any. */
+static int match_here(struct split *split, const pcre2_code *code, const uint8_t *text, size_t len,
+		      size_t start, bool *ret_paid)
+{
+	uint32_t steps = FREE_STEPS;
+	int r = match_with(split, code, text, len, start, PCRE2_ANCHORED, steps);
+
+	*ret_paid = false;
+	while (is_limited(r) && split->budget > 0) {
+		steps = (uint32_t)LSC_MIN(LSC_MIN(16ull * steps, split->budget), UINT32_MAX);
+		split->budget -= steps;
+		*ret_paid = true;
+		r = match_with(split, code, text, len, start, PCRE2_ANCHORED, steps);
+	}
+	return r;
+}
+
+/* The first match from start on.  Where a position between needs more than is free, position after
+ * position is tried until that one is passed. */
+static int match_from(struct split *split, const pcre2_code *code, const uint8_t *text, size_t len,
+		      size_t start)
+{
+	for (;;) {
+		bool paid = false;
+		int r = match_with(split, code, text, len, start, 0, FREE_STEPS);
+
+		if (!is_limited(r))
+			return r;
+		while (!paid) {
+			r = match_here(split, code, text, len, start, &paid);
+			if (r != PCRE2_ERROR_NOMATCH)
+				return r;
+			for (start++; start < len && (text[start] & 0xc0) == 0x80;)
+				start++;
+			if (start >= len)
+				return PCRE2_ERROR_NOMATCH;
+		}
+	}
+}
+
 /* The next match that is not empty from *ret_start on: 1, 0 when there is none. */
-static int next_match(const struct split *split, const pcre2_code *code, const uint8_t *text,
-		      size_t len, size_t *ret_start, size_t *ret_end)
+static int next_match(struct split *split, const pcre2_code *code, const uint8_t *text, size_t len,
+		      size_t *ret_start, size_t *ret_end)
 {
 	const PCRE2_SIZE *found = pcre2_get_ovector_pointer(split->match);
-	uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
 	char words[128] = "";
-	int r;
+	int r = match_from(split, code, text, len, *ret_start);
 
-	r = pcre2_match(code, text, len, *ret_start, options, split->match,
-			split->pretokenizer->context);
-	if (r == PCRE2_ERROR_JIT_STACKLIMIT)
-		r = pcre2_match(code, text, len, *ret_start, options | PCRE2_NO_JIT, split->match,
-				split->pretokenizer->context);
 	if (r == PCRE2_ERROR_NOMATCH)
 		return 0;
 	if (r == PCRE2_ERROR_NOMEMORY)
@@ -283,7 +328,7 @@ static int next_match(const struct split *split, const pcre2_code *code, const u
 }
 
 /* Pieces go through the remaining stages at once, so nothing is kept but this stack. */
-static int split_from(const struct split *split, unsigned stage, const uint8_t *text, size_t len)
+static int split_from(struct split *split, unsigned stage, const uint8_t *text, size_t len)
 {
 	const struct stage *s = &split->pretokenizer->stages[stage];
 	size_t at = 0, start = 0, end = 0;
@@ -307,16 +352,27 @@ static int split_from(const struct split *split, unsigned stage, const uint8_t *
 	return r;
 }
 
-static void match_free(pcre2_match_data **match)
-{
-	pcre2_match_data_free(*match);
-}
-
 int lsc_pretokenizer_split(const struct lsc_pretokenizer *pretokenizer, const uint8_t *text,
 			   size_t len, lsc_piece_fn fn, void *arg, struct lsc_err *err)
 {
-	LSC_CLEANUP(match_free) pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-	struct split split = {pretokenizer, match, fn, arg, err};
+	struct split split = {
+		.pretokenizer = pretokenizer,
+		.match = pcre2_match_data_create(1, NULL),
+		.context = pcre2_match_context_create(NULL),
+		.budget = TEXT_STEPS + (uint64_t)BYTE_STEPS * len,
+		.fn = fn,
+		.arg = arg,
+		.err = err,
+	};
+	int r;
 
-	return match ? split_from(&split, 0, text, len) : lsc_err_set(err, ENOMEM, "%m");
+	if (split.match && split.context) {
+		pcre2_set_heap_limit(split.context, MAX_HEAP_KIB);
+		r = split_from(&split, 0, text, len);
+	} else {
+		r = lsc_err_set(err, ENOMEM, "%m");
+	}
+	pcre2_match_data_free(split.match);
+	pcre2_match_context_free(split.context);
+	return r;
 }

@@ -42,11 +42,9 @@ int lsc_pretokenizer_add(struct lsc_pretokenizer *pretokenizer, const char *patt
 /* Called for every piece, in order, never for an empty one; negative ends the split with it. */
 typedef int (*lsc_piece_fn)(void *arg, const uint8_t *piece, size_t len);
 
-/* Splits text, which must be valid UTF-8.  -EBADMSG where a pattern needs more than
- * LSC_PRETOKENIZE_MAX_STEPS steps for a single match.  Threads may share a pre-tokenizer. */
+/* Splits text, which must be valid UTF-8.  -EBADMSG where a pattern needs far more steps for it
+ * than the text is long.  Threads may share a pre-tokenizer. */
 int lsc_pretokenizer_split(const struct lsc_pretokenizer *pretokenizer, const uint8_t *text,
 			   size_t len, lsc_piece_fn fn, void *arg, struct lsc_err *err);
-
-#define LSC_PRETOKENIZE_MAX_STEPS 20000000u
 
 #endif

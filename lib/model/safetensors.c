@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "model/utf8.h"
 
 #define PREFIX 8 /* bytes of the header's length */
 
@@ -82,6 +83,8 @@ static int parse_tensor(const char *name, const json_t *entry, const uint8_t *da
 	size_t type = 0;
 	int r;
 
+	if (!lsc_utf8_is_plain(name, strlen(name)))
+		return bad(name, "has a control character in its name", err);
 	if (!dtype)
 		return bad(name, "has no dtype", err);
 	while (type < LSC_ARRAY_SIZE(types) && strcmp(types[type].name, dtype))

@@ -138,27 +138,6 @@ uint32_t lsc_tokenizer_vocab(const struct lsc_tokenizer *tokenizer)
 	return tokenizer->number[LSC_TOK_VOCAB];
 }
 
-void lsc_tokens_release(struct lsc_tokens *tokens)
-{
-	free(tokens->ids);
-	*tokens = (struct lsc_tokens)LSC_TOKENS_INIT;
-}
-
-int lsc_tokens_add(struct lsc_tokens *tokens, uint32_t id)
-{
-	if (tokens->n == tokens->cap) {
-		size_t cap = tokens->cap ? tokens->cap + tokens->cap / 2 : 64;
-		uint32_t *ids = reallocarray(tokens->ids, cap, sizeof(*ids));
-
-		if (!ids)
-			return -ENOMEM;
-		tokens->ids = ids;
-		tokens->cap = cap;
-	}
-	tokens->ids[tokens->n++] = id;
-	return 0;
-}
-
 uint32_t lsc_tok_find(const struct lsc_tokenizer *tokenizer, enum lsc_tokenizer_section section,
 		      const uint8_t *text, size_t len)
 {
@@ -185,20 +164,9 @@ uint32_t lsc_tok_find(const struct lsc_tokenizer *tokenizer, enum lsc_tokenizer_
 	return LSC_MODEL_NO_TOKEN;
 }
 
-uint32_t lsc_tokenizer_id(const struct lsc_tokenizer *tokenizer, const char *token)
-{
-	const uint8_t *text = (const uint8_t *)token;
-	uint32_t id = lsc_tok_find(tokenizer, LSC_TOK_ADDED, text, strlen(token));
-
-	if (id == LSC_MODEL_NO_TOKEN)
-		id = lsc_tok_find(tokenizer, LSC_TOK_SORTED, text, strlen(token));
-	return id;
-}
-
 /* The bytes that id adds to a text; *first tells whether they are the first, and is updated. */
 static int token_output(const struct lsc_tokenizer *tokenizer, uint32_t id, bool special,
-			bool *first, const uint8_t **ret_text, size_t *ret_len,
-			struct lsc_err *err)
+			bool *first, const uint8_t **ret_text, size_t *ret_len, struct lsc_err *err)
 {
 	const uint32_t vocab = tokenizer->number[LSC_TOK_VOCAB];
 	uint8_t flags;

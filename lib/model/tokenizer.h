@@ -18,12 +18,17 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "model/tokens.h"
 
 /* Appends the blob compiled from path: a directory with tokenizer.json, a tokenizer.json, or a
  * GGUF file.  Same input, same bytes.  *ret_chat is set to the chat template's text where the
  * source has one (free it), else NULL. */
 int lsc_tokenizer_compile(struct lsc_buf *blob, const char *path, char **ret_chat,
 			  struct lsc_err *err);
+
+/* Appends the blob of a vocabulary for a model without one: its first 256 ids are the bytes, the
+ * others made-up words.  It needs 256 ids. */
+int lsc_tokenizer_compile_dummy(struct lsc_buf *blob, uint32_t vocab, struct lsc_err *err);
 
 struct lsc_tokenizer;
 
@@ -33,17 +38,6 @@ int lsc_tokenizer_open(struct lsc_tokenizer **ret_tokenizer, const void *blob, s
 void lsc_tokenizer_close(struct lsc_tokenizer *tokenizer);
 
 uint32_t lsc_tokenizer_vocab(const struct lsc_tokenizer *tokenizer);
-
-struct lsc_tokens {
-	uint32_t *ids;
-	size_t n;
-	size_t cap;
-};
-
-#define LSC_TOKENS_INIT { NULL, 0, 0 }
-
-void lsc_tokens_release(struct lsc_tokens *tokens);
-int lsc_tokens_add(struct lsc_tokens *tokens, uint32_t id);
 
 enum lsc_encode_flags {
 	LSC_ENCODE_BOS = 1,	/* begin with the model's BOS where its tokenizer would */
@@ -73,8 +67,5 @@ int lsc_detokenizer_add(struct lsc_detokenizer *detokenizer, uint32_t id, struct
 			struct lsc_err *err);
 /* What is still held, as U+FFFD. */
 int lsc_detokenizer_end(struct lsc_detokenizer *detokenizer, struct lsc_buf *text);
-
-/* The id of a token by its text ("<|im_end|>"); LSC_MODEL_NO_TOKEN when there is none. */
-uint32_t lsc_tokenizer_id(const struct lsc_tokenizer *tokenizer, const char *token);
 
 #endif

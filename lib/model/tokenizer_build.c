@@ -143,7 +143,8 @@ int lsc_tokenizer_build_merge(struct lsc_tokenizer_build *build, const char *lef
 	merge.id = lsc_tokenizer_build_find(build, whole, left_len + right_len);
 	if (merge.left == LSC_MODEL_NO_TOKEN || merge.right == LSC_MODEL_NO_TOKEN ||
 	    merge.id == LSC_MODEL_NO_TOKEN)
-		return lsc_err_set(err, EBADMSG, "merge %u is not of the vocabulary's tokens", rank);
+		return lsc_err_set(err, EBADMSG, "merge %u is not of the vocabulary's tokens",
+				   rank);
 	return add_merge(build, merge) < 0 ? lsc_err_set(err, ENOMEM, "%m") : 0;
 }
 

@@ -56,6 +56,9 @@ int lsc_tokenizer_build_index(struct lsc_tokenizer_build *build, struct lsc_err 
 uint32_t lsc_tokenizer_build_find(const struct lsc_tokenizer_build *build, const char *text,
 				  size_t len);
 
+/* The byte that a character of GPT-2's alphabet stands for; -1 where it is not of the alphabet. */
+int lsc_tokenizer_build_byte(uint32_t cp);
+
 /* A merge by the texts of its two sides; -EBADMSG where one of the three is not a token. */
 int lsc_tokenizer_build_merge(struct lsc_tokenizer_build *build, const char *left, size_t left_len,
 			      const char *right, size_t right_len, uint32_t rank,

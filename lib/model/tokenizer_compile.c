@@ -58,7 +58,8 @@ static const char *template_in(const json_t *config)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(value, i, item) {
+	json_array_foreach(value, i, item)
+	{
 		const char *name = json_string_value(json_object_get(item, "name"));
 
 		if (name && !strcmp(name, "default"))

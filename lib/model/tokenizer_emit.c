@@ -25,7 +25,7 @@ struct emission {
 	} section[LSC_TOK_SECTIONS];
 	struct lsc_buf text;
 	uint32_t *ends; /* of each token in text */
-	uint32_t *ids;	/* scratch for sorting */
+	uint32_t *ids;  /* scratch for sorting */
 };
 
 static void emission_release(struct emission *emission)
@@ -66,9 +66,8 @@ static int end_section(struct emission *emission, enum lsc_tokenizer_section sec
 
 /* --- the bytes of a token --- */
 
-/* The byte that a character of GPT-2's alphabet stands for, -1 when it is none: bytes that print
- * stand for themselves, the others follow from U+0100 on. */
-static int alphabet_byte(uint32_t cp)
+/* Bytes that print stand for themselves, the others follow from U+0100 on. */
+int lsc_tokenizer_build_byte(uint32_t cp)
 {
 	unsigned next = 0x100;
 
@@ -89,7 +88,7 @@ static int add_byte_level(struct lsc_buf *buf, const char *text, size_t len)
 	for (size_t at = 0; at < len;) {
 		uint32_t cp;
 		int n = lsc_utf8_next((const uint8_t *)text + at, len - at, &cp);
-		int byte = n > 0 ? alphabet_byte(cp) : -1;
+		int byte = n > 0 ? lsc_tokenizer_build_byte(cp) : -1;
 		uint8_t one = byte;
 
 		if (byte < 0) {
@@ -281,7 +280,8 @@ static int order_ids(const void *a, const void *b, void *arg)
 	return order ? order : x < y ? -1 : x > y;
 }
 
-/* Fills ids with the ordinary or the added tokens that have a text, sorted by it, each text once. */
+/* Fills ids with the ordinary or the added tokens that have a text, sorted by it, each text once.
+ */
 static uint32_t sort_ids(struct emission *emission, uint8_t wanted)
 {
 	const struct lsc_tokenizer_build *build = emission->build;

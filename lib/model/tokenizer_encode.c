@@ -20,8 +20,8 @@
 
 struct encoding {
 	const struct lsc_tokenizer *tokenizer;
-	unsigned flags;	      /* of the tokenizer */
-	bool special;	      /* special tokens are recognised */
+	unsigned flags; /* of the tokenizer */
+	bool special;   /* special tokens are recognised */
 	struct lsc_tokens *tokens;
 	struct lsc_bpe bpe;
 	struct lsc_buf normal, spaced; /* the segment at work */
@@ -104,7 +104,8 @@ static int add_symbols(struct encoding *encoding, const uint8_t *piece, size_t l
 		}
 		n = lsc_utf8_next(piece + at, len - at, &cp);
 		if (n <= 0)
-			return -EINVAL; /* text is valid by now, and pieces end between characters */
+			return -EINVAL; /* text is valid by now, and pieces end between characters
+					 */
 		id = char_find(tokenizer, cp);
 		if (id < tokenizer->number[LSC_TOK_VOCAB])
 			r = lsc_bpe_add(&encoding->bpe, id);
@@ -203,8 +204,8 @@ static int encode_segment(struct encoding *encoding, const uint8_t *text, size_t
 	}
 	if (r == 0 && wants_prefix(encoding, text, at_start)) {
 		/* Through the buffer that text is not in. */
-		struct lsc_buf *buf = text == encoding->normal.data ? &encoding->spaced
-								    : &encoding->normal;
+		struct lsc_buf *buf =
+			text == encoding->normal.data ? &encoding->spaced : &encoding->normal;
 
 		buf->len = 0;
 		r = lsc_buf_add_str(buf, " ");
@@ -335,7 +336,8 @@ int lsc_tokenizer_encode(const struct lsc_tokenizer *tokenizer, const char *text
 	const uint8_t *bytes = (const uint8_t *)text;
 
 	if (len > MAX_TEXT)
-		return lsc_err_set(err, EINVAL, "a text of %zu bytes is more than %u", len, MAX_TEXT);
+		return lsc_err_set(err, EINVAL, "a text of %zu bytes is more than %u", len,
+				   MAX_TEXT);
 	if ((flags & LSC_ENCODE_BOS) && bos < tokenizer->number[LSC_TOK_VOCAB] &&
 	    lsc_tokens_add(tokens, bos) < 0)
 		return no_memory(&encoding);

@@ -39,13 +39,15 @@ static int count_ids(json_t *vocab, const json_t *added, uint64_t *ret_n, struct
 	size_t i;
 	int r;
 
-	json_object_foreach(vocab, key, value) {
+	json_object_foreach(vocab, key, value)
+	{
 		r = id_of(value, &id, err);
 		if (r < 0)
 			return r;
 		n = LSC_MAX(n, id + 1);
 	}
-	json_array_foreach(added, i, value) {
+	json_array_foreach(added, i, value)
+	{
 		r = id_of(json_object_get(value, "id"), &id, err);
 		if (r < 0)
 			return r;
@@ -61,7 +63,8 @@ static int read_vocab(struct lsc_tokenizer_build *build, json_t *vocab, struct l
 	json_t *value;
 	size_t len;
 
-	json_object_keylen_foreach(vocab, key, len, value) {
+	json_object_keylen_foreach(vocab, key, len, value)
+	{
 		int r = lsc_tokenizer_build_set(build, json_integer_value(value), key, len, 0, err);
 
 		if (r < 0)
@@ -75,7 +78,8 @@ static int read_added(struct lsc_tokenizer_build *build, const json_t *added, st
 	json_t *token;
 	size_t i;
 
-	json_array_foreach(added, i, token) {
+	json_array_foreach(added, i, token)
+	{
 		const json_t *content = json_object_get(token, "content");
 		unsigned flags = LSC_TOKEN_ADDED;
 		int r;
@@ -128,8 +132,7 @@ static int read_merge(struct lsc_tokenizer_build *build, const json_t *merge, si
 
 	if (json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right))
 		return lsc_tokenizer_build_merge(build, json_string_value(left),
-						 json_string_length(left),
-						 json_string_value(right),
+						 json_string_length(left), json_string_value(right),
 						 json_string_length(right), rank, err);
 	text = json_string_value(merge);
 	space = text ? strchr(text, ' ') : NULL;
@@ -146,7 +149,8 @@ static int read_merges(struct lsc_tokenizer_build *build, const json_t *merges, 
 
 	if (!json_is_array(merges))
 		return malformed(err, "the model has no merges");
-	json_array_foreach(merges, i, merge) {
+	json_array_foreach(merges, i, merge)
+	{
 		int r = read_merge(build, merge, i, err);
 
 		if (r < 0)

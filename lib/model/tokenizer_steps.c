@@ -43,7 +43,8 @@ static int each_step(struct lsc_tokenizer_build *build, const json_t *step, cons
 		return 0;
 	if (!has_text(step, "type", "Sequence"))
 		return fn(build, step, err);
-	json_array_foreach(json_object_get(step, key), i, item) {
+	json_array_foreach(json_object_get(step, key), i, item)
+	{
 		int r = fn(build, item, err);
 
 		if (r < 0)
@@ -207,7 +208,8 @@ static int post_processor(struct lsc_tokenizer_build *build, const json_t *step,
 int lsc_tokenizer_build_steps(struct lsc_tokenizer_build *build, const json_t *root,
 			      struct lsc_err *err)
 {
-	int r = each_step(build, json_object_get(root, "normalizer"), "normalizers", normalizer, err);
+	int r = each_step(build, json_object_get(root, "normalizer"), "normalizers", normalizer,
+			  err);
 
 	if (r == 0)
 		r = each_step(build, json_object_get(root, "pre_tokenizer"), "pretokenizers",

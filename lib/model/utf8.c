@@ -89,6 +89,19 @@ size_t lsc_utf8_valid_prefix(const uint8_t *data, size_t len)
 	return at;
 }
 
+bool lsc_utf8_is_plain(const char *text, size_t len)
+{
+	uint32_t cp;
+	int n;
+
+	for (size_t at = 0; at < len; at += n) {
+		n = lsc_utf8_next((const uint8_t *)text + at, len - at, &cp);
+		if (n <= 0 || cp < 0x20 || (cp >= 0x7f && cp < 0xa0))
+			return false;
+	}
+	return true;
+}
+
 int lsc_utf8_repair(struct lsc_buf *buf, const uint8_t *data, size_t len)
 {
 	size_t at = 0;

@@ -2,6 +2,7 @@
 #ifndef LSC_MODEL_UTF8_H
 #define LSC_MODEL_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ unsigned lsc_utf8_put(uint8_t bytes[4], uint32_t cp);
 
 /* How many bytes from the start are whole characters. */
 size_t lsc_utf8_valid_prefix(const uint8_t *data, size_t len);
+
+/* Whether text is characters throughout, none of them a control character: fit to be listed. */
+bool lsc_utf8_is_plain(const char *text, size_t len);
 
 /* Appends data with U+FFFD for each run of bytes that is no character; 0 or -ENOMEM. */
 int lsc_utf8_repair(struct lsc_buf *buf, const uint8_t *data, size_t len);

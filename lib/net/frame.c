@@ -90,6 +90,18 @@ int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *clien
 	return lsc_pack_end(pack);
 }
 
+int lsc_frame_pack_ping(struct lsc_pack *pack)
+{
+	lsc_pack_begin(pack, "ping");
+	return lsc_pack_end(pack);
+}
+
+int lsc_frame_pack_pong(struct lsc_pack *pack)
+{
+	lsc_pack_begin(pack, "pong");
+	return lsc_pack_end(pack);
+}
+
 /* --- parsing --- */
 
 static int get_bytes(const struct lsc_record *record, const char *key, uint8_t *ret_bytes,

@@ -7,6 +7,7 @@
  *   token   the last stage's answer: the token that follows position pos+n-1
  *   fail    this run could not be done; the request may go on over another route
  *   drop    the request is over: its KV may go
+ *   ping    from the router: are you there?  A worker answers pong at once, busy or not
  *
  * A router that takes a request to another route gives it a new number, so that frames which are
  * still under way for the old one can do no harm, and drops the old one.
@@ -27,7 +28,7 @@
 #define LSC_CLIENT_BYTES      16
 #define LSC_FRAME_MAX_STAGES  64
 #define LSC_FRAME_MAX_TOKENS  8192 /* positions in one run */
-#define LSC_FRAME_ENDPOINT    96
+#define LSC_FRAME_ENDPOINT    280 /* with the 0; as in a cast */
 
 struct lsc_client_id {
 	uint8_t bytes[LSC_CLIENT_BYTES];
@@ -74,6 +75,9 @@ int lsc_frame_pack_token(struct lsc_pack *pack, const struct lsc_token_frame *to
 int lsc_frame_pack_fail(struct lsc_pack *pack, const struct lsc_fail_frame *fail);
 int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *client,
 			uint64_t request);
+
+int lsc_frame_pack_ping(struct lsc_pack *pack);
+int lsc_frame_pack_pong(struct lsc_pack *pack);
 
 int lsc_frame_parse_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
 			   struct lsc_err *err);

@@ -7,16 +7,18 @@
  * on_record wants it, with the bytes that follow it going to rx.buf in the same call.  So of a
  * body only what came with its record is copied, READ_BYTES at most.
  *
- * Sending: lsc_link_send() only queues.  At the end of the loop's turn everything queued goes out
- * in as few calls as it takes, however many records there are.
+ * Sending is in link_queue.c.
  *
  * A callback may close its link.  While any of our frames is on the stack (busy), the memory stays,
  * and each of them stops where it finds closed set.
+ *
+ * A link that refuses what came tells its owner at once, and the peer once the owner has closed it:
+ * as an orphan it sends its abort and reads on until the peer has closed, because closing a socket
+ * with unread bytes in it would reset the connection, and the reason be lost.
  */
 #include "net/link.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,15 +26,14 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "net/link_ops.h"
-#include "net/rate.h"
 
 #define READ_BYTES       4096
 #define READS_A_TURN     16 /* then the other links get their turn */
-#define WRITES_A_TURN    16
-#define IOVECS           32
 #define TIMEOUT_NS       10000000000u
 #define FINISH_NS        5000000000u
 #define IDLE_BUFFER_KEEP 65536 /* larger buffers are given back when they are empty */
+#define MAX_WHY          4096  /* of an abort that comes, and the largest errno */
+#define MAX_CODE         4095
 
 static const struct lsc_link_ops *const link_ops[] = {
 	[LSC_ENDPOINT_MEMORY] = &lsc_link_memory_ops,
@@ -49,14 +50,6 @@ static const struct lsc_link_ops *find_ops(const struct lsc_endpoint *endpoint)
 
 /* --- life --- */
 
-static void drop_sends(struct lsc_link *link)
-{
-	for (uint32_t i = 0; i < link->tx.n; i++)
-		free(link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)].owned);
-	link->tx.n = 0;
-	link->tx.queued = 0;
-}
-
 static void destroy(struct lsc_link *link)
 {
 	if (link->orphan)
@@ -64,7 +57,7 @@ static void destroy(struct lsc_link *link)
 	link->ops->close(link);
 	lsc_timer_free(link->flush);
 	lsc_timer_free(link->deadline);
-	drop_sends(link);
+	lsc_link_drop_queue(link);
 	free(link->tx.sends);
 	lsc_buf_release(&link->tx.buf);
 	lsc_buf_release(&link->rx.buf);
@@ -83,11 +76,19 @@ static void leave(struct lsc_link *link)
 		destroy(link);
 }
 
+static void make_orphan(struct lsc_link *link);
+
 void lsc_link_close(struct lsc_link *link)
 {
 	if (!link)
 		return;
 	assert(!link->closed);
+	if (link->parting) {
+		link->parting = false;
+		link->state = LSC_LINK_OPEN;
+		make_orphan(link);
+		return;
+	}
 	link->closed = true;
 	if (!link->busy)
 		destroy(link);
@@ -107,8 +108,10 @@ void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err)
 	enter(link);
 	lsc_timer_disarm(link->flush);
 	lsc_timer_disarm(link->deadline);
-	link->ops->close(link);
-	drop_sends(link);
+	if (!link->parting) {
+		link->ops->close(link);
+		lsc_link_drop_queue(link);
+	}
 	link->events->on_close(link->data, link, &copy);
 	leave(link);
 }
@@ -123,25 +126,24 @@ static void fail_with(struct lsc_link *link, int code, const char *what)
 }
 
 static void on_flush(void *data);
+static void refuse(struct lsc_link *link, int code, const char *why);
 
 static void on_deadline(void *data)
 {
 	struct lsc_link *link = data;
 
-	fail_with(link, ETIMEDOUT,
-		  link->state == LSC_LINK_CONNECTING ? "timed out while connecting"
-						     : "timed out waiting for its hello");
+	if (link->state == LSC_LINK_CONNECTING)
+		fail_with(link, ETIMEDOUT, "timed out while connecting");
+	else
+		refuse(link, ETIMEDOUT, "timed out waiting for its hello");
 }
-
-static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		 uint32_t body_len, void *cookie);
 
 static int queue_hello(struct lsc_link *link)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	int r = lsc_pack_hello(&pack, link->kind);
 
-	return r < 0 ? r : queue(link, &pack, NULL, 0, NULL);
+	return r < 0 ? r : lsc_link_queue(link, &pack, NULL, 0, NULL);
 }
 
 struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,
@@ -220,178 +222,12 @@ int lsc_link_pair(struct lsc_link *ret_links[2], struct lsc_loop *loop,
 	return 0;
 }
 
-/* --- sending --- */
-
-static struct lsc_link_send *nth_send(struct lsc_link *link, uint32_t i)
+static void flush(struct lsc_link *link)
 {
-	return &link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)];
-}
+	int r = lsc_link_write(link);
 
-static int grow_sends(struct lsc_link *link)
-{
-	uint32_t cap = link->tx.cap ? 2 * link->tx.cap : 8;
-	struct lsc_link_send *sends = calloc(cap, sizeof(sends[0]));
-
-	if (!sends)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < link->tx.n; i++)
-		sends[i] = *nth_send(link, i);
-	free(link->tx.sends);
-	link->tx.sends = sends;
-	link->tx.first = 0;
-	link->tx.cap = cap;
-	return 0;
-}
-
-static int queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		 uint32_t body_len, void *cookie)
-{
-	uint8_t header[5];
-	size_t header_len = body ? lsc_body_header(header, body_len) : 0;
-	struct lsc_link_send send = {pack->buf.len + header_len, body_len, body, cookie, NULL};
-
-	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
-		return -ENOMEM;
-	if (lsc_buf_reserve(&link->tx.buf, pack->buf.len + header_len) < 0)
-		return -ENOMEM;
-	lsc_buf_add(&link->tx.buf, pack->buf.data, pack->buf.len);
-	lsc_buf_add(&link->tx.buf, header, header_len);
-	link->tx.n++;
-	*nth_send(link, link->tx.n - 1) = send;
-	link->tx.queued += send.record_len + (size_t)body_len;
-	return 0;
-}
-
-int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		  uint32_t body_len, void *cookie)
-{
-	int r;
-
-	assert(!body == !body_len);
-	if (pack->failed)
-		return pack->failed;
-	if (link->state == LSC_LINK_DOWN || link->closed)
-		return -EPIPE;
-	r = queue(link, pack, body, body_len, cookie);
-	if (r == 0 && link->state != LSC_LINK_CONNECTING && !link->write_wanted)
-		lsc_timer_arm(link->flush, 0);
-	return r;
-}
-
-/* Points iov at what is to go next, limit bytes at most; returns their number. */
-static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
-{
-	uint8_t *record = link->tx.buf.data + link->tx.used;
-	uint64_t skip = link->tx.done;
-	int n = 0;
-
-	for (uint32_t i = 0; i < link->tx.n && n + 2 <= IOVECS && limit; i++) {
-		const struct lsc_link_send *send = nth_send(link, i);
-
-		if (skip < send->record_len) {
-			iov[n].iov_base = record + skip;
-			iov[n].iov_len = LSC_MIN(send->record_len - skip, limit);
-			limit -= iov[n++].iov_len;
-			skip = 0;
-		} else {
-			skip -= send->record_len;
-		}
-		if (send->body_len && limit) {
-			iov[n].iov_base = (void *)(send->body + skip);
-			iov[n].iov_len = LSC_MIN(send->body_len - skip, limit);
-			limit -= iov[n++].iov_len;
-		}
-		record += send->record_len;
-		skip = 0;
-	}
-	return n;
-}
-
-static void shrink_tx(struct lsc_link *link)
-{
-	if (link->tx.n == 0) {
-		link->tx.buf.len = link->tx.used = 0;
-		if (link->tx.buf.cap > IDLE_BUFFER_KEEP)
-			lsc_buf_release(&link->tx.buf);
-	} else if (link->tx.used > READ_BYTES && link->tx.used > link->tx.buf.len / 2) {
-		lsc_buf_consume(&link->tx.buf, link->tx.used);
-		link->tx.used = 0;
-	}
-}
-
-/* Takes n bytes that went off the queue and gives back the cookies of what is through. */
-static void advance(struct lsc_link *link, size_t n)
-{
-	link->tx.queued -= n;
-	while (n) {
-		struct lsc_link_send send = *nth_send(link, 0);
-		uint64_t left = (uint64_t)send.record_len + send.body_len - link->tx.done;
-
-		if (n < left) {
-			link->tx.done += n;
-			return;
-		}
-		n -= left;
-		link->tx.done = 0;
-		link->tx.used += send.record_len;
-		link->tx.first = (link->tx.first + 1) & (link->tx.cap - 1);
-		link->tx.n--;
-		shrink_tx(link);
-		free(send.owned);
-		if ((send.body || send.cookie) && link->events->on_sent && !link->orphan &&
-		    !link->closed)
-			link->events->on_sent(link->data, link, send.cookie);
-		if (link->closed || link->state == LSC_LINK_DOWN)
-			return;
-	}
-}
-
-/* The bytes that the rate lets go now; where none, comes back when there are some. */
-static size_t allowed(struct lsc_link *link)
-{
-	uint64_t wait_ns;
-	size_t n;
-
-	if (!link->rate)
-		return SIZE_MAX;
-	n = lsc_rate_allow(link->rate, lsc_clock_ns(), link->tx.queued, &wait_ns);
-	if (n == 0)
-		lsc_timer_arm(link->flush, wait_ns);
-	return n;
-}
-
-static void write_some(struct lsc_link *link)
-{
-	struct iovec iov[IOVECS];
-
-	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
-		size_t limit = allowed(link);
-		ssize_t n;
-
-		if (limit == 0)
-			return;
-		n = link->ops->writev(link, iov, gather(link, iov, limit));
-		if (n == -EAGAIN) {
-			link->write_wanted = true;
-			link->ops->want_write(link, true);
-			return;
-		}
-		if (n < 0) {
-			fail_with(link, -n, strerror(-n));
-			return;
-		}
-		if (link->rate)
-			lsc_rate_spend(link->rate, n);
-		advance(link, n);
-		if (link->closed || link->state == LSC_LINK_DOWN)
-			return;
-	}
-	if (link->tx.n) {
-		lsc_timer_arm(link->flush, 0);
-	} else if (link->orphan && !link->shut) {
-		link->shut = true;
-		link->ops->shut(link);
-	}
+	if (r < 0)
+		fail_with(link, -r, strerror(-r));
 }
 
 static void on_flush(void *data)
@@ -402,7 +238,7 @@ static void on_flush(void *data)
 	if (link->state == LSC_LINK_CONNECTING)
 		link->ops->start(link);
 	else if (!link->write_wanted)
-		write_some(link);
+		flush(link);
 	leave(link);
 }
 
@@ -423,6 +259,28 @@ static int take_hello(struct lsc_link *link, struct lsc_err *err)
 	return 1;
 }
 
+static int take_abort(struct lsc_link *link, struct lsc_err *err)
+{
+	const struct lsc_record *record = &link->rx.record;
+	uint64_t code = 0;
+	const char *why;
+	uint32_t len;
+	int r = lsc_record_uint(record, "code", MAX_CODE, &code, err);
+
+	if (r == 0)
+		r = lsc_record_str(record, "why", MAX_WHY, &why, &len, err);
+	if (r < 0)
+		return lsc_err_set(err, EPROTO, "%s", err->text);
+	link->aborted = true;
+	/* What is wrong with an argument here is the protocol's to that end. */
+	lsc_err_set(err, code && code != EINVAL ? (int)code : EPROTO, "gave up: %.*s", (int)len,
+		    why);
+	for (char *at = err->text; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 127)
+			*at = '?';
+	return -err->code;
+}
+
 static int take_record(struct lsc_link *link, struct lsc_err *err)
 {
 	uint64_t body_len;
@@ -439,13 +297,15 @@ static int take_record(struct lsc_link *link, struct lsc_err *err)
 	link->rx.used += n;
 	if (link->state == LSC_LINK_HELLO)
 		return take_hello(link, err);
+	if (lsc_record_is(&link->rx.record, "abort"))
+		return take_abort(link, err);
 	r = lsc_record_uint_or(&link->rx.record, "body", LSC_BODY_MAX_BYTES, 0, &body_len, err);
 	if (r < 0)
 		return lsc_err_set(err, EPROTO, "%s", err->text);
 	r = link->events->on_record(link->data, link, &link->rx.record, body_len, &body, err);
 	if (r < 0)
 		return r;
-	if (body_len) {
+	if (lsc_record_get(&link->rx.record, "body")) { /* of 0 bytes too */
 		link->rx.expect = LSC_EXPECT_BODY_HEADER;
 		link->rx.body = body;
 		link->rx.body_len = link->rx.body_left = body_len;
@@ -485,7 +345,7 @@ static int take_body(struct lsc_link *link, struct lsc_err *err)
 	if (link->rx.body_left)
 		return 0;
 	link->rx.expect = LSC_EXPECT_RECORD;
-	if (link->events->on_body)
+	if (link->rx.body_len && link->events->on_body)
 		r = link->events->on_body(link->data, link, err);
 	return r < 0 ? r : 1;
 }
@@ -590,9 +450,7 @@ static void read_some(struct lsc_link *link)
 		if (link->closed || link->state == LSC_LINK_DOWN)
 			return;
 		if (n < 0) {
-			lsc_err_set(&err, -n, "%s: %s", link->peer,
-				    err.text[0] ? err.text : strerror(-n));
-			lsc_link_fail(link, &err);
+			refuse(link, (int)-n, err.text[0] ? err.text : strerror((int)-n));
 			return;
 		}
 	}
@@ -604,7 +462,7 @@ void lsc_link_ready(struct lsc_link *link, bool readable, bool writable)
 	if (writable && link->write_wanted) {
 		link->write_wanted = false;
 		link->ops->want_write(link, false);
-		write_some(link);
+		flush(link);
 	}
 	if (readable && !link->closed && link->state != LSC_LINK_DOWN)
 		read_some(link);
@@ -613,36 +471,14 @@ void lsc_link_ready(struct lsc_link *link, bool readable, bool writable)
 
 /* --- the rest --- */
 
-/* Bodies were only borrowed, and their owner will not be told any more. */
-static int own_bodies(struct lsc_link *link)
-{
-	for (uint32_t i = 0; i < link->tx.n; i++) {
-		struct lsc_link_send *send = nth_send(link, i);
-
-		if (!send->body_len)
-			continue;
-		send->owned = malloc(send->body_len);
-		if (!send->owned)
-			return -ENOMEM;
-		memcpy(send->owned, send->body, send->body_len);
-		send->body = send->owned;
-	}
-	return 0;
-}
-
 static void close_orphan(void *data)
 {
 	lsc_link_close(data);
 }
 
-void lsc_link_finish(struct lsc_link *link)
+/* Its queue needs nothing of its owner any more. */
+static void make_orphan(struct lsc_link *link)
 {
-	if (!link)
-		return;
-	if (link->state == LSC_LINK_DOWN || own_bodies(link) < 0) {
-		lsc_link_close(link);
-		return;
-	}
 	link->orphan = true;
 	link->at_free = (struct lsc_loop_hook){.fn = close_orphan, .data = link};
 	lsc_loop_hook(link->loop, &link->at_free);
@@ -651,19 +487,36 @@ void lsc_link_finish(struct lsc_link *link)
 		lsc_timer_arm(link->flush, 0);
 }
 
-size_t lsc_link_queued(const struct lsc_link *link)
+void lsc_link_finish(struct lsc_link *link)
 {
-	return link->tx.queued;
+	if (!link)
+		return;
+	if (link->state == LSC_LINK_DOWN || lsc_link_own_queue(link) < 0)
+		lsc_link_close(link);
+	else
+		make_orphan(link);
+}
+
+/* Ends it for what the peer did, in words without the peer's name, and tells the peer, unless it
+ * was the peer who told us. */
+static void refuse(struct lsc_link *link, int code, const char *why)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	int told = code == EBADMSG || code == EINVAL ? EPROTO : code;
+
+	if (!link->aborted && !link->orphan) {
+		lsc_link_cut_queue(link);
+		link->parting = lsc_link_own_queue(link) == 0 &&
+				lsc_link_pack_abort(&pack, told, why) == 0 &&
+				lsc_link_queue(link, &pack, NULL, 0, NULL) == 0;
+		link->rate = NULL; /* its owner's */
+	}
+	fail_with(link, code, why);
 }
 
 const char *lsc_link_peer(const struct lsc_link *link)
 {
 	return link->peer;
-}
-
-void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate)
-{
-	link->rate = rate;
 }
 
 void *lsc_link_data(const struct lsc_link *link)

@@ -10,6 +10,10 @@
  * on_close is called exactly once, from the loop, for whatever reason the link ends, except when
  * its owner closes it; then the link is only good for lsc_link_close().
  *
+ * A link that ends for what the peer sent (a callback's error among it) tells the peer the reason
+ * in a record `abort`.  One that gets such a record ends with the code and the words in it, and its
+ * owner never sees the record.
+ *
  * Sends may be queued before on_open.  Errors in err name the peer.
  *
  * One row a transport in link_ops[]: memory (inside one process, for tests) and tcp (Unix sockets
@@ -63,6 +67,9 @@ int lsc_link_pair(struct lsc_link *ret_links[2], struct lsc_loop *loop,
 /* pack holds one whole record; where it has the key "body", body_len bytes follow it. */
 int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		  uint32_t body_len, void *cookie);
+
+/* Builds the record that ends the peer's link, with a positive errno and words. */
+int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why);
 
 /* Bytes accepted by send and not yet by the transport. */
 size_t lsc_link_queued(const struct lsc_link *link);

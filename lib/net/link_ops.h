@@ -56,6 +56,9 @@ struct lsc_link {
 	unsigned busy;	   /* inside our own loops or a callback: freeing waits for their end */
 	bool closed;	   /* its owner closed it meanwhile */
 	bool orphan;	   /* finishing: sends what is queued, then waits for the peer's end */
+	bool parting;	   /* down, and has still to tell the peer why */
+	bool aborted;	   /* the peer told us why */
+	bool greeted;	   /* our hello is through */
 	bool shut;	   /* we told the peer that nothing more comes */
 	bool write_wanted; /* the transport is full; it tells when it is not */
 	uint64_t timeout_ns, unsent_bytes;
@@ -107,6 +110,23 @@ void lsc_link_ready(struct lsc_link *link, bool readable, bool writable);
 
 /* Ends it with what err says; from the loop only. */
 void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err);
+
+/* --- what a link has to say (link_queue.c) --- */
+
+/* Puts a record, and the body it announces, behind what is queued: 0 or -ENOMEM. */
+int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		   uint32_t body_len, void *cookie);
+
+/* Sends what the transport and the rate take now, and sees to being called again for the rest:
+ * 0 or negative errno. */
+int lsc_link_write(struct lsc_link *link);
+
+/* Copies the bodies, which were only borrowed, of an owner who will not be told any more. */
+int lsc_link_own_queue(struct lsc_link *link);
+
+/* Takes back what is queued: all, or but for our hello and what the peer has begun to get. */
+void lsc_link_drop_queue(struct lsc_link *link);
+void lsc_link_cut_queue(struct lsc_link *link);
 
 /* --- listeners: each transport's own begins with this --- */
 

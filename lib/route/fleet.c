@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define AGAIN_NS 500000000ull
+#define AGAIN_NS  500000000ull
+#define SILENT_NS 10000000000ull
+#define PINGS     4 /* without an answer are the end */
 
 struct lsc_fleet_body {
 	struct lsc_fleet_body *next, **previous;
@@ -24,6 +26,8 @@ int lsc_fleet_init(struct lsc_fleet *fleet, const struct lsc_image *image, struc
 				    .loop = loop,
 				    .events = events,
 				    .data = data,
+				    .silent_ns = SILENT_NS,
+				    .heard_ns = lsc_clock_ns(),
 				    .began = lsc_clock_wall_s()};
 	if (getrandom(fleet->client.bytes, sizeof(fleet->client.bytes), 0) < 0)
 		return lsc_err_set(err, errno, "cannot get random bytes: %m");
@@ -80,13 +84,16 @@ static void on_open(void *data, struct lsc_link *link)
 	    lsc_link_send(link, &pack, NULL, 0, NULL) < 0)
 		return;
 	node->open = true;
+	node->unanswered = 0;
+	lsc_timer_arm(node->again, node->fleet->silent_ns / PINGS);
 	node->fleet->events->on_change(node->fleet->data);
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
 		     uint32_t body_len, void **ret_body, struct lsc_err *err)
 {
-	struct lsc_fleet *fleet = ((struct lsc_fleet_node *)data)->fleet;
+	struct lsc_fleet_node *node = data;
+	struct lsc_fleet *fleet = node->fleet;
 	struct lsc_token_frame token;
 	struct lsc_fail_frame fail;
 	int r;
@@ -94,6 +101,7 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	(void)link;
 	(void)body_len;
 	*ret_body = NULL;
+	node->unanswered = 0;
 	if (lsc_record_is(record, "token")) {
 		r = lsc_frame_parse_token(record, &token, err);
 		if (r == 0)
@@ -104,7 +112,7 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 		return 0;
 	r = lsc_frame_parse_fail(record, &fail, err);
 	if (r == 0)
-		fleet->events->on_fail(fleet->data, &fail);
+		fleet->events->on_fail(fleet->data, node->rank, &fail);
 	return r;
 }
 
@@ -124,12 +132,11 @@ static void on_sent(void *data, struct lsc_link *link, void *cookie)
 		free_body(cookie);
 }
 
-static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
+static void lose(struct lsc_fleet_node *node)
 {
-	struct lsc_fleet_node *node = data;
+	struct lsc_link *link = node->link;
 	bool was_open = node->open;
 
-	lsc_info("node %u, %s: %s", node->rank, node->exec, err->code ? err->text : "closed");
 	node->open = false;
 	node->link = NULL;
 	lsc_link_close(link);
@@ -140,16 +147,45 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 		node->fleet->events->on_lost(node->fleet->data, node->rank);
 }
 
-static const struct lsc_link_events link_events = {on_open, on_record, on_body, on_sent, on_close};
-
-static void connect_node(void *data)
+static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
 {
 	struct lsc_fleet_node *node = data;
+	const char *why = err->code ? err->text : "closed its link";
+
+	(void)link;
+	if (node->open)
+		lsc_notice("node %u, %s: %s", node->rank, node->exec, why);
+	else
+		lsc_info("node %u, %s: %s", node->rank, node->exec, why);
+	lose(node);
+}
+
+static const struct lsc_link_events link_events = {on_open, on_record, on_body, on_sent, on_close};
+
+/* Asks whether the worker is there: one that was stopped, or whose machine is, keeps its link. */
+static void ping(struct lsc_fleet_node *node)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	const struct lsc_fleet *fleet = node->fleet;
+
+	if (node->unanswered++ >= PINGS) {
+		lsc_warning("node %u, %s: silent for %.0f s, going on without it", node->rank,
+			    node->exec, (double)fleet->silent_ns / 1e9);
+		lose(node);
+		return;
+	}
+	if (lsc_frame_pack_ping(&pack) == 0)
+		lsc_link_send(node->link, &pack, NULL, 0, NULL);
+	lsc_timer_arm(node->again, fleet->silent_ns / PINGS);
+}
+
+static void connect_node(struct lsc_fleet_node *node)
+{
 	const struct lsc_link_options options = {.kind = "exec"};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_endpoint at;
 
-	if (node->link || !node->exec[0])
+	if (!node->exec[0])
 		return;
 	if (lsc_endpoint_parse(&at, node->exec, &err) < 0 ||
 	    lsc_link_connect(&node->link, node->fleet->loop, &at, &options, &link_events, node,
@@ -158,6 +194,16 @@ static void connect_node(void *data)
 		lsc_warning("node %u: %s", node->rank, err.text);
 		lsc_timer_arm(node->again, AGAIN_NS);
 	}
+}
+
+static void on_again(void *data)
+{
+	struct lsc_fleet_node *node = data;
+
+	if (!node->link)
+		connect_node(node);
+	else if (node->open)
+		ping(node);
 }
 
 int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t rank, const struct lsc_run_frame *run,
@@ -213,10 +259,11 @@ static int add_node(struct lsc_fleet *fleet, uint32_t rank, struct lsc_fleet_nod
 		while (fleet->n_nodes <= rank)
 			nodes[fleet->n_nodes++] = NULL;
 	}
+	if (fleet->nodes[rank])
+		return lsc_err_set(err, EBADMSG, "arrivals tell twice who node %u is", rank);
 	node = calloc(1, sizeof(*node));
 	if (!node)
 		return lsc_err_set(err, ENOMEM, "cannot hold node %u: %m", rank);
-	free_node(fleet->nodes[rank]);
 	fleet->nodes[rank] = node;
 	*node = (struct lsc_fleet_node){.fleet = fleet, .rank = rank};
 	node->blocks = calloc(fleet->image->n_blocks, 1);
@@ -224,7 +271,7 @@ static int add_node(struct lsc_fleet *fleet, uint32_t rank, struct lsc_fleet_nod
 	if (!node->blocks || !node->units)
 		return lsc_err_set(err, ENOMEM, "cannot hold node %u: %m", rank);
 	*ret_node = node;
-	return lsc_timer_new(fleet->loop, connect_node, node, &node->again, err);
+	return lsc_timer_new(fleet->loop, on_again, node, &node->again, err);
 }
 
 static void complete_node(struct lsc_fleet_node *node)
@@ -255,6 +302,7 @@ static void hold_block(struct lsc_fleet_node *node, uint32_t block)
 static int take_cast(struct lsc_fleet *fleet, const struct lsc_record *record, struct lsc_err *err)
 {
 	double t = 0, wall = 0;
+	uint64_t nodes;
 	const void *id;
 	uint32_t len;
 	int r = lsc_record_bin(record, "id", LSC_HASH_BYTES, &id, &len, err);
@@ -262,11 +310,16 @@ static int take_cast(struct lsc_fleet *fleet, const struct lsc_record *record, s
 	if (r < 0)
 		return r;
 	if (len != LSC_HASH_BYTES || memcmp(id, fleet->image->id.bytes, len))
-		return lsc_err_set(err, EINVAL, "the arrivals are of another image");
+		return lsc_err_set(err, EBADMSG, "the arrivals are of another image");
+	if (fleet->named)
+		return lsc_err_set(err, EBADMSG, "the arrivals tell of two casts");
 	if ((r = lsc_record_real_or(record, "t", 0, &t, err)) < 0 ||
-	    (r = lsc_record_real_or(record, "clock", lsc_clock_wall_s(), &wall, err)) < 0)
+	    (r = lsc_record_real_or(record, "clock", lsc_clock_wall_s(), &wall, err)) < 0 ||
+	    (r = lsc_record_uint(record, "nodes", LSC_FLEET_MAX_NODES, &nodes, err)) < 0)
 		return r;
+	fleet->n_cast = (uint32_t)nodes;
 	fleet->began = wall - t;
+	fleet->named = true;
 	return 0;
 }
 
@@ -297,6 +350,7 @@ int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record, s
 	uint64_t rank, block;
 	int r;
 
+	fleet->heard_ns = lsc_clock_ns();
 	if (lsc_record_is(record, "cast"))
 		return take_cast(fleet, record, err);
 	if (lsc_record_is(record, "end")) {
@@ -306,12 +360,16 @@ int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record, s
 	if (!lsc_record_is(record, "node") && !lsc_record_is(record, "block") &&
 	    !lsc_record_is(record, "complete") && !lsc_record_is(record, "failed"))
 		return 0;
+	if (!fleet->named)
+		return lsc_err_set(err, EBADMSG, "the arrivals do not begin with a cast");
 	r = lsc_record_uint(record, "node", LSC_FLEET_MAX_NODES - 1, &rank, err);
 	if (r < 0)
 		return r;
 	if (lsc_record_is(record, "node"))
 		return take_node(fleet, record, (uint32_t)rank, err);
 	node = rank < fleet->n_nodes ? fleet->nodes[rank] : NULL;
+	if (!node && lsc_record_is(record, "failed"))
+		return 0; /* before it could say who it is */
 	if (!node)
 		return lsc_err_set(err, EBADMSG, "arrivals name node %u before they say who it is",
 				   (unsigned)rank);

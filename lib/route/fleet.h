@@ -1,7 +1,7 @@
 /* The nodes of a cast as a router sees them: what each holds, and a link to its stage worker.
  *
  * Fed with arrival records (lsc-stream(5)); links are opened as soon as a node says where its
- * worker is, and again when they were lost.
+ * worker is, and again when they were lost.  A worker that answers no ping is taken for lost.
  */
 #ifndef LSC_ROUTE_FLEET_H
 #define LSC_ROUTE_FLEET_H
@@ -29,21 +29,23 @@ struct lsc_fleet_node {
 	char name[LSC_FRAME_ENDPOINT];
 	char exec[LSC_FRAME_ENDPOINT]; /* "" where it has no worker */
 	bool source;
-	bool failed;   /* says the cast */
-	bool complete; /* holds everything */
+	bool failed;     /* says the cast */
+	bool complete;   /* holds everything */
 	uint8_t *blocks; /* [n_blocks]: 1 where held */
-	uint8_t *units;	 /* [n_units]: 1 where it can run the unit */
+	uint8_t *units;  /* [n_units]: 1 where it can run the unit */
 	struct lsc_link *link;
 	bool open;
-	struct lsc_timer *again; /* connects anew */
+	struct lsc_timer *again; /* connects anew; while there is a link: pings */
+	uint32_t unanswered;     /* pings since it last said something */
 	struct lsc_fleet_body *bodies;
-	uint32_t busy; /* requests routed to it alone */
+	uint32_t busy;  /* requests whose route it is on */
+	uint32_t doubt; /* failures since it last did its part */
 };
 
 struct lsc_fleet_events {
 	void (*on_change)(void *data); /* more is held, or can be reached */
 	void (*on_token)(void *data, const struct lsc_token_frame *token);
-	void (*on_fail)(void *data, const struct lsc_fail_frame *fail);
+	void (*on_fail)(void *data, uint32_t node, const struct lsc_fail_frame *fail);
 	void (*on_lost)(void *data, uint32_t node); /* its worker went away */
 };
 
@@ -55,17 +57,20 @@ struct lsc_fleet {
 	struct lsc_client_id client;
 	struct lsc_fleet_node **nodes; /* by rank; NULL where not known */
 	uint32_t n_nodes;
-	double began; /* wall clock of the cast's t = 0 */
-	bool ended;   /* no more arrivals */
+	uint32_t n_cast;    /* nodes the cast says it has; of some nothing may be known yet */
+	uint64_t silent_ns; /* a worker that says nothing for so long is lost */
+	uint64_t heard_ns;  /* when the last arrival record came */
+	double began;       /* wall clock of the cast's t = 0 */
+	bool named;         /* the cast's record came */
+	bool ended;         /* no more arrivals */
 };
 
 int lsc_fleet_init(struct lsc_fleet *fleet, const struct lsc_image *image, struct lsc_loop *loop,
 		   const struct lsc_fleet_events *events, void *data, struct lsc_err *err);
 void lsc_fleet_release(struct lsc_fleet *fleet);
 
-/* Takes in an arrival record; -EBADMSG, or -EINVAL where it is of another image. */
-int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record,
-		     struct lsc_err *err);
+/* Takes in an arrival record; -EBADMSG also where it is of another image. */
+int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record, struct lsc_err *err);
 
 /* The stream of arrivals is over. */
 void lsc_fleet_end(struct lsc_fleet *fleet);

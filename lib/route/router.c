@@ -6,11 +6,17 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/macros.h"
 
-#define MAX_TRIES 20
-#define RETRY_NS  200000000ull
-
-static void route_all(void *data);
+#define PATIENCE_NS 30000000000ull
+#define TICK_NS     100000000ull
+#define SETTLE_NS   200000000ull /* for links that are being opened when it starts */
+#define PAUSE_NS    100000000ull /* after the first failure, then twice as long up to */
+#define PAUSE_MAX   2000000000ull
+#define RUN_TOKENS  512 /* in one frame: stages work on one part while the next is on its way */
+#define DOUBT       4   /* a node's failure weighs as much as so many requests there */
 
 /* --- routes --- */
 
@@ -19,13 +25,25 @@ static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_n
 	return lsc_fleet_usable(node) && (!node->source || router->sources != LSC_SOURCES_NEVER);
 }
 
-/* Whether some receiver may still come to hold something. */
+static double cost_of(const struct lsc_fleet_node *node)
+{
+	return 1 + (double)node->busy + DOUBT * (double)node->doubt;
+}
+
+/* Whether some receiver may still come to hold something.  A cast tells of its progress several
+ * times a second: one that tells nothing is over, whatever the stream says. */
 static bool is_loading(const struct lsc_router *router)
 {
-	for (uint32_t i = 0; !router->fleet.ended && i < router->fleet.n_nodes; i++) {
-		const struct lsc_fleet_node *node = router->fleet.nodes[i];
+	const struct lsc_fleet *fleet = &router->fleet;
 
-		if (node && !node->source && !node->complete && !node->failed && node->exec[0])
+	if (fleet->ended || lsc_clock_ns() - fleet->heard_ns > router->patience_ns)
+		return false;
+	if (!fleet->named)
+		return true; /* the cast has not begun */
+	for (uint32_t i = 0; i < fleet->n_cast; i++) {
+		const struct lsc_fleet_node *node = i < fleet->n_nodes ? fleet->nodes[i] : NULL;
+
+		if (!node || (!node->source && !node->complete && !node->failed && node->exec[0]))
 			return true;
 	}
 	return false;
@@ -41,7 +59,7 @@ static bool find_local(const struct lsc_router *router, bool sources, uint32_t *
 
 		if (!takes_part(router, node) || !node->complete || (node->source && !sources))
 			continue;
-		if (best == UINT32_MAX || node->busy < router->fleet.nodes[best]->busy)
+		if (best == UINT32_MAX || cost_of(node) < cost_of(router->fleet.nodes[best]))
 			best = i;
 	}
 	*ret_node = best;
@@ -60,7 +78,7 @@ static int find_pipeline(const struct lsc_router *router, struct lsc_cover *ret_
 		if (fleet->nodes[i])
 			nodes[i] = (struct lsc_cover_node){
 				.holds = fleet->nodes[i]->units,
-				.cost = 1 + fleet->nodes[i]->busy,
+				.cost = cost_of(fleet->nodes[i]),
 				.source = fleet->nodes[i]->source,
 				.usable = takes_part(router, fleet->nodes[i]),
 			};
@@ -108,6 +126,19 @@ static void leave_route(struct lsc_router *router, struct lsc_router_request *re
 	request->routed = false;
 }
 
+/* Who is done leaves room for one that waits for it, the oldest. */
+static void make_room(struct lsc_router *router)
+{
+	struct lsc_router_request *request = router->requests;
+
+	while (request && (request->routed || !request->crowded || !request->again_ns))
+		request = request->next;
+	if (request) {
+		request->again_ns = 0;
+		lsc_timer_arm(router->tick, 0);
+	}
+}
+
 static void finish(struct lsc_router_request *request, const char *reason, const char *why)
 {
 	struct lsc_router *router = request->router;
@@ -117,6 +148,7 @@ static void finish(struct lsc_router_request *request, const char *reason, const
 	while (*at != request)
 		at = &(*at)->next;
 	*at = request->next;
+	make_room(router);
 	router->events->on_done(request, reason, why);
 	lsc_tokens_release(&request->ids);
 	free(request);
@@ -125,38 +157,51 @@ static void finish(struct lsc_router_request *request, const char *reason, const
 /* Leaves a route that does not work; it is tried again soon. */
 static void lose_route(struct lsc_router_request *request, const char *why)
 {
+	uint64_t pause = PAUSE_NS << LSC_MIN(request->tries, 10u);
+
 	leave_route(request->router, request);
-	snprintf(request->why, sizeof(request->why), "%s", why);
+	if (why != request->why)
+		snprintf(request->why, sizeof(request->why), "%s", why);
 	request->tries++;
-	lsc_timer_arm(request->router->retry, RETRY_NS);
+	request->again_ns = lsc_clock_ns() + LSC_MIN(pause, PAUSE_MAX);
 }
 
-/* Sends the positions from pos on along the route. */
+static int send_part(struct lsc_router_request *request, struct lsc_run_frame *run, uint32_t pos,
+		     uint32_t n)
+{
+	struct lsc_fleet *fleet = &request->router->fleet;
+
+	run->pos = pos;
+	run->n = n;
+	return lsc_fleet_run(fleet, request->cover.stages[0].node, run, request->ids.ids + pos);
+}
+
+/* Sends the positions from pos on along the route: in parts, of which the last one's token is the
+ * one that counts. */
 static void send_run(struct lsc_router_request *request, uint32_t pos)
 {
 	struct lsc_fleet *fleet = &request->router->fleet;
 	LSC_CLEANUP_FREE struct lsc_run_frame *run = calloc(1, sizeof(*run));
+	uint32_t end = (uint32_t)request->ids.n;
 	int r = run ? 0 : -ENOMEM;
 
 	if (r == 0) {
 		run->image = fleet->image->id;
 		run->client = fleet->client;
 		run->request = request->number;
-		run->pos = pos;
-		run->n = (uint32_t)request->ids.n - pos;
 		run->sampling = request->sampling;
 		run->n_stages = request->cover.n;
-		for (uint32_t i = 0; i < request->cover.n; i++) {
-			const struct lsc_stage *stage = &request->cover.stages[i];
-
-			snprintf(run->route[i].endpoint, sizeof(run->route[i].endpoint), "%s",
-				 fleet->nodes[stage->node]->exec);
-			run->route[i].first = stage->first;
-			run->route[i].last = stage->last;
-		}
-		r = lsc_fleet_run(fleet, request->cover.stages[0].node, run,
-				  request->ids.ids + pos);
 	}
+	for (uint32_t i = 0; r == 0 && i < request->cover.n; i++) {
+		const struct lsc_stage *stage = &request->cover.stages[i];
+
+		snprintf(run->route[i].endpoint, sizeof(run->route[i].endpoint), "%s",
+			 fleet->nodes[stage->node]->exec);
+		run->route[i].first = stage->first;
+		run->route[i].last = stage->last;
+	}
+	for (; r == 0 && pos < end; pos += RUN_TOKENS)
+		r = send_part(request, run, pos, LSC_MIN(end - pos, (uint32_t)RUN_TOKENS));
 	if (r < 0)
 		lose_route(request, "its first stage cannot be reached");
 }
@@ -166,6 +211,7 @@ static void take_route(struct lsc_router_request *request)
 	struct lsc_router *router = request->router;
 
 	request->routed = true;
+	request->crowded = false;
 	request->number = ++router->numbers;
 	for (uint32_t i = 0; i < request->cover.n; i++)
 		router->fleet.nodes[request->cover.stages[i].node]->busy++;
@@ -173,24 +219,69 @@ static void take_route(struct lsc_router_request *request)
 	send_run(request, 0);
 }
 
+/* Says once that a request waits, and for what; true when that lasts too long. */
+static bool is_overdue(struct lsc_router_request *request, uint64_t now)
+{
+	const struct lsc_router *router = request->router;
+	uint64_t since =
+		request->crowded ? LSC_MAX(request->since_ns, router->since_ns) : request->since_ns;
+	const char *why =
+		request->why[0] ? request->why : "no nodes that together hold all of the model";
+
+	if (now - since < router->patience_ns / 3)
+		return false;
+	if (!request->told)
+		lsc_notice("a request waits since %.0f s: %s", (double)(now - since) / 1e9,
+			   request->routed ? "its route works on it" : why);
+	request->told = true;
+	if (request->routed || now - since < router->patience_ns || is_loading(router))
+		return false;
+	if (why != request->why)
+		snprintf(request->why, sizeof(request->why), "%s", why);
+	return true;
+}
+
+/* Whether links are being opened: who is reached first would get all that waits at the start. */
+static bool is_settling(const struct lsc_router *router, uint64_t now)
+{
+	if (now - router->began_ns > SETTLE_NS)
+		return false;
+	for (uint32_t i = 0; i < router->fleet.n_nodes; i++)
+		if (router->fleet.nodes[i] && router->fleet.nodes[i]->link &&
+		    !router->fleet.nodes[i]->open)
+			return true;
+	return false;
+}
+
+/* Routes what can be routed now.  Where there is no cover for one, there is none for the others. */
 static void route_all(void *data)
 {
 	struct lsc_router *router = data;
 	struct lsc_router_request *next;
+	uint64_t now = lsc_clock_ns();
+	bool covered = !is_settling(router, now);
 
 	for (struct lsc_router_request *request = router->requests; request; request = next) {
 		next = request->next;
-		if (request->routed)
-			continue;
-		if (request->tries > MAX_TRIES)
+		if (is_overdue(request, now)) {
 			finish(request, NULL, request->why);
-		else if (find_route(router, request) > 0)
+			continue;
+		}
+		if (request->routed || !covered || request->again_ns > now)
+			continue;
+		covered = find_route(router, request) > 0;
+		if (covered)
 			take_route(request);
-		else if (!is_loading(router) && request->tries++ == MAX_TRIES)
-			finish(request, NULL, "no nodes that together hold all of the model");
-		else
-			lsc_timer_arm(router->retry, RETRY_NS);
 	}
+}
+
+static void on_tick(void *data)
+{
+	struct lsc_router *router = data;
+
+	route_all(router);
+	if (router->requests)
+		lsc_timer_arm(router->tick, TICK_NS);
 }
 
 /* --- what comes back --- */
@@ -212,6 +303,14 @@ static bool is_end(const struct lsc_model_config *config, uint32_t token)
 	return false;
 }
 
+static void get_on(struct lsc_router_request *request)
+{
+	struct lsc_router *router = request->router;
+
+	request->since_ns = router->since_ns = lsc_clock_ns();
+	request->told = false;
+}
+
 /* On with the next position; to a node that came to hold everything, if there is one. */
 static void go_on(struct lsc_router_request *request)
 {
@@ -224,7 +323,7 @@ static void go_on(struct lsc_router_request *request)
 	}
 	leave_route(router, request);
 	if (find_route(router, request) <= 0)
-		return;
+		return; /* the next tick tries again */
 	router->events->on_switch(request, request->cover.stages[0].node);
 	take_route(request);
 }
@@ -235,13 +334,23 @@ static void on_token(void *data, const struct lsc_token_frame *token)
 	const struct lsc_model_config *config = &router->fleet.image->config;
 	struct lsc_router_request *request = find_request(router, token->request);
 
-	if (!request || token->pos != request->ids.n)
+	if (!request)
 		return;
+	get_on(request);
+	if (token->pos != request->ids.n)
+		return; /* of a part */
+	if (token->token >= config->vocab) {
+		lose_route(request, "a worker gave a token that is none");
+		return;
+	}
+	for (uint32_t i = 0; i < request->cover.n; i++)
+		router->fleet.nodes[request->cover.stages[i].node]->doubt = 0;
 	if (is_end(config, token->token)) {
 		finish(request, "stop", NULL);
 		return;
 	}
 	request->tries = 0;
+	request->why[0] = 0;
 	if (lsc_tokens_add(&request->ids, token->token) < 0) {
 		finish(request, NULL, "out of memory");
 		return;
@@ -254,23 +363,51 @@ static void on_token(void *data, const struct lsc_token_frame *token)
 		go_on(request);
 }
 
-static void on_fail(void *data, const struct lsc_fail_frame *fail)
+static void doubt(struct lsc_router *router, const struct lsc_router_request *request,
+		  uint32_t node, bool next_too)
 {
-	struct lsc_router_request *request = find_request(data, fail->request);
+	struct lsc_fleet_node **nodes = router->fleet.nodes;
 
-	if (request)
-		lose_route(request, fail->why);
+	nodes[node]->doubt++;
+	for (uint32_t i = 0; next_too && i + 1 < request->cover.n; i++)
+		if (request->cover.stages[i].node == node)
+			nodes[request->cover.stages[i + 1].node]->doubt++;
+}
+
+/* Some failures are nobody's fault: there is no room now, or the request cannot be done. */
+static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail)
+{
+	struct lsc_router *router = data;
+	struct lsc_router_request *request = find_request(router, fail->request);
+	bool crowded = fail->code == ENOSPC || fail->code == ENOBUFS;
+
+	if (!request)
+		return;
+	if (fail->code == ERANGE) {
+		finish(request, NULL, fail->why);
+		return;
+	}
+	if (!crowded)
+		doubt(router, request, node, fail->code == EHOSTDOWN);
+	lsc_info("node %u, %s: %s", node, router->fleet.nodes[node]->exec, fail->why);
+	lose_route(request, fail->why);
+	request->crowded = crowded;
 }
 
 static void on_lost(void *data, uint32_t node)
 {
 	struct lsc_router *router = data;
+	char why[sizeof(router->requests->why)];
 
+	snprintf(why, sizeof(why), "node %u, %.100s, was lost", node,
+		 router->fleet.nodes[node]->exec);
+	router->fleet.nodes[node]->doubt++;
 	for (struct lsc_router_request *request = router->requests; request;
 	     request = request->next)
 		for (uint32_t i = 0; request->routed && i < request->cover.n; i++)
 			if (request->cover.stages[i].node == node)
-				lose_route(request, "a stage was lost");
+				lose_route(request, why);
+	route_all(router);
 }
 
 static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail, on_lost};
@@ -278,21 +415,25 @@ static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fai
 /* --- the whole --- */
 
 int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, struct lsc_loop *loop,
-		    enum lsc_cover_sources sources, const struct lsc_router_events *events,
-		    struct lsc_err *err)
+		    enum lsc_cover_sources sources, uint64_t patience_ns,
+		    const struct lsc_router_events *events, struct lsc_err *err)
 {
 	int r;
 
-	*router = (struct lsc_router){.events = events, .sources = sources};
+	*router = (struct lsc_router){.events = events,
+				      .sources = sources,
+				      .began_ns = lsc_clock_ns(),
+				      .patience_ns = patience_ns ? patience_ns : PATIENCE_NS};
 	r = lsc_fleet_init(&router->fleet, image, loop, &fleet_events, router, err);
-	return r < 0 ? r : lsc_timer_new(loop, route_all, router, &router->retry, err);
+	router->fleet.silent_ns = router->patience_ns / 3;
+	return r < 0 ? r : lsc_timer_new(loop, on_tick, router, &router->tick, err);
 }
 
 void lsc_router_release(struct lsc_router *router)
 {
 	while (router->requests)
 		finish(router->requests, NULL, "the router ended");
-	lsc_timer_free(router->retry);
+	lsc_timer_free(router->tick);
 	lsc_fleet_release(&router->fleet);
 }
 
@@ -303,8 +444,9 @@ void lsc_router_submit(struct lsc_router *router, struct lsc_router_request *req
 	request->router = router;
 	request->n_prompt = (uint32_t)request->ids.n;
 	request->next = NULL;
+	request->since_ns = lsc_clock_ns();
 	while (*at)
 		at = &(*at)->next;
 	*at = request;
-	lsc_timer_arm(router->retry, 0);
+	lsc_timer_arm(router->tick, 0);
 }

@@ -2,7 +2,9 @@
  *
  * A request waits for the first cover of all units; where receivers are still loading, for one
  * that includes a receiver.  Once a node holds everything, requests go to it alone, those in
- * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost.
+ * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost or
+ * fails, over other nodes than the one that failed, if there are any.  One for which workers have
+ * no room waits until others are done.  A request that gets nowhere for a while fails, saying why.
  */
 #ifndef LSC_ROUTE_ROUTER_H
 #define LSC_ROUTE_ROUTER_H
@@ -21,7 +23,7 @@ struct lsc_router;
 struct lsc_router_request {
 	struct lsc_router_request *next;
 	struct lsc_router *router;
-	void *user;	       /* the caller's */
+	void *user;            /* the caller's */
 	struct lsc_tokens ids; /* the prompt's and the answer's, owned */
 	uint32_t n_prompt;
 	uint32_t limit; /* of the answer's tokens */
@@ -29,10 +31,14 @@ struct lsc_router_request {
 
 	uint64_t number; /* of this request on this route */
 	bool routed;
-	bool local; /* to one node that holds everything */
+	bool local;   /* to one node that holds everything */
+	bool crowded; /* the last failure was for want of room */
+	bool told;    /* people were told that it waits */
 	struct lsc_cover cover;
-	uint32_t tries;
-	char why[160]; /* the last failure */
+	uint64_t since_ns; /* it last got on */
+	uint64_t again_ns; /* not to be tried before */
+	uint32_t tries;    /* that failed since then */
+	char why[160];     /* the last failure */
 };
 
 struct lsc_router_events {
@@ -48,12 +54,16 @@ struct lsc_router {
 	const struct lsc_router_events *events;
 	enum lsc_cover_sources sources;
 	struct lsc_router_request *requests;
-	struct lsc_timer *retry;
+	struct lsc_timer *tick;
+	uint64_t began_ns;
+	uint64_t patience_ns; /* with a request that does not get on */
+	uint64_t since_ns;    /* any request last got on */
 	uint64_t numbers;
 };
 
-int lsc_router_init(struct lsc_router *router, const struct lsc_image *image,
-		    struct lsc_loop *loop, enum lsc_cover_sources sources,
+/* patience_ns 0: 30 s.  A worker that is silent for a third of it is left. */
+int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, struct lsc_loop *loop,
+		    enum lsc_cover_sources sources, uint64_t patience_ns,
 		    const struct lsc_router_events *events, struct lsc_err *err);
 void lsc_router_release(struct lsc_router *router);
 

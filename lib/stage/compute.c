@@ -17,7 +17,7 @@
 #include "exec/sample.h"
 #include "stage/store.h"
 
-#define BATCH_MAX  64  /* works of one batch */
+#define BATCH_MAX  LSC_STORE_BATCH
 #define BATCH_ROWS 512 /* positions of one batch, unless one work alone has more */
 
 struct lsc_compute {
@@ -109,43 +109,43 @@ static int check(const struct lsc_job *job, const struct lsc_image *image, struc
 	if (job->body_len != each * run->n)
 		return lsc_err_set(err, EINVAL, "%u bytes for %u positions of %llu", job->body_len,
 				   run->n, (unsigned long long)each);
+	if (!is_last(job) &&
+	    (uint64_t)run->n * image->config.hidden * sizeof(float) > LSC_BODY_MAX_BYTES)
+		return lsc_err_set(err, EINVAL, "%u positions are more than a body holds", run->n);
 	return 0;
 }
 
-static int make_work(struct lsc_job *job, const struct lsc_image *image, struct lsc_work *work)
+/* slot: which work of the batch it is. */
+static int make_work(struct lsc_job *job, const struct lsc_store_image *image, unsigned slot,
+		     struct lsc_work *work)
 {
+	const struct lsc_model_config *config = &image->image.config;
 	const struct lsc_run_frame *run = &job->run;
 	const struct lsc_frame_stage *stage = stage_of(job);
-	uint64_t floats =
-		is_last(job) ? image->config.vocab : (uint64_t)run->n * image->config.hidden;
 
-	job->out = malloc(floats * sizeof(float));
-	if (!job->out)
-		return lsc_err_set(&job->err, ENOMEM, "no memory for %u positions", run->n);
-	job->out_len = (uint32_t)(floats * sizeof(float));
 	*work = (struct lsc_work){.first = stage->first,
 				  .last = stage->last,
 				  .pos = run->pos,
 				  .n = run->n,
 				  .ids = job->body,
 				  .in = job->body,
-				  .out = job->out};
+				  .out = image->logits + (size_t)slot * config->vocab};
 	memcpy(work->key.client, run->client.bytes, sizeof(work->key.client));
 	work->key.request = run->request;
-	return 0;
+	if (is_last(job))
+		return 0;
+	job->out_len = run->n * config->hidden * (uint32_t)sizeof(float);
+	job->out = work->out = malloc(job->out_len);
+	return job->out ? 0 : lsc_err_set(&job->err, ENOMEM, "no memory for %u positions", run->n);
 }
 
 /* After the last stage the logits become a token. */
-static void draw(struct lsc_job *job, const struct lsc_store_image *image)
+static uint32_t draw(const struct lsc_run_frame *run, const float *logits,
+		     const struct lsc_store_image *image)
 {
-	const struct lsc_run_frame *run = &job->run;
-
-	job->token = lsc_sample(job->out, image->image.config.vocab, run->sampling.temp,
-				run->sampling.top_p, run->sampling.seed, run->pos + run->n,
-				image->candidates);
-	free(job->out);
-	job->out = NULL;
-	job->out_len = 0;
+	return lsc_sample(logits, image->image.config.vocab, run->sampling.temp,
+			  run->sampling.top_p, run->sampling.seed, run->pos + run->n,
+			  image->candidates);
 }
 
 static void run_batch(struct lsc_compute *compute, struct lsc_store_image *image, unsigned n)
@@ -160,7 +160,7 @@ static void run_batch(struct lsc_compute *compute, struct lsc_store_image *image
 		if (result < 0)
 			explain(job, result, &err);
 		else if (is_last(job))
-			draw(job, image);
+			job->token = draw(&job->run, compute->works[i].out, image);
 		finish(compute, job);
 	}
 }
@@ -192,10 +192,11 @@ static int look(struct lsc_compute *compute, const struct lsc_job *job,
 	r = lsc_store_watch(image, true, err);
 	if (r < 0)
 		return r;
-	if (lsc_clock_ns() >= job->deadline_ns)
-		return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time",
-				   stage->first + ready);
-	return 0;
+	if (lsc_clock_ns() < job->deadline_ns)
+		return 0;
+	/* What is mapped may be what somebody removed: who asks next gets what is there then. */
+	image->gone = true;
+	return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time", stage->first + ready);
 }
 
 /* Whether an earlier job of the same request still waits. */
@@ -230,7 +231,7 @@ static unsigned gather(struct lsc_compute *compute, struct lsc_store_image **ret
 			continue;
 		}
 		lsc_jobs_take_at(&compute->waiting, at);
-		if (r > 0 && make_work(job, &image->image, &compute->works[n]) < 0)
+		if (r > 0 && make_work(job, image, n, &compute->works[n]) < 0)
 			r = -ENOMEM;
 		else if (r < 0)
 			job->err = err;
@@ -315,10 +316,12 @@ static bool await(struct lsc_compute *compute, struct lsc_jobs *came)
 	return !stop;
 }
 
+/* What came after an image was found to be gone is not swept with it: it looks again. */
 static void sort_in(struct lsc_compute *compute, struct lsc_jobs *came)
 {
 	struct lsc_job *job;
 
+	sweep(compute);
 	while ((job = lsc_jobs_take(came))) {
 		if (job->kind == LSC_JOB_RUN) {
 			lsc_jobs_add(&compute->waiting, job);
@@ -352,7 +355,6 @@ static void *run(void *data)
 		unsigned n;
 
 		sort_in(compute, &came);
-		sweep(compute);
 		while ((n = gather(compute, &image))) {
 			run_batch(compute, image, n);
 			pthread_mutex_lock(&compute->lock);

@@ -17,9 +17,9 @@
 struct lsc_compute;
 
 struct lsc_compute_options {
-	const char *dir; /* where images are; must stay */
+	const char *dir;                  /* where images are; must stay */
 	struct lsc_engine_options engine; /* of each image */
-	uint64_t wait_ns; /* that a run waits for its units */
+	uint64_t wait_ns;                 /* that a run waits for its units */
 };
 
 /* notify is called from the compute thread when there is something to take. */

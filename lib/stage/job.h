@@ -13,7 +13,7 @@
 
 enum lsc_job_kind {
 	LSC_JOB_RUN,
-	LSC_JOB_DROP,	     /* of run.client and run.request */
+	LSC_JOB_DROP,        /* of run.client and run.request */
 	LSC_JOB_DROP_CLIENT, /* of run.client */
 };
 
@@ -24,11 +24,12 @@ struct lsc_job {
 	void *body; /* token ids or activations, as the frame brought them */
 	uint32_t body_len;
 	uint64_t deadline_ns; /* for its units to arrive */
+	uint64_t charged;     /* bytes that its owner counts for it */
 
 	/* what came of it */
-	float *out; /* [n][hidden], or NULL after the last stage */
-	uint32_t out_len; /* in bytes */
-	uint32_t token; /* after the last stage */
+	float *out;         /* [n][hidden], or NULL after the last stage */
+	uint32_t out_len;   /* in bytes */
+	uint32_t token;     /* after the last stage */
 	struct lsc_err err; /* code 0 where it went well */
 };
 
@@ -37,7 +38,10 @@ struct lsc_jobs {
 	struct lsc_job *first, **end; /* end is NULL in an empty list that was never used */
 };
 
-#define LSC_JOBS_INIT { NULL, NULL }
+#define LSC_JOBS_INIT                                                                              \
+	{                                                                                          \
+		NULL, NULL                                                                         \
+	}
 
 struct lsc_job *lsc_job_new(enum lsc_job_kind kind); /* NULL when out of memory */
 void lsc_job_free(struct lsc_job *job);

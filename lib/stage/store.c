@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec/arrival.h"
+
 /* The futex lies in a mapping that is read-only here, so a watcher that shall end cannot be woken
  * through it: it looks for that once a second. */
 #define WATCH_MS 1000
@@ -87,6 +89,7 @@ static void image_free(struct lsc_store_image *image)
 	pthread_mutex_destroy(&image->lock);
 	pthread_cond_destroy(&image->wake);
 	free(image->candidates);
+	free(image->logits);
 	free(image);
 }
 
@@ -97,12 +100,14 @@ static int open_engine(struct lsc_store *store, struct lsc_store_image *image, s
 
 	if (r < 0)
 		return r;
-	if (segment->bytes != image->image.bytes ||
-	    (segment->arrivals && segment->n_pieces != image->image.n_pieces))
-		return lsc_err_set(err, EBADMSG, "its manifest says %llu bytes in %u pieces",
-				   (unsigned long long)image->image.bytes, image->image.n_pieces);
+	r = lsc_arrival_check(&image->image, segment, err);
+	if (r < 0)
+		return r;
 	image->candidates = calloc(image->image.config.vocab, sizeof(*image->candidates));
-	if (!image->candidates)
+	/* Untouched rows cost nothing. */
+	image->logits = malloc((size_t)LSC_STORE_BATCH * image->image.config.vocab *
+			       sizeof(*image->logits));
+	if (!image->candidates || !image->logits)
 		return lsc_err_set(err, ENOMEM, "no memory for an image");
 	return lsc_engine_open(&image->engine, &image->image, segment->data, &store->engine, err);
 }

@@ -18,6 +18,8 @@
 #include "mem/segment.h"
 #include "model/image.h"
 
+#define LSC_STORE_BATCH 64 /* works that run together at most */
+
 struct lsc_store_image {
 	struct lsc_store_image *next;
 	struct lsc_store *store;
@@ -25,6 +27,7 @@ struct lsc_store_image {
 	struct lsc_image image;
 	struct lsc_engine *engine;
 	struct lsc_candidate *candidates; /* [vocab] */
+	float *logits;                    /* [LSC_STORE_BATCH][vocab] */
 
 	bool watched; /* there is a thread */
 	pthread_t watcher;
@@ -42,7 +45,10 @@ struct lsc_store {
 	struct lsc_store_image *images;
 };
 
-#define LSC_STORE_INIT { 0 }
+#define LSC_STORE_INIT                                                                             \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /* The image with this id: -ENOENT where the directory has none. */
 int lsc_store_find(struct lsc_store *store, const struct lsc_hash *id,

@@ -21,6 +21,8 @@
 
 #define WAIT_NS    60000000000u
 #define BODY_BYTES (1ull << 30)
+#define MAX_JOBS   4096
+#define DROPPED    1024 /* requests of a client that are remembered to be over */
 
 struct peer { /* a link that was accepted: a client's, or a stage's before us */
 	struct peer *next;
@@ -28,6 +30,9 @@ struct peer { /* a link that was accepted: a client's, or a stage's before us */
 	struct lsc_link *link;
 	bool is_client;
 	struct lsc_client_id client;
+	uint64_t *dropped; /* a client's latest drops, a ring: a run that is still under way from
+			    * the stage before must not bring their KV back */
+	uint32_t n_dropped;
 	struct lsc_job *receiving;
 };
 
@@ -39,13 +44,48 @@ struct lsc_worker {
 	struct lsc_watch *watch;
 	struct peer *peers; /* newest first */
 	struct lsc_hops hops;
-	uint64_t body_bytes, body_limit; /* of all jobs there are */
+	struct lsc_run_frame run;      /* the one being looked at */
+	uint64_t job_bytes, job_limit; /* of all jobs there are */
+	uint32_t n_jobs;
 };
+
+/* --- jobs --- */
+
+/* Counts what a job holds now. */
+static void charge(struct lsc_worker *worker, struct lsc_job *job)
+{
+	worker->job_bytes -= job->charged;
+	job->charged = sizeof(*job) + job->body_len + job->out_len;
+	worker->job_bytes += job->charged;
+}
 
 static void free_job(struct lsc_worker *worker, struct lsc_job *job)
 {
-	worker->body_bytes -= job->body_len;
+	worker->job_bytes -= job->charged;
+	worker->n_jobs--;
 	lsc_job_free(job);
+}
+
+/* Room for a run and its body, or NULL. */
+static struct lsc_job *make_job(struct lsc_worker *worker, uint32_t body_len)
+{
+	struct lsc_job *job;
+
+	if (worker->n_jobs >= MAX_JOBS || worker->job_bytes > worker->job_limit ||
+	    body_len > worker->job_limit - worker->job_bytes)
+		return NULL;
+	job = lsc_job_new(LSC_JOB_RUN);
+	if (!job)
+		return NULL;
+	job->body = malloc(body_len);
+	if (!job->body) {
+		lsc_job_free(job);
+		return NULL;
+	}
+	job->body_len = body_len;
+	worker->n_jobs++;
+	charge(worker, job);
+	return job;
 }
 
 /* --- to clients --- */
@@ -58,6 +98,25 @@ static struct peer *find_client(struct lsc_worker *worker, const struct lsc_clie
 	while (peer && !(peer->is_client && !memcmp(&peer->client, client, sizeof(*client))))
 		peer = peer->next;
 	return peer;
+}
+
+static void remember_drop(struct lsc_worker *worker, const struct lsc_client_id *client,
+			  uint64_t request)
+{
+	struct peer *peer = find_client(worker, client);
+
+	if (peer)
+		peer->dropped[peer->n_dropped++ % DROPPED] = request;
+}
+
+static bool is_dropped(struct lsc_worker *worker, const struct lsc_run_frame *run)
+{
+	const struct peer *peer = find_client(worker, &run->client);
+
+	for (uint32_t i = 0; peer && i < LSC_MIN(peer->n_dropped, DROPPED); i++)
+		if (peer->dropped[i] == run->request)
+			return true;
+	return false;
 }
 
 static void send_to_client(struct lsc_worker *worker, const struct lsc_client_id *client,
@@ -105,18 +164,50 @@ static void on_forwarded(void *data, struct lsc_job *job)
 	free_job(data, job);
 }
 
+static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
+		const struct lsc_client_id *client, uint64_t request)
+{
+	struct lsc_job *job = lsc_job_new(kind);
+
+	if (!job)
+		return -ENOMEM;
+	job->run.client = *client;
+	job->run.request = request;
+	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP ? &request : NULL);
+	lsc_compute_submit(worker->compute, job);
+	return 0;
+}
+
+/* On to the next stage: true when the job is not ours any more. */
+static bool forward(struct lsc_worker *worker, struct lsc_job *job)
+{
+	if (worker->job_bytes > worker->job_limit)
+		lsc_err_set(&job->err, ENOBUFS, "no room for %u bytes for the next stage",
+			    job->out_len);
+	else if (lsc_hops_forward(&worker->hops, job, &job->err) == 0)
+		return true;
+	return false;
+}
+
+/* Activations that nobody waits for any more end here. */
 static void finish_job(struct lsc_worker *worker, struct lsc_job *job)
 {
 	const struct lsc_run_frame *run = &job->run;
 
-	if (!job->err.code && run->stage + 1 < run->n_stages) {
-		if (lsc_hops_forward(&worker->hops, job, &job->err) == 0)
+	free(job->body);
+	job->body = NULL;
+	job->body_len = 0;
+	charge(worker, job);
+	if (!find_client(worker, &run->client)) {
+		drop(worker, LSC_JOB_DROP_CLIENT, &run->client, 0);
+	} else if (!is_dropped(worker, run)) {
+		if (!job->err.code && run->stage + 1 == run->n_stages)
+			send_token(worker, job);
+		else if (!job->err.code && forward(worker, job))
 			return;
-	} else if (!job->err.code) {
-		send_token(worker, job);
+		if (job->err.code && job->err.code != ECANCELED)
+			send_fail(worker, &run->client, run->request, run->pos, &job->err);
 	}
-	if (job->err.code && job->err.code != ECANCELED)
-		send_fail(worker, &run->client, run->request, run->pos, &job->err);
 	free_job(worker, job);
 }
 
@@ -147,52 +238,26 @@ static void notify(void *data)
 
 /* --- from links --- */
 
-static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
-		const struct lsc_client_id *client, uint64_t request)
-{
-	struct lsc_job *job = lsc_job_new(kind);
-
-	if (!job)
-		return -ENOMEM;
-	job->run.client = *client;
-	job->run.request = request;
-	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP ? &request : NULL);
-	lsc_compute_submit(worker->compute, job);
-	return 0;
-}
-
-/* Room for a run's body; a run there is no room for fails, its body is skipped. */
+/* A run there is no room for fails, its body is skipped. */
 static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t body_len,
 		    void **ret_body, struct lsc_err *err)
 {
 	struct lsc_worker *worker = peer->worker;
-	struct lsc_job *job = lsc_job_new(LSC_JOB_RUN);
+	struct lsc_run_frame *run = &worker->run;
 	struct lsc_err why = LSC_ERR_INIT;
-	int r;
+	int r = lsc_frame_parse_run(record, run, err);
 
-	if (!job)
-		return lsc_err_set(err, ENOMEM, "no memory for a run");
-	r = lsc_frame_parse_run(record, &job->run, err);
-	if (r == 0 && (body_len == 0 || body_len % (4 * job->run.n)))
-		r = lsc_err_set(err, EPROTO, "a run of %u positions with %u bytes", job->run.n,
-				body_len);
-	if (r < 0) {
-		lsc_job_free(job);
+	*ret_body = NULL;
+	if (r < 0)
 		return r;
-	}
-	if (body_len <= worker->body_limit - worker->body_bytes)
-		job->body = malloc(body_len);
-	if (!job->body) {
+	peer->receiving = make_job(worker, body_len);
+	if (!peer->receiving) {
 		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
-		send_fail(worker, &job->run.client, job->run.request, job->run.pos, &why);
-		lsc_job_free(job);
-		*ret_body = NULL;
+		send_fail(worker, &run->client, run->request, run->pos, &why);
 		return 0;
 	}
-	job->body_len = body_len;
-	worker->body_bytes += body_len;
-	peer->receiving = job;
-	*ret_body = job->body;
+	peer->receiving->run = *run;
+	*ret_body = peer->receiving->body;
 	return 0;
 }
 
@@ -204,15 +269,44 @@ static int take_drop(struct peer *peer, const struct lsc_record *record, struct 
 
 	if (r < 0)
 		return r;
+	remember_drop(peer->worker, &client, request);
 	r = drop(peer->worker, LSC_JOB_DROP, &client, request);
 	return r < 0 ? lsc_err_set(err, -r, "no memory for a drop") : 0;
+}
+
+/* A link is one client's: what it has here goes with the last link that has its name. */
+static int take_client(struct peer *peer, const struct lsc_record *record, struct lsc_err *err)
+{
+	struct lsc_client_id client;
+	int r = lsc_frame_parse_client(record, &client, err);
+
+	if (r < 0)
+		return r;
+	if (peer->is_client && memcmp(&client, &peer->client, sizeof(client)))
+		return lsc_err_set(err, EPROTO, "a client changed its name");
+	if (!peer->dropped)
+		peer->dropped = calloc(DROPPED, sizeof(*peer->dropped));
+	if (!peer->dropped)
+		return lsc_err_set(err, ENOMEM, "no memory for a client");
+	peer->client = client;
+	peer->is_client = true;
+	return 0;
+}
+
+static int answer_ping(struct peer *peer, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	int r = lsc_frame_pack_pong(&pack);
+
+	if (r == 0)
+		r = lsc_link_send(peer->link, &pack, NULL, 0, NULL);
+	return r < 0 ? lsc_err_set(err, -r, "cannot answer a ping: %m") : 0;
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
 		     uint32_t body_len, void **ret_body, struct lsc_err *err)
 {
 	struct peer *peer = data;
-	int r;
 
 	(void)link;
 	if (lsc_record_is(record, "run"))
@@ -220,11 +314,10 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	*ret_body = NULL;
 	if (lsc_record_is(record, "drop"))
 		return take_drop(peer, record, err);
-	if (lsc_record_is(record, "client")) {
-		r = lsc_frame_parse_client(record, &peer->client, err);
-		peer->is_client = r == 0;
-		return r;
-	}
+	if (lsc_record_is(record, "client"))
+		return take_client(peer, record, err);
+	if (lsc_record_is(record, "ping"))
+		return answer_ping(peer, err);
 	return 0; /* a type that a later minor version knows */
 }
 
@@ -238,7 +331,10 @@ static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 	if (!job) /* skipped */
 		return 0;
 	peer->receiving = NULL;
-	lsc_compute_submit(peer->worker->compute, job);
+	if (is_dropped(peer->worker, &job->run))
+		free_job(peer->worker, job);
+	else
+		lsc_compute_submit(peer->worker->compute, job);
 	return 0;
 }
 
@@ -247,6 +343,7 @@ static void peer_free(struct peer *peer)
 	if (peer->receiving)
 		free_job(peer->worker, peer->receiving);
 	lsc_link_close(peer->link);
+	free(peer->dropped);
 	free(peer);
 }
 
@@ -293,6 +390,8 @@ static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
 					      options->wait_ns ? options->wait_ns : WAIT_NS};
 	int r;
 
+	if (access(options->dir, R_OK | X_OK) < 0)
+		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
 	worker->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->event_fd < 0)
 		return lsc_err_set(err, errno, "cannot make an eventfd: %m");
@@ -317,7 +416,7 @@ int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
 		return lsc_err_set(err, ENOMEM, "no memory for a worker");
 	worker->loop = loop;
 	worker->event_fd = -1;
-	worker->body_limit = options->body_bytes ? options->body_bytes : BODY_BYTES;
+	worker->job_limit = options->body_bytes ? options->body_bytes : BODY_BYTES;
 	worker->hops = (struct lsc_hops){loop, on_lost, on_forwarded, worker, NULL};
 	r = start(worker, at, options, err);
 	if (r < 0) {

@@ -6,7 +6,8 @@
  * on to the next stage, over a link that is opened when it is first needed and then kept.
  *
  * What cannot be done is told to the client in words, a next stage that went away included.  When a
- * client's last link closes, its KV is dropped.
+ * client's last link closes, its KV is dropped; so is what comes of its runs after that.  What is
+ * still under way for a request that its client dropped is thrown away where it arrives.
  *
  * A worker lives in the thread of its loop; a thread of its own computes (compute.h).
  */
@@ -23,10 +24,10 @@
 struct lsc_worker;
 
 struct lsc_worker_options {
-	const char *dir; /* where images are or arrive; must stay */
+	const char *dir;                  /* where images are or arrive; must stay */
 	struct lsc_engine_options engine; /* of each image */
-	uint64_t wait_ns; /* that a run waits for its units to arrive; 0: 60 s */
-	uint64_t body_bytes; /* of frames that wait or are received; 0: 1 GiB */
+	uint64_t wait_ns;                 /* that a run waits for its units to arrive; 0: 60 s */
+	uint64_t body_bytes;              /* of runs that are received, wait or leave; 0: 1 GiB */
 };
 
 int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,

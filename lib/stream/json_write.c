@@ -400,7 +400,7 @@ static int put_value(struct input *in, unsigned depth)
 
 int lsc_json_write(const void *data, size_t len, struct lsc_buf *buf, struct lsc_err *err)
 {
-	struct input in = {data, (const uint8_t *)data + len, buf};
+	struct input in = {data, len ? (const uint8_t *)data + len : data, buf};
 	size_t before = buf->len;
 	int r = put_value(&in, 0);
 

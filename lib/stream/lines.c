@@ -65,47 +65,37 @@ static int check_hello(const struct lsc_record *record, struct lsc_err *err)
 }
 
 /* A body's header may come in pieces as well. */
-static int body_length(struct writer *writer, uint64_t announced, struct lsc_err *err)
+static int body_head(struct writer *writer, struct lsc_err *err)
 {
-	struct lsc_reader *reader = &writer->reader;
-	uint32_t len;
-	ssize_t n;
+	int n;
 
-	while ((n = lsc_body_parse(reader->buf.data + reader->used, reader->buf.len - reader->used,
-				   &len, err)) == 0) {
+	while ((n = lsc_reader_body(&writer->reader, err)) == 0) {
 		int r = more_records(writer, err);
 
 		if (r <= 0)
 			return r ? r : lsc_err_set(err, EBADMSG, "the stream ends before a body");
 	}
-	if (n < 0)
-		return n;
-	if (len != announced)
-		return lsc_err_set(err, EBADMSG,
-				   "a body of %u bytes where %" PRIu64 " were announced", len,
-				   announced);
-	reader->used += n;
-	return 0;
+	return LSC_MIN(n, 0);
 }
 
-static int write_body(struct writer *writer, uint64_t len, struct lsc_err *err)
+static int write_body(struct writer *writer, struct lsc_err *err)
 {
 	struct lsc_reader *reader = &writer->reader;
-	int r = body_length(writer, len, err);
+	int r = body_head(writer, err);
 
 	if (r == 0 && lsc_buf_add_str(&writer->lines, BODY_OPEN) < 0)
 		r = lsc_err_set(err, ENOMEM, "%m");
-	while (r == 0 && len) {
-		size_t have = LSC_MIN(len, reader->buf.len - reader->used);
+	while (r == 0 && reader->body_left) {
+		size_t have = LSC_MIN(reader->body_left, reader->buf.len - reader->used);
 
-		if (have < len)
+		if (have < reader->body_left)
 			have -= have % 3;
 		if (have &&
 		    lsc_base64_encode(reader->buf.data + reader->used, have, &writer->lines) < 0)
 			return lsc_err_set(err, ENOMEM, "%m");
 		reader->used += have;
-		len -= have;
-		if (len == 0)
+		reader->body_left -= have;
+		if (reader->body_left == 0)
 			break;
 		r = more_records(writer, err);
 		if (r == 0)
@@ -122,7 +112,6 @@ static int write_record(struct writer *writer, struct lsc_err *err)
 {
 	struct lsc_reader *reader = &writer->reader;
 	size_t start = reader->used;
-	uint64_t body;
 	int r = lsc_reader_parse(reader, err);
 
 	if (r <= 0)
@@ -133,11 +122,8 @@ static int write_record(struct writer *writer, struct lsc_err *err)
 				   err);
 	if (r == 0 && lsc_buf_add_str(&writer->lines, "\n") < 0)
 		r = lsc_err_set(err, ENOMEM, "%m");
-	if (r == 0 && lsc_record_get(&reader->record, "body")) {
-		r = lsc_record_uint(&reader->record, "body", LSC_BODY_MAX_BYTES, &body, err);
-		if (r == 0)
-			r = write_body(writer, body, err);
-	}
+	if (r == 0 && reader->announced)
+		r = write_body(writer, err);
 	writer->records++;
 	return r ? r : 1;
 }

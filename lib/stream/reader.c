@@ -1,7 +1,6 @@
 /* reader - records from a descriptor */
 #include "stream/record.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -20,18 +19,57 @@ void lsc_reader_release(struct lsc_reader *reader)
 	lsc_record_release(&reader->record);
 }
 
+int lsc_reader_body(struct lsc_reader *reader, struct lsc_err *err)
+{
+	uint32_t len;
+	ssize_t n;
+
+	if (!reader->announced)
+		return 1;
+	n = lsc_body_parse(reader->buf.data + reader->used, reader->buf.len - reader->used, &len,
+			   err);
+	if (n <= 0)
+		return n;
+	if (len != reader->body_left)
+		return lsc_err_set(err, EBADMSG, "a body of %u bytes where %llu were announced",
+				   len, (unsigned long long)reader->body_left);
+	reader->announced = false;
+	reader->used += n;
+	return 1;
+}
+
+/* What nobody wanted of the last record: 1 when it is over, 0 for more bytes. */
+static int skip_body(struct lsc_reader *reader, struct lsc_err *err)
+{
+	int r = lsc_reader_body(reader, err);
+	size_t n;
+
+	if (r <= 0)
+		return r;
+	n = LSC_MIN(reader->buf.len - reader->used, reader->body_left);
+	reader->used += n;
+	reader->body_left -= n;
+	return reader->body_left == 0;
+}
+
 int lsc_reader_parse(struct lsc_reader *reader, struct lsc_err *err)
 {
 	ssize_t n;
 
 	if (!reader->buf.data) /* nothing was read yet */
 		return 0;
+	n = skip_body(reader, err);
+	if (n <= 0)
+		return n;
 	n = lsc_record_parse(&reader->record, reader->buf.data + reader->used,
 			     reader->buf.len - reader->used, err);
 	if (n <= 0)
 		return n;
 	reader->used += n;
-	return 1;
+	reader->announced = lsc_record_get(&reader->record, "body");
+	n = lsc_record_uint_or(&reader->record, "body", LSC_BODY_MAX_BYTES, 0, &reader->body_left,
+			       err);
+	return n < 0 ? n : 1;
 }
 
 /* Moves what is left to the front: records already returned are no longer valid. */
@@ -65,6 +103,8 @@ int lsc_reader_next(struct lsc_reader *reader, struct lsc_err *err)
 		n = lsc_reader_fill(reader, err);
 		if (n < 0)
 			return n;
+		if (n == 0 && (reader->announced || reader->body_left))
+			return lsc_err_set(err, EBADMSG, "the stream ends inside a body");
 		if (n == 0 && reader->buf.len > 0)
 			return lsc_err_set(err, EBADMSG, "the stream ends inside a record");
 		if (n == 0)
@@ -72,43 +112,11 @@ int lsc_reader_next(struct lsc_reader *reader, struct lsc_err *err)
 	}
 }
 
-/* Takes len bytes, first from what was read ahead. */
-static int take(struct lsc_reader *reader, void *data, size_t len, struct lsc_err *err)
+int lsc_reader_hello(struct lsc_reader *reader, const char *kind, struct lsc_err *err)
 {
-	size_t ahead = LSC_MIN(len, reader->buf.len - reader->used);
-	ssize_t n;
+	int r = lsc_reader_next(reader, err);
 
-	if (ahead)
-		memcpy(data, reader->buf.data + reader->used, ahead);
-	reader->used += ahead;
-	n = lsc_read_full(reader->fd, (char *)data + ahead, len - ahead);
-	if (n < 0)
-		return lsc_err_set(err, -n, "cannot read a body: %m");
-	if ((size_t)n < len - ahead)
-		return lsc_err_set(err, EBADMSG, "the stream ends inside a body");
-	return 0;
-}
-
-int lsc_reader_body(struct lsc_reader *reader, void *data, uint32_t len, struct lsc_err *err)
-{
-	uint8_t header[5];
-	uint32_t announced = 0;
-	unsigned have = 1;
-	int r = take(reader, header, 1, err);
-
-	while (r == 0) {
-		ssize_t n = lsc_body_parse(header, have, &announced, err);
-
-		if (n < 0)
-			return n;
-		if (n > 0)
-			break;
-		r = take(reader, header + have++, 1, err);
-	}
-	if (r < 0)
-		return r;
-	if (announced != len)
-		return lsc_err_set(err, EBADMSG, "a body of %u bytes where %u were announced",
-				   announced, len);
-	return take(reader, data, len, err);
+	if (r == 0)
+		return lsc_err_set(err, EBADMSG, "the stream is empty");
+	return r < 0 ? r : lsc_record_hello(&reader->record, kind, err);
 }

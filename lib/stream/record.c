@@ -353,6 +353,17 @@ int lsc_record_real_or(const struct lsc_record *record, const char *key, double 
 	return 0;
 }
 
+int lsc_record_bool_or(const struct lsc_record *record, const char *key, bool absent,
+		       bool *ret_value, struct lsc_err *err)
+{
+	const msgpack_object *value = lsc_record_get(record, key);
+
+	if (value && value->type != MSGPACK_OBJECT_BOOLEAN)
+		return wrong(record, key, "is not true or false", err);
+	*ret_value = value ? value->via.boolean : absent;
+	return 0;
+}
+
 int lsc_record_text(const struct lsc_record *record, const char *key, char *text, size_t size,
 		    struct lsc_err *err)
 {

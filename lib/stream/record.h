@@ -130,6 +130,8 @@ int lsc_record_uint_or(const struct lsc_record *record, const char *key, uint64_
 		       uint64_t absent, uint64_t *ret_value, struct lsc_err *err);
 int lsc_record_real_or(const struct lsc_record *record, const char *key, double absent,
 		       double *ret_value, struct lsc_err *err);
+int lsc_record_bool_or(const struct lsc_record *record, const char *key, bool absent,
+		       bool *ret_value, struct lsc_err *err);
 
 /* Copies a string value into text, 0-terminated; one that holds a 0 or does not fit is refused. */
 int lsc_record_text(const struct lsc_record *record, const char *key, char *text, size_t size,
@@ -145,6 +147,8 @@ struct lsc_reader {
 	struct lsc_buf buf;
 	size_t used; /* of buf, by records already returned */
 	struct lsc_record record;
+	bool announced;	    /* the record has a body, whose head was not read yet */
+	uint64_t body_left; /* of it */
 	bool eof;
 };
 
@@ -152,16 +156,20 @@ void lsc_reader_init(struct lsc_reader *reader, int fd); /* borrows fd */
 void lsc_reader_release(struct lsc_reader *reader);
 
 /* 1: reader->record is the next one, valid until the next call; 0: the stream ended between
- * records; -EBADMSG when it ended inside one. */
+ * records; -EBADMSG when it ended inside one.  A body that nobody has read is skipped. */
 int lsc_reader_next(struct lsc_reader *reader, struct lsc_err *err);
+
+/* Reads the hello that a stream of this kind opens with: 0, or negative errno. */
+int lsc_reader_hello(struct lsc_reader *reader, const char *kind, struct lsc_err *err);
 
 /* The part of next() that does not read: 1, 0 when it needs more bytes, or negative errno.
  * lsc_reader_fill() reads once: bytes read, 0 at the end, -EAGAIN. */
 int lsc_reader_parse(struct lsc_reader *reader, struct lsc_err *err);
 ssize_t lsc_reader_fill(struct lsc_reader *reader, struct lsc_err *err);
 
-/* Reads the body announced by the last record into data. */
-int lsc_reader_body(struct lsc_reader *reader, void *data, uint32_t len, struct lsc_err *err);
+/* Takes the head of the body that the last record announced: 1, 0 when it needs more bytes, or
+ * negative errno.  Then the first of body_left bytes is at used; whoever takes some counts both. */
+int lsc_reader_body(struct lsc_reader *reader, struct lsc_err *err);
 
 /* Writes what the pack holds. */
 int lsc_pack_write(const struct lsc_pack *pack, int fd, struct lsc_err *err);

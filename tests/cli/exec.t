@@ -30,6 +30,62 @@ expect_equal "text comes whole" \
 	"$(lsc-exec run "$SCRATCH/fp32" --prompt '' -n 8)" \
 	"$(lsc-exec run "$SCRATCH/fp32" --prompt '' -n 8 --ids | lsc-shard detokenize "$SCRATCH/fp32")"
 
+expect_equal "without -n the context ends the answer: BOS and 511 tokens" \
+	"$(lsc-exec run "$SCRATCH/fp32" --prompt '' --ids | wc -w)" 511
+yes 'a b' | head -n 300 >"$SCRATCH/long"
+expect_status 64 "a prompt longer than the context" lsc-exec run "$SCRATCH/fp32" <"$SCRATCH/long"
+expect_one_line "context 512"
+expect_equal "-n 0 asks for nothing" "$(lsc-exec run "$SCRATCH/fp32" --prompt Once -n 0)" ''
+expect_equal "an image may be named '.'" \
+	"$(cd "$SCRATCH/fp32" && lsc-exec run . --prompt Once -n 3 --ids)" \
+	"$(lsc-exec run "$SCRATCH/fp32/" --prompt Once -n 3 --ids)"
+
+# --- where the answer cannot go ---
+
+closed() { "$@" >&-; }
+full() { "$@" >/dev/full; }
+gone() { # a pipe that nobody reads
+	mkfifo "$SCRATCH/gone"
+	exec 4<>"$SCRATCH/gone" 5>"$SCRATCH/gone" 4<&-
+	"$@" >&5 5>&-
+	gone_status=$?
+	exec 5>&-
+	return $gone_status
+}
+for how in closed full gone; do
+	$how lsc-exec run "$SCRATCH/fp32" --prompt Once 2>"$SCRATCH/err"
+	expect_equal "standard output $how" $? 74
+	expect_one_line "cannot write the answer"
+done
+
+# --- what is not whole, or not sound ---
+
+mkdir "$SCRATCH/part"
+cp -r "$SCRATCH/fp32" "$SCRATCH/part/model.part"
+expect_status 74 "an image without its arrivals" lsc-exec run "$SCRATCH/part/model" --prompt hi
+table() { # table PIECES-OCTAL: none of which are there
+	printf "lscarrv\\0\\1\\0\\0\\0\\$1\\0\\0\\0"
+	head -c 128 /dev/zero
+}
+table 105 >"$SCRATCH/part/model.part/arrivals"
+expect_status 75 "one that never gets on" lsc-exec run "$SCRATCH/part/model" --prompt hi --timeout 0.2s
+expect_one_line "unit 0 did not arrive in time"
+table 1 >"$SCRATCH/part/model.part/arrivals"
+expect_status 65 "a table of other pieces" lsc-exec run "$SCRATCH/part/model" --prompt hi
+expect_one_line "69"
+head -c 80 /dev/zero >"$SCRATCH/part/model.part/arrivals"
+expect_status 65 "a table that is none" lsc-exec run "$SCRATCH/part/model" --prompt hi
+cp -r "$SCRATCH/fp32" "$SCRATCH/bad"
+for at in 0 5 100 1000; do
+	printf '\377\377\377' | dd of="$SCRATCH/bad/manifest" bs=1 seek=$at conv=notrunc 2>/dev/null
+	expect_status 65 "a manifest damaged at byte $at" lsc-exec run "$SCRATCH/bad" --prompt hi
+	expect_one_line "manifest"
+	cp "$SCRATCH/fp32/manifest" "$SCRATCH/bad/manifest"
+done
+truncate -s 100 "$SCRATCH/bad/manifest"
+expect_status 65 "a manifest cut short" lsc-exec run "$SCRATCH/bad" --prompt hi
+expect_one_line "manifest"
+
 expect_status 69 "no chat format" lsc-exec run "$SCRATCH/bf16" --chat --prompt hi
 expect_one_line "chat"
 expect_status 64 "no image" lsc-exec run
@@ -43,4 +99,6 @@ kill -TERM "$worker_pid"
 wait "$worker_pid"
 expect_equal "a stage worker ends well on SIGTERM" $? 0
 expect_status 64 "a worker without a folder" lsc-exec serve
+expect_status 74 "a worker whose folder is not there" lsc-exec serve --dir "$SCRATCH/nowhere"
+expect_one_line "cannot serve '$SCRATCH/nowhere'"
 done_testing

@@ -70,6 +70,19 @@ END
 expect_same 'one after the other' "$SCRATCH/out" "$SCRATCH/want"
 lsc-plan --nodes 4 --pieces 3 --order chain --json >"$SCRATCH/chain"
 
+# What a later version may add, bodies included, is skipped.
+later='{"type":"later","body":5}\
+{"$bin":"AAECAwQ="}\
+{"type":"later","body":0}\
+{"$bin":""}'
+sed "1a\\
+$later" "$SCRATCH/chain" | lsc-msg from-json >"$SCRATCH/later"
+expect_status 0 'steps over types that it does not know' lsc-plan --prove "$SCRATCH/later"
+printf '\202\244type\245later\244body\005\304\005abc' >"$SCRATCH/cut"
+sed 1q "$SCRATCH/chain" | lsc-msg from-json | cat - "$SCRATCH/cut" >"$SCRATCH/later"
+expect_status 65 'but not over the end' lsc-plan --prove "$SCRATCH/later"
+expect_one_line 'the stream ends inside a body'
+
 prove() { # prove STATUS MESSAGE SED-SCRIPT: the chain of 4 nodes and 3 pieces, changed
 	sed "$3" "$SCRATCH/chain" | lsc-msg from-json >"$SCRATCH/changed"
 	expect_status "$1" "after '$3'" sh -c "lsc-plan --prove - <$SCRATCH/changed"
@@ -91,6 +104,10 @@ prove 65 'a transfer of round 1 stands among those of round 3' '10s/"round":3/"r
 prove 69 'too many to check' '2s/"nodes":4/"nodes":65536/;2s/"pieces":3/"pieces":4194304/'
 prove 69 'too many to check' '2s/"rounds":5/"rounds":4000000000/'
 prove 76 arrivals '1s/plan/arrivals/'
+prove 76 'does not open with a hello' 1d
+printf '\203\244type\245hello\244kind\244plan\247version\222\003\004' >"$SCRATCH/v3"
+expect_status 76 'a later major version' lsc-plan --prove "$SCRATCH/v3"
+expect_one_line "'plan' stream has version 3.4; this program reads 1.x"
 head -c 300 "$SCRATCH/good" >"$SCRATCH/cut"
 expect_status 65 'a stream that is cut' lsc-plan --prove "$SCRATCH/cut"
 expect_one_line 'inside a record'

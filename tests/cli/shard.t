@@ -11,10 +11,19 @@ expect_status 0 "it verifies" lsc-shard verify "$SCRATCH/a"
 expect_status 0 "it is listed" lsc-shard ls "$SCRATCH/a"
 expect_equal "with its layers" "$(grep -c '5 layers' "$SCRATCH/out")" 1
 if command -v jq >/dev/null; then
-	expect_equal "as JSON too" "$(lsc-shard ls --json "$SCRATCH/a" | jq -r .model.layers)" 5
+	expect_equal "as JSON too" "$(lsc-shard ls --json "$SCRATCH/a" |
+		jq -r '[.model.layers, .units, (.blocks | length), .tokenizer, .chat, .id] | @tsv')" \
+		"5	7	6	true	none	$(sed -n 's/^image //p' "$SCRATCH/out")"
 else
 	skip "no jq"
 fi
+
+printf 'h\303\251, 1\n' >"$SCRATCH/text"
+expect_equal "its vocabulary begins with the bytes" \
+	"$(lsc-shard tokenize "$SCRATCH/a" <"$SCRATCH/text")" "104 195 169 44 32 49 10"
+lsc-shard tokenize "$SCRATCH/a" <"$SCRATCH/text" | lsc-shard detokenize "$SCRATCH/a" >"$SCRATCH/back"
+expect_same "which come back" "$SCRATCH/text" "$SCRATCH/back"
+expect_equal "and goes on with words" "$(echo 256 511 | lsc-shard detokenize "$SCRATCH/a")" " baba pabi"
 
 expect_status 0 "another seed" lsc-shard pack $shape --seed 1 "$SCRATCH/c"
 cmp -s "$SCRATCH/a/image" "$SCRATCH/c/image"
@@ -31,6 +40,13 @@ expect_one_line "exists already"
 expect_status 64 "no such shape" lsc-shard pack --dummy llama-9 "$SCRATCH/d"
 expect_one_line "llama-3-8b"
 expect_status 64 "no such type" lsc-shard pack $shape --dtype q4 "$SCRATCH/d"
+for wrong in "--blocks 0" "--blocks x" "--piece 5000" "--piece 2K" "--layers 0" "--seed -1" "more"; do
+	expect_status 64 "pack $wrong" lsc-shard pack $wrong $shape "$SCRATCH/d"
+done
+expect_status 64 "--layers is for dummies" lsc-shard pack --layers 2 "$SCRATCH/a" "$SCRATCH/d"
+expect_one_line "--layers"
+expect_status 0 "pieces of a size" lsc-shard pack $shape --piece 4K "$SCRATCH/pieces"
+expect_equal "as asked for" "$(lsc-shard ls "$SCRATCH/pieces" | grep -c 'pieces of 4096')" 1
 lsc-shard verify "$SCRATCH/none" 2>"$SCRATCH/err"
 expect_equal "an absent image is an error" "$(($? != 0))" 1
 expect_one_line "none"
@@ -44,17 +60,85 @@ expect_status 65 "a short image" lsc-shard verify "$SCRATCH/c"
 head -c 200 "$SCRATCH/a/manifest" >"$SCRATCH/f16/manifest"
 expect_status 65 "a short manifest" lsc-shard ls "$SCRATCH/f16"
 
-# Killed while it writes, it leaves nothing under the name; the next one takes over.
-lsc-shard pack --dummy smollm2-135m "$SCRATCH/killed" &
+# Of the manifest every byte counts as well.
+size=$(wc -c <"$SCRATCH/bf16/manifest")
+cp "$SCRATCH/bf16/manifest" "$SCRATCH/manifest"
+wrong=0
+for at in 0 7 60 200 $((size / 2)) $((size - 40)) $((size - 20)) $((size - 1)); do
+	cp "$SCRATCH/manifest" "$SCRATCH/bf16/manifest"
+	printf '\251' | dd of="$SCRATCH/bf16/manifest" bs=1 seek="$at" conv=notrunc 2>/dev/null
+	lsc-shard verify "$SCRATCH/bf16" 2>"$SCRATCH/err"
+	case $?:$(grep -c "bf16': manifest: " "$SCRATCH/err"):$(wc -l <"$SCRATCH/err") in
+	65:1:1 | 76:1:1) ;; # 76: what was changed is the version
+	*) wrong=$((wrong + 1)) && note <"$SCRATCH/err" ;;
+	esac
+done
+expect_equal "a changed byte in the manifest is found" $wrong 0
+
+# Killed at any moment, it leaves nothing under the name, or all of it; the next one takes over.
+middle="--dummy smollm2-135m --layers 5"
+wrong=0 killed=0
+for moment in 0 1 2 3 4 5 6 7 8 9 10 12; do
+	lsc-shard pack $middle "$SCRATCH/killed" 2>/dev/null &
+	pid=$!
+	sleep "$(printf '0.%02d' $((moment * 3)))"
+	kill -KILL $pid 2>/dev/null && killed=$((killed + 1))
+	wait $pid 2>/dev/null
+	if [ -e "$SCRATCH/killed" ]; then
+		lsc-shard verify "$SCRATCH/killed" || wrong=$((wrong + 1))
+		rm -rf "$SCRATCH/killed"
+	fi
+done
+expect_equal "killed, it leaves no image or a whole one" $wrong 0
+[ -d "$SCRATCH/killed.tmp" ] || mkdir "$SCRATCH/killed.tmp"
+echo half >"$SCRATCH/killed.tmp/manifest.tmp1"
+expect_status 0 "after $killed kills the next takes over" lsc-shard pack $middle "$SCRATCH/killed"
+expect_status 0 "and its image is whole" lsc-shard verify "$SCRATCH/killed"
+expect_equal "with nothing beside it" "$(ls "$SCRATCH" | grep -c 'killed')$(ls "$SCRATCH/killed" | tr '\n' ' ')" \
+	"1image manifest "
+rm -rf "$SCRATCH/killed"
+
+# Asked to stop, it cleans up.
+lsc-shard pack --dummy smollm2-1.7b --layers 6 "$SCRATCH/stopped" 2>"$SCRATCH/err" &
 pid=$!
-while [ ! -e "$SCRATCH/killed.tmp/image" ] && kill -0 $pid 2>/dev/null; do :; done
-kill -KILL $pid
+while [ ! -s "$SCRATCH/stopped.tmp/image" ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -TERM $pid
 wait $pid 2>/dev/null
-[ ! -e "$SCRATCH/killed" ]
-ok $? "a killed pack leaves no image"
-expect_status 0 "the next takes over" lsc-shard pack $shape "$SCRATCH/killed"
-[ ! -e "$SCRATCH/killed.tmp" ]
-ok $? "and cleans up"
+expect_equal "SIGTERM ends it" $? 143
+expect_one_line "stopped"
+expect_equal "and leaves nothing" "$(ls -d "$SCRATCH"/stopped* 2>/dev/null)" ""
+
+# What cannot be written: one line, and nothing left.
+mkdir "$SCRATCH/own.tmp"
+: >"$SCRATCH/own.tmp/precious"
+expect_status 74 "someone else's directory is left alone" lsc-shard pack $shape "$SCRATCH/own"
+expect_one_line "precious"
+[ -e "$SCRATCH/own.tmp/precious" ]
+ok $? "it is still there"
+expect_status 74 "no such place" lsc-shard pack $shape "$SCRATCH/none/x"
+expect_one_line "none/x"
+expect_status 64 "no name" lsc-shard pack $shape ""
+expect_status 74 "a limit on files' size" sh -c "ulimit -f 1000; lsc-shard pack $middle '$SCRATCH/limit'"
+expect_one_line "too large"
+expect_equal "leaves nothing" "$(ls -d "$SCRATCH"/limit* 2>/dev/null)" ""
+mkdir "$SCRATCH/small"
+full="mount -t tmpfs -o size=2m none '$SCRATCH/small'"
+if unshare -m sh -c "$full" 2>/dev/null; then
+	expect_status 74 "a full disk" unshare -m sh -c "$full && cd '$SCRATCH/small' &&
+		{ lsc-shard pack $middle x; status=\$?; echo * >'$SCRATCH/left'; exit \$status; }"
+	expect_one_line "No space left"
+	expect_equal "leaves nothing" "$(cat "$SCRATCH/left")" "*"
+	expect_status 74 "a disk that cannot be written" unshare -m sh -c "$full &&
+		mount -o remount,ro none '$SCRATCH/small' && lsc-shard pack $shape '$SCRATCH/small/x'"
+	expect_one_line "Read-only"
+else
+	skip "mounting is not allowed here"
+fi
+
+# The same bytes wherever and from wherever it is packed.
+mkdir "$SCRATCH/elsewhere"
+(cd "$SCRATCH/elsewhere" && lsc-shard pack $shape ./relative/ 2>/dev/null)
+expect_same "the same manifest elsewhere" "$SCRATCH/a/manifest" "$SCRATCH/elsewhere/relative/manifest"
 
 # 270 MB of weights through far less memory than that.
 case $LSC_BUILD in
@@ -65,6 +149,24 @@ case $LSC_BUILD in
 	rm -rf "$SCRATCH/big"
 	;;
 esac
+
+# Files of our own that are no model: one line and 65 each, whatever their bytes say.
+refused() { # refused NAME WORDS BYTES, as printf has them
+	printf "$3" >"$SCRATCH/$1"
+	expect_status 65 "$1" lsc-shard ls "$SCRATCH/$1"
+	expect_one_line "$2"
+}
+ones='\377\377\377\377\377\377\377\77' none='\0\0\0\0\0\0\0\0'
+refused empty.safetensors "too few" ''
+refused long.safetensors "past the end" '\377\0\0\0\0\0\0\0{}'
+refused list.safetensors "no JSON object" '\2\0\0\0\0\0\0\0[]'
+refused cut.safetensors "no sound JSON" '\3\0\0\0\0\0\0\0{"}'
+refused name.safetensors "a??[2Jb" '\026\0\0\0\0\0\0\0{"a\\n\\u001b[2Jb":{}}  '
+refused version.gguf "version 9" 'GGUF\11\0\0\0'
+refused big.gguf "big-endian" 'GGUF\0\0\0\3'
+refused short.gguf "ends inside" 'GGUF\3\0\0\0\1'
+refused many.gguf "more than the file can hold" "GGUF\3\0\0\0$ones$none"
+refused key.gguf "goes past the end" "GGUF\3\0\0\0$none\1\0\0\0\0\0\0\0${ones}abcdefgh"
 
 if [ -e "$DATA/malformed/EXPECTED.tsv" ]; then
 	wrong=0
@@ -88,6 +190,14 @@ else
 fi
 if [ -e "$DATA/models/stories260K-bf16" ]; then
 	lsc-shard pack "$DATA/models/stories260K-bf16" "$SCRATCH/one"
+	cp -r "$DATA/models/stories260K-bf16" "$SCRATCH/copy" && chmod -R u+w "$SCRATCH/copy"
+	(cd "$SCRATCH/copy" && lsc-shard pack . ../copied)
+	rm "$SCRATCH/copy/tokenizer.json"
+	expect_status 0 "a model without a tokenizer" lsc-shard pack "$SCRATCH/copy" "$SCRATCH/mute"
+	expect_one_line "no tokenizer.json"
+	expect_status 69 "and its image" lsc-shard tokenize "$SCRATCH/mute"
+	expect_one_line "no tokenizer"
+	expect_same "a copy makes the same manifest" "$SCRATCH/one/manifest" "$SCRATCH/copied/manifest"
 	lsc-shard pack "$DATA/models/stories260K-bf16-3shards" "$SCRATCH/three"
 	expect_same "shards make the same image" "$SCRATCH/one/image" "$SCRATCH/three/image"
 else

@@ -75,9 +75,10 @@ requires_feature() { # requires_feature tcp|rdma|cuda
 }
 
 requires_namespaces() {
-	if ! { ip netns add lsc-probe-$$ && ip netns del lsc-probe-$$; } 2>/dev/null; then
-		skip_all "network namespaces are not allowed here" netns
-	fi
+	ip netns add lsc-probe-$$ 2>/dev/null && ip netns exec lsc-probe-$$ true 2>/dev/null
+	tap_probe=$?
+	ip netns del lsc-probe-$$ 2>/dev/null
+	[ $tap_probe -eq 0 ] || skip_all "network namespaces are not allowed here" netns
 }
 
 # expect_status STATUS NAME COMMAND...: output goes to $SCRATCH/out and $SCRATCH/err

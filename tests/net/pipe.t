@@ -47,4 +47,26 @@ expect_equal "after the cast a request runs on one receiver" \
 		length == 1 and (first.stages | length == 1 and first.node > 0)' "$SCRATCH/out")" true
 expect_equal "what is no request fails in words" "$(answers 3 fail .why)" \
 	"a request has a prompt or messages"
+
+# A request that is there before anything is known of the receivers waits for one of them.
+mkfifo "$SCRATCH/slow"
+echo '{"id":1,"prompt":"Once upon","n":60}' |
+	timeout 60 lsc-pipe "$image" --arrivals "$SCRATCH/slow" >"$SCRATCH/out" &
+pipe=$!
+exec 9>"$SCRATCH/slow"
+lsc-msg to-json <"$SCRATCH/cast.rec" >"$SCRATCH/cast.json"
+{
+	grep -e '"hello"' -e '"type":"cast"' "$SCRATCH/cast.json" | sed 's/"nodes":4/"nodes":2/'
+	grep -e '"node":0' "$SCRATCH/cast.json"
+	sleep 0.5
+	cp "$SCRATCH/out" "$SCRATCH/early"
+	grep -e '"type":"node".*"node":1' -e '"type":"block".*"node":1,"block":1' "$SCRATCH/cast.json"
+} | lsc-msg from-json >&9
+wait $pipe
+exec 9>&-
+expect_equal "nothing is routed before a receiver is known" "$(wc -c <"$SCRATCH/early")" 0
+answers 1 done .text >"$SCRATCH/text"
+expect_same "then it is answered" "$SCRATCH/text" "$SCRATCH/alone"
+expect_equal "by the receiver, with the source" \
+	"$(answers 1 route '.stages | map(.node) | unique | join(" ")')" "0 1"
 done_testing

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/macros.h"
+#include "model/gguf_config.h"
 #include "tap.h"
 
 static char *in_scratch(const char *name)
@@ -76,6 +77,9 @@ static void test_safetensors(void)
 		 -EBADMSG},
 		{"{" T("a", "F32", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, -EBADMSG},
 		{"{" T("a", "F32", "[1]", 4, 0) "}", 4, -EBADMSG},
+		{"{" T("a\\t", "F32", "[1]", 0, 4) "}", 4, -EBADMSG},
+		{"{" T("a\\u009b", "F32", "[1]", 0, 4) "}", 4, -EBADMSG},
+		{"{" T("\xc3\xa9", "F32", "[1]", 0, 4) "}", 4, 0},
 		{"{\"a\":7}", 0, -EBADMSG},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, -EBADMSG},
 		{"{\"a\xff\":7}", 0, -EBADMSG},
@@ -156,6 +160,15 @@ static void test_gguf(void)
 	for (size_t len = 4; len < b.len; len++)
 		crashed += opens("x.gguf", b.data, len, &err) != -EBADMSG;
 	ok(crashed == 0, "cut anywhere, it is refused");
+	for (size_t i = 0; i < 3; i++) {
+		static const char bad[] = {'\n', '\x7f', '\xff'};
+		uint8_t *name = memmem(b.data, b.len, "\1\0\0\0\0\0\0\0t", 9);
+
+		name[8] = (uint8_t)bad[i];
+		crashed += opens("x.gguf", b.data, b.len, &err) != -EBADMSG;
+		name[8] = 't';
+	}
+	ok(crashed == 0, "a tensor's name is text");
 	for (size_t at = 0; at < b.len; at++) {
 		int r;
 
@@ -165,6 +178,91 @@ static void test_gguf(void)
 		b.data[at] ^= 0x85;
 	}
 	ok(crashed == 0, "changed anywhere, it is refused in words or sound");
+}
+
+/* A configuration and no weights, and what it says of RoPE. */
+static void put_f32(struct builder *b, const char *key, float value)
+{
+	put_str(b, key);
+	put(b, 6, 4);
+	memcpy(b->data + b->len, &value, 4);
+	b->len += 4;
+}
+
+static void put_config(struct builder *b, const char *type, const char *factor_key, float factor)
+{
+	static const char *const keys[] = {"embedding_length", "feed_forward_length", "block_count",
+					   "attention.head_count", "context_length"};
+	char key[64];
+
+	b->len = 0;
+	put(b, 0x46554747, 4);
+	put(b, 3, 4);
+	put(b, 1, 8);
+	put(b, 6 + (type != NULL) + (factor_key != NULL), 8);
+	put_str(b, "general.architecture");
+	put(b, 8, 4);
+	put_str(b, "llama");
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(keys); i++) {
+		snprintf(key, sizeof(key), "llama.%s", keys[i]);
+		put_str(b, key);
+		put(b, 4, 4);
+		put(b, i == 3 ? 4 : 8, 4); /* heads of 2 */
+	}
+	if (type) {
+		put_str(b, "llama.rope.scaling.type");
+		put(b, 8, 4);
+		put_str(b, type);
+	}
+	if (factor_key)
+		put_f32(b, factor_key, factor);
+	put_str(b, "token_embd.weight");
+	put(b, 2, 4);
+	put(b, 8, 8);
+	put(b, 2, 8);
+	put(b, 0, 4);
+	put(b, 0, 8);
+	while (b->len % 32)
+		put(b, 0, 1);
+	b->len += 64;
+}
+
+static void test_gguf_rope(void)
+{
+	static const struct {
+		const char *type, *factor_key;
+		float factor, want_factor; /* 0: no scaling */
+		int want;
+	} cases[] = {
+		{NULL, NULL, 0, 0, 0},
+		{"none", "llama.rope.scaling.factor", 4, 0, 0},
+		{"linear", "llama.rope.scaling.factor", 4, 4, 0},
+		{NULL, "llama.rope.scaling.factor", 4, 4, 0},
+		{NULL, "llama.rope.scale_linear", 2, 2, 0},
+		{NULL, "llama.rope.scale_linear", 1, 0, 0},
+		{"yarn", "llama.rope.scaling.factor", 4, 0, -EOPNOTSUPP},
+		{NULL, "llama.rope.scaling.factor", -1, 0, -EBADMSG},
+	};
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(cases); i++) {
+		struct lsc_gguf gguf = LSC_GGUF_INIT;
+		struct lsc_model_config config = {0};
+		struct lsc_err err = LSC_ERR_INIT;
+		struct builder b = {.len = 0};
+		int r;
+
+		put_config(&b, cases[i].type, cases[i].factor_key, cases[i].factor);
+		r = lsc_gguf_parse(&gguf, b.data, b.len, &err);
+		if (r == 0)
+			r = lsc_gguf_config_parse(&gguf, &config, &err);
+		ok(r == cases[i].want &&
+			   (r < 0 ||
+			    (config.rope_scaling ==
+				     (cases[i].want_factor > 0 ? LSC_ROPE_LINEAR : LSC_ROPE_NONE) &&
+			     config.rope_factor == cases[i].want_factor)),
+		   "a GGUF's RoPE, %zu: %s", i, err.text);
+		lsc_gguf_release(&gguf);
+	}
 }
 
 /* --- real files --- */
@@ -259,6 +357,17 @@ static void test_configs(void)
 		{"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\"}," DIMS "}",
 		 -EOPNOTSUPP},
 		{"{\"model_type\":\"qwen3\",\"num_experts\":8," DIMS "}", -EOPNOTSUPP},
+		{"{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5," DIMS "}", -EOPNOTSUPP},
+		{"{\"model_type\":\"llama\",\"rope_parameters\":{\"partial_rotary_factor\":0.5}"
+		 "," DIMS "}",
+		 -EOPNOTSUPP},
+		{"{\"model_type\":\"llama\",\"rope_parameters\":{\"full_attention\":{\"rope_"
+		 "theta\":"
+		 "1e6}}," DIMS "}",
+		 -EOPNOTSUPP},
+		{"{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"dynamic\"}," DIMS
+		 "}",
+		 -EOPNOTSUPP},
 		{"{\"model_type\":\"llama\",\"num_key_value_heads\":3," DIMS "}", -EBADMSG},
 		{"{\"model_type\":\"llama\",\"rms_norm_eps\":\"x\"," DIMS "}", -EBADMSG},
 		{"{\"model_type\":\"llama\",\"eos_token_id\":512," DIMS "}", -EBADMSG},
@@ -293,6 +402,7 @@ int main(void)
 {
 	test_safetensors();
 	test_gguf();
+	test_gguf_rope();
 	test_configs();
 	test_expected();
 	test_stories();

@@ -184,6 +184,74 @@ static void test_q6_k(void)
 	ok(decodes(LSC_DTYPE_Q6_K, block, want), "q6_k");
 }
 
+/* Sixteen blocks of noise, and the hash (FNV-1a) of the floats that ggml's own Python package (gguf
+ * 0.19) makes of them, with three of these to look at. */
+static void test_against_ggml(void)
+{
+	static const struct {
+		enum lsc_dtype dtype;
+		int scales[2]; /* where a block has halves */
+		uint64_t hash;
+		float first, at_17, last; /* of the first block */
+	} cases[] = {
+		{LSC_DTYPE_Q8_0,
+		 {0, 0},
+		 0x5b9f9fc346aeed24,
+		 -0x1.8be2p+4f,
+		 -0x1.761p+4f,
+		 -0x1.f2cp-1f},
+		{LSC_DTYPE_Q4_0,
+		 {0, 0},
+		 0x851e27f241e23f37,
+		 -0x1.5d2p+0f,
+		 0x1.2b4p-1f,
+		 -0x1.2b4p-1f},
+		{LSC_DTYPE_Q4_1,
+		 {0, 2},
+		 0x256f0879165195cd,
+		 0x1.193cp+1f,
+		 0x1.aabp-1f,
+		 0x1.6af8p+0f},
+		{LSC_DTYPE_Q4_K,
+		 {0, 2},
+		 0xcadb3d465f46a2ac,
+		 0x1.c9e2p+4f,
+		 0x1.a47ap+4f,
+		 0x1.3f0a6p+6f},
+		{LSC_DTYPE_Q6_K,
+		 {208, 208},
+		 0x056ce4a211842831,
+		 -0x1.060e4p+8f,
+		 0x1.cbbd2p+8f,
+		 -0.0f},
+	};
+
+	for (size_t c = 0; c < LSC_ARRAY_SIZE(cases); c++) {
+		uint32_t bytes = lsc_dtype_block_bytes(cases[c].dtype);
+		uint32_t n = lsc_dtype_block_elements(cases[c].dtype), state = 1;
+		uint64_t hash = 0xcbf29ce484222325;
+		uint8_t blocks[16 * 210];
+		float got[16 * 256];
+
+		for (uint32_t i = 0; i < 16 * bytes; i++) {
+			state = state * 1664525u + 1013904223u;
+			blocks[i] = (uint8_t)(state >> 24);
+		}
+		for (uint32_t i = 0; i < 16; i++)
+			for (unsigned s = 0; s < 2; s++) { /* scales of ordinary size */
+				uint8_t *high = blocks + i * bytes + cases[c].scales[s] + 1;
+
+				*high = (*high & 0x83) | 0x30;
+			}
+		lsc_dtype_to_f32(cases[c].dtype, blocks, got, 16 * n);
+		for (size_t i = 0; i < 16 * n * sizeof(*got); i++)
+			hash = (hash ^ ((const uint8_t *)got)[i]) * 0x100000001b3;
+		ok(same(got[0], cases[c].first) && same(got[17], cases[c].at_17) &&
+			   same(got[n - 1], cases[c].last) && hash == cases[c].hash,
+		   "%s as ggml reads it", lsc_dtype_name(cases[c].dtype));
+	}
+}
+
 static void test_names(void)
 {
 	enum lsc_dtype dtype;
@@ -203,5 +271,6 @@ int main(void)
 	test_blocks_of_32();
 	test_q4_k();
 	test_q6_k();
+	test_against_ggml();
 	return done_testing();
 }

@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "model/layout.h"
 #include "model/manifest.h"
+#include "stream/record.h"
 #include "tap.h"
 
 static const struct lsc_model_config small = {
@@ -181,43 +182,80 @@ static void test_tied(void)
 	   "blocks are of nearly equal size");
 }
 
-/* Cuts a sound manifest at every byte, and changes every byte in a few ways: whatever is still
- * accepted must be sound. */
-static void test_hostile_manifest(void)
+/* Cuts a sound manifest at every byte, and changes every byte: it is refused. */
+static void test_damaged_manifest(struct lsc_buf *manifest)
 {
-	LSC_CLEANUP_FREE char *dir = in_scratch("hostile"), *path = in_scratch("hostile/manifest");
-	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
-	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F16};
-	unsigned accepted_short = 0, unsound = 0, accepted = 0;
+	unsigned accepted_short = 0, accepted = 0;
 	struct lsc_err err = LSC_ERR_INIT;
 
-	ok(pack(dir, &small, &options) &&
-		   lsc_file_read(path, LSC_MANIFEST_MAX_BYTES, &manifest, &err) == 0,
-	   "a manifest");
-	for (size_t len = 0; len < manifest.len; len++) {
+	for (size_t len = 0; len < manifest->len; len++) {
 		LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 		LSC_CLEANUP_FREE uint8_t *copy = malloc(len + 1); /* exact, for the sanitizer */
 
-		memcpy(copy, manifest.data, len);
+		memcpy(copy, manifest->data, len);
 		copy = realloc(copy, len ? len : 1);
 		accepted_short += lsc_image_parse(&image, copy, len, &err) == 0;
 	}
-	ok(accepted_short == 0, "cut anywhere, it is refused");
-	for (size_t at = 0; at < manifest.len; at++) {
+	ok(accepted_short == 0, "cut anywhere, a manifest is refused");
+	for (size_t at = 0; at < manifest->len; at++)
+		for (unsigned bit = 0; bit < 8; bit++) {
+			LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+
+			manifest->data[at] ^= 1u << bit;
+			accepted +=
+				lsc_image_parse(&image, manifest->data, manifest->len, &err) == 0;
+			manifest->data[at] ^= 1u << bit;
+		}
+	ok(accepted == 0, "with any bit flipped, it is refused");
+}
+
+/* Someone who writes a manifest can write its hash too: whatever is then accepted must be sound. */
+static void test_hostile_manifest(struct lsc_buf *manifest)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack end = LSC_PACK_INIT;
+	unsigned unsound = 0, accepted = 0;
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_hash hash = {0};
+	size_t body;
+
+	lsc_pack_begin(&end, "end");
+	lsc_pack_bin(&end, "xxh3-128", hash.bytes, LSC_HASH_BYTES);
+	lsc_pack_end(&end);
+	body = manifest->len - end.buf.len;
+	for (size_t at = 0; at < body; at++) {
 		static const uint8_t flips[] = {0x01, 0x80, 0xff, 0x10};
 
 		for (size_t i = 0; i < LSC_ARRAY_SIZE(flips); i++) {
 			LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 
-			manifest.data[at] ^= flips[i];
-			if (lsc_image_parse(&image, manifest.data, manifest.len, &err) == 0) {
+			manifest->data[at] ^= flips[i];
+			hash = lsc_hash_of(manifest->data, body);
+			memcpy(manifest->data + manifest->len - LSC_HASH_BYTES, hash.bytes,
+			       LSC_HASH_BYTES);
+			if (lsc_image_parse(&image, manifest->data, manifest->len, &err) == 0) {
 				accepted++;
 				unsound += !sound(&image);
 			}
-			manifest.data[at] ^= flips[i];
+			manifest->data[at] ^= flips[i];
 		}
 	}
-	ok(accepted > 0 && unsound == 0, "changed anywhere, it is refused or sound (%u)", accepted);
+	ok(accepted > 0 && unsound == 0, "changed and sealed again, it is refused or sound (%u)",
+	   accepted);
+}
+
+static void test_manifest(void)
+{
+	LSC_CLEANUP_FREE char *dir = in_scratch("hostile"), *path = in_scratch("hostile/manifest");
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F16};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (!ok(pack(dir, &small, &options) &&
+			lsc_file_read(path, LSC_MANIFEST_MAX_BYTES, &manifest, &err) == 0,
+		"a manifest"))
+		return;
+	test_damaged_manifest(&manifest);
+	test_hostile_manifest(&manifest);
 }
 
 int main(void)
@@ -226,6 +264,6 @@ int main(void)
 	test_damage();
 	test_shapes();
 	test_tied();
-	test_hostile_manifest();
+	test_manifest();
 	return done_testing();
 }

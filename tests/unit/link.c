@@ -245,7 +245,28 @@ static void test_all(const char *name, const char *where)
 	ok(strstr(ends[1].why.text, ": record 2 is not wanted") != NULL,
 	   "%s: a record its owner refuses ends it", name);
 	turns(&ends[0].closed, 1);
-	is_int(ends[0].closed, 1, "%s: the other end hears of it", name);
+	ok(ends[0].why.code == EPROTO &&
+		   strstr(ends[0].why.text, ": gave up: record 2 is not wanted"),
+	   "%s: and the other end hears why: %s", name, ends[0].why.text);
+	disconnect();
+
+	/* Both are in the middle of a body when one of them has enough. */
+	connect_to(address, "test");
+	turns(&ends[1].opened, 1);
+	turns(&ends[0].opened, 1);
+	memset(arrived, 0, BIG);
+	ends[1].refuse_at = 2;
+	ends[1].skip_bodies = true;
+	send_number(&ends[0], 1, NULL, 0);
+	send_number(&ends[1], 1, big, BIG);
+	send_number(&ends[1], 2, big, BIG);
+	lsc_loop_turn(loop, 0, &err);
+	send_number(&ends[0], 2, big, BIG);
+	turns(&ends[0].closed, 1);
+	ok(ends[0].why.code == EPROTO && strstr(ends[0].why.text, "record 2 is not wanted"),
+	   "%s: the reason passes what is on its way: %s", name, ends[0].why.text);
+	ok(ends[0].bodies == ends[0].records && (!ends[0].bodies || !memcmp(big, arrived, BIG)),
+	   "%s: and none that was begun is cut short (%d)", name, ends[0].bodies);
 	disconnect();
 
 	connect_to(address, "test");
@@ -278,6 +299,57 @@ static int raw_connect(const struct lsc_listener *listener)
 	return fd;
 }
 
+/* Reads to the end what a link says to a raw socket. */
+static size_t read_raw(int fd, uint8_t *bytes, size_t size)
+{
+	uint64_t until = lsc_clock_ns() + 5000000000u;
+	size_t len = 0;
+	ssize_t n = -1;
+
+	while (n != 0 && len < size && lsc_clock_ns() < until) {
+		lsc_loop_turn(loop, 10, &err);
+		n = recv(fd, bytes + len, size - len, MSG_DONTWAIT);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	return n == 0 ? len : 0;
+}
+
+/* Version 2.7 of a kind that is known. */
+static void test_version(void)
+{
+	static const uint8_t hello[] =
+		"\x83\xa4type\xa5hello\xa4kind\xa4test\xa7version\x92\x02\x07";
+	struct lsc_listener *listener = listen_at("127.0.0.1:0", "test");
+	struct lsc_record record = LSC_RECORD_INIT;
+	int fd = raw_connect(listener);
+	uint8_t said[1024];
+	uint64_t code = 0;
+	char why[256] = "";
+	size_t len;
+	ssize_t n;
+
+	memset(ends, 0, sizeof(ends));
+	if (send(fd, hello, sizeof(hello) - 1, MSG_NOSIGNAL) < 0)
+		abort();
+	turns(&ends[1].closed, 1);
+	ok(ends[1].why.code == EPROTO && strstr(ends[1].why.text, "2.7") &&
+		   strstr(ends[1].why.text, "1.x"),
+	   "another version is refused, naming both: %s", ends[1].why.text);
+	len = read_raw(fd, said, sizeof(said));
+	n = lsc_record_parse(&record, said, len, &err);
+	ok(n > 0 && lsc_record_hello(&record, "test", &err) == 0, "its peer gets a hello first");
+	n = n > 0 ? lsc_record_parse(&record, said + n, len - n, &err) : n;
+	ok(n > 0 && lsc_record_is(&record, "abort") &&
+		   lsc_record_uint(&record, "code", 4095, &code, &err) == 0 && code == EPROTO &&
+		   lsc_record_text(&record, "why", why, sizeof(why), &err) == 0 &&
+		   strstr(why, "2.7"),
+	   "and then the reason: %s", why);
+	lsc_record_release(&record);
+	close(fd);
+	disconnect();
+	lsc_listener_close(listener);
+}
+
 static void send_raw(struct lsc_listener *listener, bool hello, const void *bytes, size_t len)
 {
 	struct lsc_pack pack = LSC_PACK_INIT;
@@ -303,8 +375,23 @@ static void test_garbage(void)
 				       0xa4, 'b',  'o', 'd', 'y', 8,   0xc4, 9,   0,    0};
 	static const uint8_t huge[] = {0x83, 0xa4, 't', 'y', 'p', 'e',  0xa1, 'x',  0xa1, 'n', 1,
 				       0xa4, 'b',  'o', 'd', 'y', 0xce, 0xff, 0xff, 0xff, 0xff};
+	static const uint8_t odd[] = "\x83\xa4type\xa5"
+				     "abort\xa4"
+				     "code\x16\xa3why\xa5no\x1b[m";
+	static const uint8_t mute[] = "\x82\xa4type\xa5"
+				      "abort\xa4"
+				      "code\x47";
+	static const uint8_t empty[] = "\x83\xa4type\xa1x\xa1n\x01\xa4"
+				       "body\x00\xc4\x00"
+				       "\x82\xa4type\xa1y\xa1n\x02";
 	struct lsc_listener *listener = listen_at("127.0.0.1:0", "test");
 
+	send_raw(listener, true, odd, sizeof(odd) - 1);
+	ok(ends[1].why.code == EPROTO && strstr(ends[1].why.text, "gave up: no?[m"),
+	   "an abort's words are made plain: %s", ends[1].why.text);
+	send_raw(listener, true, mute, sizeof(mute) - 1);
+	ok(ends[1].why.code == EPROTO && strstr(ends[1].why.text, "key 'why' is missing"),
+	   "an abort without words: %s", ends[1].why.text);
 	send_raw(listener, false, get, strlen(get));
 	ok(ends[1].why.code == EPROTO && strstr(ends[1].why.text, "byte 0x47"),
 	   "an HTTP client is told off: %s", ends[1].why.text);
@@ -316,6 +403,10 @@ static void test_garbage(void)
 	is_int(ends[1].why.code, EPROTO, "a body of another length: %s", ends[1].why.text);
 	send_raw(listener, true, huge, sizeof(huge));
 	is_int(ends[1].why.code, EPROTO, "a body over the limit: %s", ends[1].why.text);
+	send_raw(listener, true, empty, sizeof(empty) - 1);
+	ok(ends[1].why.code == 0 && ends[1].records == 2 && ends[1].bodies == 0,
+	   "a body of no bytes is none (%d, %d): %s", ends[1].records, ends[1].bodies,
+	   ends[1].why.text);
 	send_raw(listener, true, NULL, 0);
 	ok(ends[1].opened == 1 && ends[1].why.code == 0, "a hello alone is in good order");
 	lsc_listener_close(listener);
@@ -408,6 +499,7 @@ int main(void)
 	snprintf(where, sizeof(where), "unix:%s/link.sock", scratch());
 	test_all("unix", where);
 	test_garbage();
+	test_version();
 	test_timeouts();
 	test_pair_and_rate();
 	test_refused();

@@ -37,23 +37,24 @@ static void test_timers(void)
 {
 	struct lsc_timer *timers[5];
 	struct lsc_timer *stop;
-	uint64_t start = lsc_clock_ns();
+	/* Long enough for a busy machine to arm them all in between. */
+	const uint64_t start = lsc_clock_ns(), unit = 30000000;
 
 	trace[0] = 0;
 	for (int i = 0; i < 5; i++)
 		lsc_timer_new(loop, note_timer, &"abcde"[i], &timers[i], &err);
 	lsc_timer_new(loop, stop_timer, NULL, &stop, &err);
-	lsc_timer_arm(timers[0], 9000000);
-	lsc_timer_arm(timers[1], 3000000);
-	lsc_timer_arm(timers[2], 6000000);
-	lsc_timer_arm(timers[3], 1000000);
+	lsc_timer_arm(timers[0], 9 * unit);
+	lsc_timer_arm(timers[1], 3 * unit);
+	lsc_timer_arm(timers[2], 6 * unit);
+	lsc_timer_arm(timers[3], unit);
 	lsc_timer_arm(timers[4], 0);
-	lsc_timer_arm(timers[0], 4000000); /* moved */
+	lsc_timer_arm(timers[0], 4 * unit); /* moved */
 	lsc_timer_disarm(timers[3]);
-	lsc_timer_arm(stop, 12000000);
+	lsc_timer_arm(stop, 12 * unit);
 	is_int(lsc_loop_run(loop, &err), 42, "run returns what stop was given");
 	is_str(trace, "ebac", "timers fire in the order of their times, once");
-	ok(lsc_clock_ns() - start >= 12000000, "and not before");
+	ok(lsc_clock_ns() - start >= 12 * unit, "and not before");
 	for (int i = 0; i < 5; i++)
 		lsc_timer_free(timers[i]);
 	lsc_timer_free(stop);
@@ -83,7 +84,7 @@ static void test_heap(void)
 		lsc_timer_disarm(timers[i]);
 	for (int i = 0; i < 257; i++)
 		if (i % 3)
-			lsc_timer_arm(timers[i], 1000000 + numbers[i] * 40000);
+			lsc_timer_arm(timers[i], 1000000 + numbers[i] * 1000000);
 	while (n_fired < 171 && lsc_loop_turn(loop, 1000, &err) >= 0)
 		;
 	for (unsigned i = 1; i < n_fired; i++)

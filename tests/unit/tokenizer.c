@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/macros.h"
+#include "model/utf8.h"
 #include "tap.h"
 
 #define SEPARATOR "\n__ggml_vocab_test__\n"
@@ -38,7 +39,8 @@ static bool comes_back(const struct lsc_tokenizer *tokenizer, const struct lsc_t
 
 	lsc_detokenizer_init(&detokenizer, tokenizer);
 	for (size_t i = 0; i < tokens->n; i++)
-		if (lsc_detokenizer_add(&detokenizer, tokens->ids[i], &streamed, &err) < 0)
+		if (lsc_detokenizer_add(&detokenizer, tokens->ids[i], &streamed, &err) < 0 ||
+		    lsc_utf8_valid_prefix(streamed.data, streamed.len) != streamed.len)
 			return false;
 	if (lsc_detokenizer_end(&detokenizer, &streamed) < 0 ||
 	    lsc_tokenizer_decode(tokenizer, tokens->ids, tokens->n, false, &whole, &err) < 0)
@@ -144,7 +146,6 @@ static void test_small(void)
 			   0 &&
 		   ids_equal(&tokens, "4 5 3 7"),
 	   "merges go by rank, special tokens are found");
-	ok(lsc_tokenizer_id(tokenizer, "<end>") == 7, "a token by its text");
 	lsc_tokenizer_close(tokenizer);
 	for (size_t len = 0; len + 4 <= blob.len; len++) { /* the last bytes may be padding */
 		LSC_CLEANUP_FREE uint8_t *cut = malloc(len ? len : 1);
@@ -158,9 +159,64 @@ static void test_small(void)
 	ok(accepted == 0, "a blob that is cut is refused");
 }
 
+/* --- byte by byte --- */
+
+static const char bytes[] =
+	"{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+	"\"decoder\":{\"type\":\"ByteLevel\"},"
+	"\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"\xc3\x83\":1,\"\xc2\xa9\":2,"
+	"\"\xc3\xb0\":3,\"\xc5\x81\":4,\"\xc4\xbb\":5,\"\xc4\xa4\":6},\"merges\":[]}}";
+
+/* Tokens that are single bytes: 0xc3, 0xa9, 0xf0, 0x9f (4), 0x99 (5), 0x82 (6). */
+static void test_streaming(void)
+{
+	static const struct {
+		const char *ids, *parts; /* what each id gives, and the end, with bars between */
+	} cases[] = {
+		{"0 0", "a|a|"},
+		{"1 2 0", "|\xc3\xa9|a|"},
+		{"3 4 5 6", "|||\xf0\x9f\x99\x82|"},
+		{"1 0", "|\xef\xbf\xbd"
+			"a|"}, /* not a character after all */
+		{"1 1 2", "|\xef\xbf\xbd|\xc3\xa9|"},
+		{"3 4 0", "||\xef\xbf\xbd"
+			  "a|"}, /* one mark for a maximal part */
+		{"2 2", "\xef\xbf\xbd|\xef\xbf\xbd|"},
+		{"3 4 5", "|||\xef\xbf\xbd"}, /* cut off */
+	};
+	LSC_CLEANUP_FREE char *path = NULL;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf blob = LSC_BUF_INIT;
+	struct lsc_tokenizer *tokenizer = NULL;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (asprintf(&path, "%s/bytes.json", scratch()) < 0 ||
+	    lsc_file_write(path, bytes, sizeof(bytes) - 1, &err) < 0 ||
+	    lsc_tokenizer_compile(&blob, path, NULL, &err) < 0 ||
+	    lsc_tokenizer_open(&tokenizer, blob.data, blob.len, &err) < 0) {
+		ok(false, "a tokenizer of bytes: %s", err.text);
+		return;
+	}
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(cases); i++) {
+		LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens tokens = LSC_TOKENS_INIT;
+		LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+		struct lsc_detokenizer detokenizer;
+
+		lsc_tokens_parse(&tokens, cases[i].ids, strlen(cases[i].ids), &err);
+		lsc_detokenizer_init(&detokenizer, tokenizer);
+		for (size_t k = 0; k < tokens.n; k++) {
+			lsc_detokenizer_add(&detokenizer, tokens.ids[k], &text, &err);
+			lsc_buf_add_str(&text, "|");
+		}
+		lsc_detokenizer_end(&detokenizer, &text);
+		is_str((const char *)text.data, cases[i].parts, "as they come: %s", cases[i].ids);
+	}
+	lsc_tokenizer_close(tokenizer);
+}
+
 int main(void)
 {
 	test_small();
+	test_streaming();
 	test_vectors("gpt-2", test_data("vectors/ggml-vocab-gpt-2.gguf"));
 	test_vectors("llama-spm", test_data("vectors/ggml-vocab-llama-spm.gguf"));
 	test_vectors("deepseek-coder", test_data("vectors/ggml-vocab-deepseek-coder.gguf"));

@@ -1,0 +1,187 @@
+/* describe - the listings of images and checkpoints */
+#include "model/describe.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "base/macros.h"
+
+static int no_memory(struct lsc_err *err)
+{
+	return lsc_err_set(err, ENOMEM, "cannot list: %m");
+}
+
+/* --- both --- */
+
+static int config_lines(const struct lsc_model_config *config, struct lsc_buf *out)
+{
+	return lsc_buf_printf(out,
+			      "%s, %u layers, hidden %u, ffn %u, %u heads of %u (%u for keys and "
+			      "values), vocabulary %u, context %u%s\n",
+			      config->arch, config->layers, config->hidden, config->ffn,
+			      config->heads, config->head_dim, config->kv_heads, config->vocab,
+			      config->context, config->tied ? ", tied embedding" : "");
+}
+
+static json_t *config_json(const struct lsc_model_config *config)
+{
+	const struct {
+		const char *key;
+		uint32_t value;
+	} counts[] = {
+		{"hidden", config->hidden},     {"ffn", config->ffn},
+		{"layers", config->layers},     {"heads", config->heads},
+		{"kv_heads", config->kv_heads}, {"head_dim", config->head_dim},
+		{"vocab", config->vocab},       {"context", config->context},
+	};
+	json_t *model = json_object(), *eos = json_array();
+
+	for (uint32_t i = 0; i < config->n_eos; i++)
+		json_array_append_new(eos, json_integer(config->eos[i]));
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(counts); i++)
+		json_object_set_new(model, counts[i].key, json_integer(counts[i].value));
+	json_object_set_new(model, "arch", json_string(config->arch));
+	json_object_set_new(model, "tied", json_boolean(config->tied));
+	json_object_set_new(model, "eos", eos);
+	return model;
+}
+
+static int add_chunk(const char *chunk, size_t len, void *out)
+{
+	return lsc_buf_add(out, chunk, len) < 0 ? -1 : 0;
+}
+
+/* Takes root, which is NULL where there was no memory for it. */
+static int json_line(json_t *root, struct lsc_buf *out, struct lsc_err *err)
+{
+	int r = root ? json_dump_callback(root, add_chunk, out, JSON_COMPACT | JSON_SORT_KEYS) : -1;
+
+	json_decref(root);
+	return r < 0 || lsc_buf_add_str(out, "\n") < 0 ? no_memory(err) : 0;
+}
+
+/* --- images --- */
+
+static json_t *blocks_json(const struct lsc_image *image)
+{
+	json_t *blocks = json_array();
+
+	for (uint32_t b = 0; b < image->n_blocks; b++) {
+		const struct lsc_block *block = &image->blocks[b];
+
+		json_array_append_new(blocks,
+				      json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "block",
+						(json_int_t)b, "offset", (json_int_t)block->offset,
+						"bytes", (json_int_t)block->bytes, "first_unit",
+						(json_int_t)block->first_unit, "units",
+						(json_int_t)block->n_units, "first_piece",
+						(json_int_t)block->first_piece, "pieces",
+						(json_int_t)block->n_pieces));
+	}
+	return blocks;
+}
+
+static json_t *image_json(const struct lsc_image *image)
+{
+	char id[LSC_HASH_TEXT];
+
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:b}", "id",
+			 lsc_hash_text(&image->id, id), "dtype", lsc_dtype_name(image->dtype),
+			 "bytes", (json_int_t)image->bytes, "units", (json_int_t)image->n_units,
+			 "align", (json_int_t)image->align, "pieces", (json_int_t)image->n_pieces,
+			 "piece_bytes", (json_int_t)image->piece_bytes, "model",
+			 config_json(&image->config), "blocks", blocks_json(image), "chat",
+			 lsc_chat_family_name(image->chat.family), "tokenizer",
+			 image->tokenizer != NULL);
+}
+
+static int image_lines(const struct lsc_image *image, struct lsc_buf *out)
+{
+	char id[LSC_HASH_TEXT];
+	int r = lsc_buf_printf(out, "image %s\n", lsc_hash_text(&image->id, id));
+
+	if (r == 0)
+		r = config_lines(&image->config, out);
+	if (r == 0)
+		r = lsc_buf_printf(out,
+				   "%s, %" PRIu64 " bytes, %u units in %u blocks, %u pieces of "
+				   "%u, %s, chat %s\n%5s %9s %14s %14s %7s\n",
+				   lsc_dtype_name(image->dtype), image->bytes, image->n_units,
+				   image->n_blocks, image->n_pieces, image->piece_bytes,
+				   image->tokenizer ? "with tokenizer" : "no tokenizer",
+				   lsc_chat_family_name(image->chat.family), "block", "units",
+				   "offset", "bytes", "pieces");
+	for (uint32_t b = 0; r == 0 && b < image->n_blocks; b++) {
+		const struct lsc_block *block = &image->blocks[b];
+		char units[32];
+
+		snprintf(units, sizeof(units), "%u-%u", block->first_unit,
+			 block->first_unit + block->n_units - 1);
+		r = lsc_buf_printf(out, "%5u %9s %14" PRIu64 " %14" PRIu64 " %7u\n", b, units,
+				   block->offset, block->bytes, block->n_pieces);
+	}
+	return r;
+}
+
+int lsc_describe_image(const struct lsc_image *image, bool json, struct lsc_buf *out,
+		       struct lsc_err *err)
+{
+	if (json)
+		return json_line(image_json(image), out, err);
+	return image_lines(image, out) < 0 ? no_memory(err) : 0;
+}
+
+/* --- checkpoints --- */
+
+static const char *type_name(const struct lsc_tensor_source *tensor)
+{
+	return tensor->dtype == LSC_DTYPE_COUNT ? "other" : lsc_dtype_name(tensor->dtype);
+}
+
+static json_t *tensor_json(const struct lsc_tensor_source *tensor)
+{
+	json_t *shape = json_array();
+
+	for (uint32_t d = 0; d < tensor->n_dims; d++)
+		json_array_append_new(shape, json_integer((json_int_t)tensor->dims[d]));
+	return json_pack("{s:s, s:s, s:o, s:I}", "name", tensor->name, "dtype", type_name(tensor),
+			 "shape", shape, "bytes", (json_int_t)tensor->bytes);
+}
+
+static json_t *checkpoint_json(const struct lsc_checkpoint *checkpoint,
+			       const struct lsc_model_config *config)
+{
+	json_t *root = json_object(), *tensors = json_array();
+
+	for (size_t i = 0; i < checkpoint->n_tensors; i++)
+		json_array_append_new(tensors, tensor_json(&checkpoint->tensors[i]));
+	if (config)
+		json_object_set_new(root, "model", config_json(config));
+	json_object_set_new(root, "tensors", tensors);
+	return root;
+}
+
+static int tensor_line(const struct lsc_tensor_source *tensor, struct lsc_buf *out)
+{
+	int r = lsc_buf_printf(out, "%-6s %12" PRIu64 "  ", type_name(tensor), tensor->bytes);
+
+	for (uint32_t d = 0; r == 0 && d < tensor->n_dims; d++)
+		r = lsc_buf_printf(out, "%s%" PRIu64, d ? "x" : "", tensor->dims[d]);
+	return r < 0 ? r : lsc_buf_printf(out, "  %s\n", tensor->name);
+}
+
+int lsc_describe_checkpoint(const struct lsc_checkpoint *checkpoint,
+			    const struct lsc_model_config *config, bool json, struct lsc_buf *out,
+			    struct lsc_err *err)
+{
+	int r = 0;
+
+	if (json)
+		return json_line(checkpoint_json(checkpoint, config), out, err);
+	if (config)
+		r = config_lines(config, out);
+	for (size_t i = 0; r == 0 && i < checkpoint->n_tensors; i++)
+		r = tensor_line(&checkpoint->tensors[i], out);
+	return r < 0 ? no_memory(err) : 0;
+}

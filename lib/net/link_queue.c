@@ -1,0 +1,246 @@
+/* link_queue - what a link has still to send: records in one buffer, bodies where they lie
+ *
+ * lsc_link_send() only queues.  At the end of the loop's turn everything queued goes out in as few
+ * calls as it takes, however many records there are.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/macros.h"
+#include "net/link_ops.h"
+#include "net/rate.h"
+
+#define WRITES_A_TURN    16 /* then the other links get their turn */
+#define IOVECS           32
+#define IDLE_BUFFER_KEEP 65536 /* a larger buffer is given back when it is empty */
+#define USED_KEEP        4096  /* bytes that are through, before the rest moves to the front */
+
+static struct lsc_link_send *nth_send(struct lsc_link *link, uint32_t i)
+{
+	return &link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)];
+}
+
+static int grow_sends(struct lsc_link *link)
+{
+	uint32_t cap = link->tx.cap ? 2 * link->tx.cap : 8;
+	struct lsc_link_send *sends = calloc(cap, sizeof(sends[0]));
+
+	if (!sends)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < link->tx.n; i++)
+		sends[i] = *nth_send(link, i);
+	free(link->tx.sends);
+	link->tx.sends = sends;
+	link->tx.first = 0;
+	link->tx.cap = cap;
+	return 0;
+}
+
+int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		   uint32_t body_len, void *cookie)
+{
+	uint8_t header[5];
+	size_t header_len = body ? lsc_body_header(header, body_len) : 0;
+	struct lsc_link_send send = {pack->buf.len + header_len, body_len, body, cookie, NULL};
+
+	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
+		return -ENOMEM;
+	if (lsc_buf_reserve(&link->tx.buf, pack->buf.len + header_len) < 0)
+		return -ENOMEM;
+	lsc_buf_add(&link->tx.buf, pack->buf.data, pack->buf.len);
+	lsc_buf_add(&link->tx.buf, header, header_len);
+	link->tx.n++;
+	*nth_send(link, link->tx.n - 1) = send;
+	link->tx.queued += send.record_len + (size_t)body_len;
+	return 0;
+}
+
+int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		  uint32_t body_len, void *cookie)
+{
+	int r;
+
+	assert(!body == !body_len);
+	if (pack->failed)
+		return pack->failed;
+	if (link->state == LSC_LINK_DOWN || link->closed)
+		return -EPIPE;
+	r = lsc_link_queue(link, pack, body, body_len, cookie);
+	if (r == 0 && link->state != LSC_LINK_CONNECTING && !link->write_wanted)
+		lsc_timer_arm(link->flush, 0);
+	return r;
+}
+
+int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why)
+{
+	lsc_pack_begin(pack, "abort");
+	lsc_pack_uint(pack, "code", (uint64_t)code);
+	lsc_pack_str(pack, "why", why);
+	return lsc_pack_end(pack);
+}
+
+/* Points iov at what is to go next, limit bytes at most; returns their number. */
+static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
+{
+	uint8_t *record = link->tx.buf.data + link->tx.used;
+	uint64_t skip = link->tx.done;
+	int n = 0;
+
+	for (uint32_t i = 0; i < link->tx.n && n + 2 <= IOVECS && limit; i++) {
+		const struct lsc_link_send *send = nth_send(link, i);
+
+		if (skip < send->record_len) {
+			iov[n].iov_base = record + skip;
+			iov[n].iov_len = LSC_MIN(send->record_len - skip, limit);
+			limit -= iov[n++].iov_len;
+			skip = 0;
+		} else {
+			skip -= send->record_len;
+		}
+		if (send->body_len && limit) {
+			iov[n].iov_base = (void *)(send->body + skip);
+			iov[n].iov_len = LSC_MIN(send->body_len - skip, limit);
+			limit -= iov[n++].iov_len;
+		}
+		record += send->record_len;
+		skip = 0;
+	}
+	return n;
+}
+
+static void shrink_tx(struct lsc_link *link)
+{
+	if (link->tx.n == 0) {
+		link->tx.buf.len = link->tx.used = 0;
+		if (link->tx.buf.cap > IDLE_BUFFER_KEEP)
+			lsc_buf_release(&link->tx.buf);
+	} else if (link->tx.used > USED_KEEP && link->tx.used > link->tx.buf.len / 2) {
+		lsc_buf_consume(&link->tx.buf, link->tx.used);
+		link->tx.used = 0;
+	}
+}
+
+/* Takes n bytes that went off the queue and gives back the cookies of what is through. */
+static void advance(struct lsc_link *link, size_t n)
+{
+	link->tx.queued -= n;
+	while (n) {
+		struct lsc_link_send send = *nth_send(link, 0);
+		uint64_t left = (uint64_t)send.record_len + send.body_len - link->tx.done;
+
+		if (n < left) {
+			link->tx.done += n;
+			return;
+		}
+		n -= left;
+		link->tx.done = 0;
+		link->tx.used += send.record_len;
+		link->greeted = true;
+		link->tx.first = (link->tx.first + 1) & (link->tx.cap - 1);
+		link->tx.n--;
+		shrink_tx(link);
+		free(send.owned);
+		if ((send.body || send.cookie) && link->events->on_sent && !link->orphan &&
+		    !link->closed)
+			link->events->on_sent(link->data, link, send.cookie);
+		if (link->closed || link->state == LSC_LINK_DOWN)
+			return;
+	}
+}
+
+/* The bytes that the rate lets go now; where none, comes back when there are some. */
+static size_t allowed(struct lsc_link *link)
+{
+	uint64_t wait_ns;
+	size_t n;
+
+	if (!link->rate)
+		return SIZE_MAX;
+	n = lsc_rate_allow(link->rate, lsc_clock_ns(), link->tx.queued, &wait_ns);
+	if (n == 0)
+		lsc_timer_arm(link->flush, wait_ns);
+	return n;
+}
+
+int lsc_link_write(struct lsc_link *link)
+{
+	struct iovec iov[IOVECS];
+
+	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
+		size_t limit = allowed(link);
+		ssize_t n;
+
+		if (limit == 0)
+			return 0;
+		n = link->ops->writev(link, iov, gather(link, iov, limit));
+		if (n == -EAGAIN) {
+			link->write_wanted = true;
+			link->ops->want_write(link, true);
+			return 0;
+		}
+		if (n < 0)
+			return (int)n;
+		if (link->rate)
+			lsc_rate_spend(link->rate, n);
+		advance(link, n);
+		if (link->closed || link->state == LSC_LINK_DOWN)
+			return 0;
+	}
+	if (link->tx.n) {
+		lsc_timer_arm(link->flush, 0);
+	} else if (link->orphan && !link->shut) {
+		link->shut = true;
+		link->ops->shut(link);
+	}
+	return 0;
+}
+
+void lsc_link_drop_queue(struct lsc_link *link)
+{
+	for (uint32_t i = 0; i < link->tx.n; i++)
+		free(link->tx.sends[(link->tx.first + i) & (link->tx.cap - 1)].owned);
+	link->tx.n = 0;
+	link->tx.queued = 0;
+}
+
+int lsc_link_own_queue(struct lsc_link *link)
+{
+	for (uint32_t i = 0; i < link->tx.n; i++) {
+		struct lsc_link_send *send = nth_send(link, i);
+
+		if (!send->body_len)
+			continue;
+		send->owned = malloc(send->body_len);
+		if (!send->owned)
+			return -ENOMEM;
+		memcpy(send->owned, send->body, send->body_len);
+		send->body = send->owned;
+	}
+	return 0;
+}
+
+void lsc_link_cut_queue(struct lsc_link *link)
+{
+	struct lsc_link_send first;
+
+	if (link->tx.n == 0)
+		return;
+	first = *nth_send(link, 0);
+	if (link->tx.done == 0 && link->greeted)
+		first = (struct lsc_link_send){0};
+	link->tx.n = first.record_len ? 1 : 0;
+	link->tx.buf.len = link->tx.used + first.record_len;
+	link->tx.queued = (size_t)first.record_len + first.body_len - link->tx.done;
+}
+
+size_t lsc_link_queued(const struct lsc_link *link)
+{
+	return link->tx.queued;
+}
+
+void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate)
+{
+	link->rate = rate;
+}

@@ -1,0 +1,733 @@
+#!/usr/bin/env python3
+"""A stranger's implementation: written from lsc-stream(5), lsc-image(5) and lsc-wire(5) alone.
+
+    stranger.py image DIR                         hold an image to the rules; print its counts
+    stranger.py tokenize DIR                      the ids of standard input, and back
+    stranger.py run DIR N ID...                   N greedy tokens of an f32 image, by itself
+    stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
+    stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
+    stranger.py work DIR                          be a worker; print where at first
+    stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
+    stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
+
+It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
+"""
+import io
+import math
+import operator
+import os
+import queue
+import socket
+import struct
+import sys
+import threading
+import time
+
+# --- msgpack ---
+
+
+HEADS = {  # by kind: first bytes that hold the number themselves, then those with 1, 2, 4, 8 bytes
+    int: (0x00, 128, 0xCC, 0xCD, 0xCE, 0xCF), str: (0xA0, 32, 0xD9, 0xDA, 0xDB),
+    bytes: (0, 0, 0xC4, 0xC5, 0xC6), list: (0x90, 16, None, 0xDC, 0xDD),
+    dict: (0x80, 16, None, 0xDE, 0xDF)}
+
+
+def head(kind, n):
+    fix, end, *wide = HEADS[kind]
+    if n < end:
+        return bytes([fix | n])
+    for code, form in zip(wide, (">B", ">H", ">I", ">Q")):
+        if code and n < 256 ** struct.calcsize(form):
+            return bytes([code]) + struct.pack(form, n)
+
+
+def pack(v):
+    if isinstance(v, bool):
+        return b"\xc3" if v else b"\xc2"
+    if isinstance(v, int):
+        return head(int, v)
+    if isinstance(v, float):
+        return b"\xcb" + struct.pack(">d", v)
+    if isinstance(v, str):
+        v = v.encode()
+        return head(str, len(v)) + v
+    if isinstance(v, bytes):
+        return head(bytes, len(v)) + v
+    if isinstance(v, list):
+        return head(list, len(v)) + b"".join(map(pack, v))
+    return head(dict, len(v)) + b"".join(pack(k) + pack(v[k]) for k in v)
+
+
+def unpack(read):
+    """One value; read(n) gives exactly n bytes."""
+    def number(form):
+        return struct.unpack(form, read(struct.calcsize(form)))[0]
+
+    t = read(1)[0]
+    if t < 0x80 or t >= 0xE0:
+        return t if t < 0x80 else t - 256
+    if t < 0xC0:
+        n, t = (t & 31, 0xD9) if t >= 0xA0 else (t & 15, 0xDC if t >= 0x90 else 0xDE)
+    elif t in (0xC0, 0xC2, 0xC3):
+        return {0xC0: None, 0xC2: False, 0xC3: True}[t]
+    elif 0xCA <= t <= 0xD3:
+        return number(">" + "fdBHIQbhiq"[t - 0xCA])
+    elif 0xC4 <= t <= 0xC6 or t >= 0xD9:
+        n = number({0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I",
+                    0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I"}[t])
+    else:
+        raise ValueError("msgpack type %#x" % t)
+    if t <= 0xC6:
+        return read(n)
+    if t <= 0xDB:
+        return read(n).decode()
+    if t <= 0xDD:
+        return [unpack(read) for _ in range(n)]
+    return {unpack(read): unpack(read) for _ in range(n)}
+
+
+# --- streams and links ---
+
+
+class Stream:
+    def __init__(self, file):
+        self.file = file
+
+    def read(self, n):
+        data = self.file.read(n)
+        if len(data) != n:
+            raise EOFError
+        return data
+
+    def next(self):
+        """(type, record, body)"""
+        record = unpack(self.read)
+        body = None
+        if "body" in record:
+            body = unpack(self.read)
+            assert isinstance(body, bytes) and len(body) == record["body"]
+        return record["type"], record, body
+
+    def hello(self, kind):
+        t, r, _ = self.next()
+        assert (t, r["kind"], r["version"][0]) == ("hello", kind, 1), r
+
+
+class Link(Stream):
+    def __init__(self, sock, kind, version=(1, 0)):
+        self.sock, self.lock = sock, threading.Lock()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().__init__(sock.makefile("rb"))
+        self.say("hello", kind=kind, version=list(version))
+
+    def say(self, type_, body=None, **keys):
+        data = pack({"type": type_, **keys, **({} if body is None else {"body": len(body)})})
+        with self.lock:
+            self.sock.sendall(data + (b"" if body is None else head(bytes, len(body))))
+            if body is not None:
+                self.sock.sendall(body)
+
+
+def connect(address, kind, **more):
+    host, port = address.rsplit(":", 1)
+    return Link(socket.create_connection((host.strip("[]"), int(port)), 10), kind, **more)
+
+
+# --- lsc-image(5) ---
+
+ELEMENT = {"f32": 4, "f16": 2, "bf16": 2}
+
+
+class Image:
+    def __init__(self, file):
+        s = Stream(file)
+        s.hello("image")
+        records = []
+        while not records or records[-1][0] != "end":
+            records.append(s.next())
+        assert not file.read(1), "bytes after the end"
+        assert [t for t, _, _ in records[:4]] == ["model", "layout", "tensors", "pieces"]
+        self.model, layout, tensors = (r for _, r, _ in records[:3])
+        self.layout, self.tensors = layout, tensors["tensors"]
+        self.hashes = records[3][2]
+        self.tokenizer = next((b for t, _, b in records if t == "tokenizer"), None)
+        self.check_blocks()
+        self.check_tensors()
+
+    def check_blocks(self):
+        layout, at, unit = self.layout, 0, 0
+        align, size = layout["align"], layout["piece_bytes"]
+        assert align & align - 1 == 0 and size & size - 1 == 0
+        self.pieces = []  # (block, offset, bytes)
+        for i, (offset, length, first, units) in enumerate(layout["blocks"]):
+            assert (offset, first) == (at, unit) and length and units, "blocks leave a gap"
+            at, unit = offset + length, first + units
+            assert at == layout["bytes"] or at % align == 0
+            self.pieces += [(i, o, min(size, at - o)) for o in range(offset, at, size)]
+        assert (at, unit) == (layout["bytes"], self.model["layers"] + 2)
+        assert len(self.hashes) == 16 * len(self.pieces)
+
+    def implied(self):
+        m, head = self.model, self.model["layers"] + 1
+        q, kv = m["heads"] * m["head_dim"], m["kv_heads"] * m["head_dim"]
+        if not m["tied"]:
+            yield "embed", 0, m["vocab"], m["hidden"]
+        for u in range(1, head):
+            yield "attn_norm", u, 1, m["hidden"]
+            yield "qkv", u, q + 2 * kv, m["hidden"]
+            if m["qkv_bias"]:
+                yield "qkv_bias", u, 1, q + 2 * kv
+            if m["qk_norm"]:
+                yield "q_norm", u, 1, m["head_dim"]
+                yield "k_norm", u, 1, m["head_dim"]
+            yield "o", u, m["hidden"], q
+            yield "ffn_norm", u, 1, m["hidden"]
+            yield "gate_up", u, 2 * m["ffn"], m["hidden"]
+            yield "down", u, m["hidden"], m["ffn"]
+        yield "final_norm", head, 1, m["hidden"]
+        yield "embed" if m["tied"] else "head", head, m["vocab"], m["hidden"]
+
+    def check_tensors(self):
+        at, blocks = 0, self.layout["blocks"]
+        implied = list(self.implied())
+        assert len(implied) == len(self.tensors)
+        for want, (role, unit, dtype, rows, cols, offset) in zip(implied, self.tensors):
+            assert want == (role, unit, rows, cols), (want, role)
+            assert dtype == ("f32" if rows == 1 else self.layout["dtype"])
+            start, length = next(b[:2] for b in blocks if b[2] <= unit < b[2] + b[3])
+            assert offset % 256 == 0 and offset >= max(at, start)
+            at = offset + rows * cols * ELEMENT[dtype]
+            assert at <= start + length
+
+
+def image(path):
+    with open(path + "/manifest", "rb") as f:
+        i = Image(f)
+    assert os.path.getsize(path + "/image") == i.layout["bytes"]
+    print("%d tensors, %d blocks, %d pieces, %d bytes" %
+          (len(i.tensors), len(i.layout["blocks"]), len(i.pieces), i.layout["bytes"]))
+
+
+class Tokenizer:
+    """Of the kind that has no patterns; Python's library has no PCRE2."""
+
+    SECTIONS = ("ends", "text", "flags", "bytes", "chars", "char_ids", "sorted", "added_first",
+                "added", "merge_first", "right", "rank", "id", "stages", "patterns")
+
+    def __init__(self, body):
+        assert body[:8] == b"lsc-tok\1"
+        numbers = struct.unpack_from("<9I", body, 8)
+        self.kind, self.vocab, self.bos, self.unk = numbers[:4]
+        assert numbers[8] == 0, "there are patterns"
+        for i, name in enumerate(self.SECTIONS):
+            offset, n = struct.unpack_from("<2I", body, 44 + 8 * i)
+            data = body[offset:offset + n]
+            if name not in ("text", "flags", "patterns"):
+                data = struct.unpack("<%dI" % (n // 4), data)
+            setattr(self, name, data)
+        starts = (0,) + self.ends[:-1]
+        self.words = [self.text[a:b] for a, b in zip(starts, self.ends)]
+        self.merges = {(left, self.right[i]): (self.rank[i], self.id[i])
+                       for left in range(self.vocab)
+                       for i in range(self.merge_first[left], self.merge_first[left + 1])}
+
+    def symbols(self, piece):
+        chars = dict(zip(self.chars, self.char_ids))
+        for c in piece:
+            of_bytes = [self.bytes[b] for b in c.encode()]
+            if not self.kind & 1 and ord(c) in chars:
+                yield chars[ord(c)]
+            elif self.kind & 5 and all(t < self.vocab for t in of_bytes):
+                yield from of_bytes
+            else:
+                yield self.unk
+
+    def encode(self, text):
+        """Text without added tokens."""
+        assert not self.kind & (16 | 32)
+        text = text.replace("\u2581", " ") if self.kind & 2 else text
+        if text and self.kind & (64 | 128) and not (self.kind & 256 and text[0] == " "):
+            text = " " + text
+        ids = list(self.symbols(text))
+        while True:
+            pairs = [(*self.merges[p], i) for i, p in enumerate(zip(ids, ids[1:]))
+                     if p in self.merges]
+            if not pairs:
+                return [self.bos] * (self.bos < self.vocab) + ids
+            _, made, i = min(pairs, key=lambda p: (p[0], p[2]))
+            ids[i:i + 2] = [made]
+
+    def decode(self, ids):
+        words = [self.words[i] for i in ids if not self.flags[i] & (2 | 32)]
+        return b"".join(words).removeprefix(b" " if self.kind & 512 else b"").decode()
+
+
+def tokenize(path):
+    with open(path + "/manifest", "rb") as f:
+        tokenizer = Tokenizer(Image(f).tokenizer)
+    text = sys.stdin.buffer.read().decode()
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text.replace("\u2581", " ")
+    print(*ids)
+
+
+class Decoder:
+    """Runs an image of f32, slowly: for small ones."""
+
+    def __init__(self, path):
+        with open(path + "/manifest", "rb") as f:
+            image = Image(f)
+        with open(path + "/image", "rb") as f:
+            data = f.read()
+        assert image.layout["dtype"] == "f32"
+        self.model = image.model
+        self.speeds = [self.speed(i) for i in range(self.model["head_dim"] // 2)]
+        self.units = [{} for _ in range(image.model["layers"] + 2)]
+        for role, unit, _, rows, cols, at in image.tensors:
+            self.units[unit][role] = [struct.unpack_from("<%df" % cols, data, at + 4 * cols * r)
+                                      for r in range(rows)]
+        last = self.units[-1]
+        self.embed = self.units[0].get("embed") or last["embed"]
+        self.final_norm, self.head = last["final_norm"], last.get("head") or self.embed
+
+    def norm(self, x, weight):
+        scale = 1 / math.sqrt(sum(v * v for v in x) / len(x) + self.model["norm_eps"])
+        return [w * v * scale for w, v in zip(weight[0], x)]
+
+    def speed(self, i):
+        m = self.model
+        s = m["rope_theta"] ** (-2 * i / m["head_dim"])
+        if m.get("rope_scaling") == "linear":
+            return s / m["rope_factor"]
+        wave = 2 * math.pi / s
+        if "rope_scaling" not in m or wave < m["rope_context"] / m["rope_high"]:
+            return s
+        if wave > m["rope_context"] / m["rope_low"]:
+            return s / m["rope_factor"]
+        b = (m["rope_context"] / wave - m["rope_low"]) / (m["rope_high"] - m["rope_low"])
+        return (1 - b) * s / m["rope_factor"] + b * s
+
+    def turn(self, head, pos):
+        half, out = len(head) // 2, list(head)
+        for i in range(half):
+            c, s = math.cos(pos * self.speeds[i]), math.sin(pos * self.speeds[i])
+            out[i] = head[i] * c - head[i + half] * s
+            out[i + half] = head[i + half] * c + head[i] * s
+        return out
+
+    def layer(self, w, x, past):
+        m = self.model
+        d, pos = m["head_dim"], len(past)
+        y = times(w["qkv"], self.norm(x, w["attn_norm"]))
+        y = [a + b for a, b in zip(y, w["qkv_bias"][0])] if m["qkv_bias"] else y
+        heads = [y[i:i + d] for i in range(0, len(y), d)]
+        n = m["heads"] + m["kv_heads"]
+        for i in range(n):
+            if m["qk_norm"]:
+                heads[i] = self.norm(heads[i], w["q_norm" if i < m["heads"] else "k_norm"])
+            heads[i] = self.turn(heads[i], pos)
+        past.append((heads[m["heads"]:n], heads[n:]))
+        a = []
+        for h in range(m["heads"]):
+            of = h // (m["heads"] // m["kv_heads"])
+            p = [math.exp(dot(heads[h], k[of]) / math.sqrt(d)) for k, _ in past]
+            a += [sum(e * v[of][i] for e, (_, v) in zip(p, past)) / sum(p) for i in range(d)]
+        x = [v + o for v, o in zip(x, times(w["o"], a))]
+        y = times(w["gate_up"], self.norm(x, w["ffn_norm"]))
+        g = [g / (1 + math.exp(-g)) * u for g, u in zip(y, y[m["ffn"]:])]
+        return [v + o for v, o in zip(x, times(w["down"], g))]
+
+    def run(self, cache, first, last, x):
+        """Units first to last: from a token or activations to activations or a token."""
+        x = list(self.embed[x]) if first == 0 else x
+        head = len(self.units) - 1
+        for unit in range(max(first, 1), min(last + 1, head)):
+            x = self.layer(self.units[unit], x, cache.setdefault(unit, []))
+        if last < head:
+            return x
+        logits = times(self.head, self.norm(x, self.final_norm))
+        return logits.index(max(logits))
+
+
+def dot(a, b):
+    return sum(map(operator.mul, a, b))
+
+
+def times(matrix, x):
+    return [dot(row, x) for row in matrix]
+
+
+def run(path, n, *ids):
+    decoder, cache = Decoder(path), {}
+    ids, last, answer = [int(i) for i in ids], len(decoder.units) - 1, []
+    for token in ids[:-1]:
+        decoder.run(cache, 0, last, token)
+    token = ids[-1]
+    while len(answer) < int(n):
+        token = decoder.run(cache, 0, last, token)
+        if token in decoder.model["eos"]:
+            break
+        answer.append(token)
+    print(*answer)
+
+
+# --- schedules ---
+
+
+def receive_blocks(y, p, q, skip):
+    skip = skip + [1 << 62]
+    w = y
+    for base in range(q - 1, -1, -1):
+        if w == skip[base]:
+            break
+        if w > skip[base]:
+            w -= skip[base]
+    left = set(range(q + 1)) - {base}
+    last, got = 2 * p, []
+
+    def settle(length, start):
+        nonlocal last
+        for e in range(start, -1, -1):
+            k = len(got)
+            if k == q:
+                return
+            z = length + skip[e]
+            if e not in left or z > p + y - skip[k] or z >= last:
+                continue
+            if z <= p + y - skip[k + 1]:
+                settle(z, e)
+            k = len(got)
+            if k == q or length > p + y - skip[k + 1]:
+                return
+            last = z
+            got.append(e)
+            left.remove(e)
+
+    settle(0, q)
+    return [base if e == q else e - q for e in got]
+
+
+def moves(order, x, p, b):
+    """What place x of p sends: (round, place, block)."""
+    if order == "chain" and x + 1 < p:
+        yield from ((x + j, x + 1, j) for j in range(b))
+    elif order == "sequential" and x == 0:
+        yield from ((i, i // b + 1, i % b) for i in range(b * (p - 1)))
+    elif order == "tree":
+        for y in 2 * x + 1, 2 * x + 2:
+            first = (y + 1).bit_length() - 1 + bin(y + 1).count("1") - 2
+            yield from ((first + j * (1 if p == 2 else 2), y, j) for j in range(b if y < p else 0))
+    elif order in ("round-optimal", "kway") and p > 1:
+        q = (p - 1).bit_length()
+        skip = [0] * q + [p]
+        for k in range(q, 0, -1):
+            skip[k - 1] = (skip[k] + 1) // 2
+        to = [(x + skip[k]) % p for k in range(q)]
+        v = [k if x == 0 else to[k] and receive_blocks(to[k], p, q, skip)[k] for k in range(q)]
+        for i in range(b + q - 1):
+            k = (i + (1 - b) % q) % q
+            if to[k] and v[k] + i - k >= 0:
+                yield i, to[k], min(v[k] + i - k, b - 1)
+
+
+def sends(start, b):
+    """rank -> the pieces to send it, in the order of rounds"""
+    n, s, r = len(start["nodes"]), start["sources"], start["rank"]
+    g, m = r % s, min(s, n - s)
+    f = g * b // m if start["order"] == "kway" and g < m else 0
+    out = {}
+    for _, place, block in sorted(moves(start["order"], r // s, (n - g - 1) // s + 1, b)):
+        out.setdefault(place * s + g, []).append((block + f) % b)
+    return out
+
+
+# --- casts ---
+
+
+class Member:
+    """Sends what the schedule says as soon as it is here."""
+
+    def __init__(self):
+        self.changed, self.ended = threading.Condition(), queue.Queue()
+        self.here, self.links = set(), []
+
+    def spawn(self, fn, *args):
+        def run():
+            try:
+                fn(*args)
+            except Exception as e:
+                self.ended.put("stranger: %r" % e)
+        threading.Thread(target=run, daemon=True).start()
+
+    def send(self, address, rank, pieces):
+        link = connect(address, "cast")
+        self.links.append(link)  # stays open until the cast ends
+        link.say("peer", cast=self.cast, rank=rank)
+        link.hello("cast")
+        bits = link.next()[1]["bits"]
+        for piece in pieces:
+            if piece // 8 < len(bits) and bits[piece // 8] >> piece % 8 & 1:
+                continue
+            with self.changed:
+                self.changed.wait_for(lambda: piece in self.here)
+            _, offset, length = self.image.pieces[piece]
+            link.say("piece", piece=piece, body=bytes(self.data[offset:offset + length]))
+
+
+class Coordinator(Member):
+    def __init__(self, path, order, *addresses):
+        super().__init__()
+        self.name, self.order, self.addresses = os.path.basename(path), order, addresses
+        with open(path + "/manifest", "rb") as f:
+            self.manifest = f.read()
+        with open(path + "/image", "rb") as f:
+            self.data = f.read()
+        self.image, self.cast = Image(io.BytesIO(self.manifest)), os.urandom(16)
+        self.here.update(range(len(self.image.pieces)))
+
+    def run(self):
+        self.spawn(self.talk)
+        sys.exit(self.ended.get())
+
+    def talk(self):
+        controls, lacking = [connect(a, "cast") for a in self.addresses], []
+        for link, address in zip(controls, self.addresses):
+            link.say("offer", self.manifest, cast=self.cast, name=self.name)
+            link.hello("cast")
+            t, r, _ = link.next()
+            assert t == "ready", r
+            if not r.get("complete"):
+                lacking.append((link, address))
+        start = {"order": self.order, "sources": 1, "nodes": [""] + [a for _, a in lacking]}
+        for rank, (link, _) in enumerate(lacking, 1):
+            link.say("start", rank=rank, **start)
+        for rank, pieces in sends({"rank": 0, **start}, len(self.here)).items():
+            self.spawn(self.send, start["nodes"][rank], 0, pieces)
+        for link, _ in lacking:
+            t = None
+            while t != "complete":
+                t, r, _ = link.next()
+                assert t in ("progress", "block", "complete"), r
+        for link in controls:
+            link.say("end")
+            while link.file.read(4096):
+                pass  # until it closes
+        self.ended.put(0)
+
+
+class Receiver(Member):
+    """Takes part in one cast."""
+
+    def __init__(self, root, major=1):
+        super().__init__()
+        self.root, self.version = root, (int(major), 7 if int(major) > 1 else 0)
+        self.started = False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(self):
+        print("127.0.0.1:%d" % self.listener.getsockname()[1], flush=True)
+        self.spawn(self.accept)
+        sys.exit(self.ended.get())
+
+    def accept(self):
+        while True:
+            self.spawn(self.talk, Link(self.listener.accept()[0], "cast", self.version))
+
+    def talk(self, link):
+        link.hello("cast")
+        t, r, body = link.next()
+        if t == "peer":
+            assert r["cast"] == self.cast
+            return self.take_pieces(link)
+        assert t == "offer" and not r.get("source")
+        self.take_offer(link, r, body)
+        while t != "end":
+            t, r, _ = link.next()
+            assert t != "abort", r["why"]
+            if t == "start":
+                self.start(r)
+        self.ended.put(0)
+
+    def take_offer(self, link, offer, manifest):
+        self.control, self.cast = link, offer["cast"]
+        self.path = os.path.join(self.root, offer["name"])
+        os.mkdir(self.path)
+        with open(self.path + "/manifest", "wb") as f:
+            f.write(manifest)
+        self.image = Image(io.BytesIO(manifest))
+        self.data = bytearray(self.image.layout["bytes"])
+        self.missing = [0] * len(self.image.layout["blocks"])
+        for block, _, _ in self.image.pieces:
+            self.missing[block] += 1
+        link.say("ready", pieces=0)
+        self.spawn(self.report)
+
+    def report(self):
+        while True:
+            time.sleep(0.2)
+            with self.changed:
+                sizes = [self.image.pieces[p][2] for p in self.here]
+            self.control.say("progress", pieces=len(sizes), bytes=sum(sizes))
+
+    def take_pieces(self, link):
+        link.say("have", bits=b"")
+        while True:
+            try:
+                _, r, body = link.next()
+            except (EOFError, OSError):
+                return  # the control link tells whether the cast is over
+            block, offset, length = self.image.pieces[r["piece"]]
+            assert len(body) == length
+            with self.changed:
+                if r["piece"] in self.here:
+                    continue
+                self.data[offset:offset + length] = body
+                self.here.add(r["piece"])
+                self.changed.notify_all()
+                self.missing[block] -= 1
+                if self.started:
+                    self.tell(block)
+
+    def tell(self, block):
+        if self.missing[block]:
+            return
+        self.control.say("block", block=block)
+        if not any(self.missing):
+            with open(self.path + "/image", "wb") as f:
+                f.write(self.data)
+            self.control.say("complete")
+
+    def start(self, start):
+        assert not start.get("rate"), "this one cannot hold itself to a rate"
+        for rank, pieces in sends(start, len(self.image.pieces)).items():
+            self.spawn(self.send, start["nodes"][rank], start["rank"], pieces)
+        with self.changed:
+            self.started = True
+            whole = [b for b, n in enumerate(self.missing) if n == 0]
+            for block in whole[:-1] if not any(self.missing) else whole:
+                self.control.say("block", block=block)
+            if not any(self.missing):
+                self.tell(whole[-1])
+
+
+# --- a worker ---
+
+
+class Worker:
+    """Of one image, which is there; one run at a time."""
+
+    def __init__(self, path):
+        self.decoder, self.lock = Decoder(path), threading.Lock()
+        self.clients, self.next, self.caches = {}, {}, {}
+
+    def serve(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        print("127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+        while True:
+            link = Link(listener.accept()[0], "exec")
+            threading.Thread(target=self.talk, args=(link,), daemon=True).start()
+
+    def talk(self, link):
+        link.hello("exec")
+        while True:
+            t, r, body = link.next()
+            with self.lock:
+                if t == "client":
+                    self.clients[r["client"]] = link
+                elif t == "drop":
+                    self.caches.pop((r["client"], r["request"]), None)
+                elif t == "run":
+                    self.take_run(r, body)
+
+    def take_run(self, r, body):
+        n, pos, stage = r["n"], r["pos"], r.get("stage", 0)
+        _, first, last = r["route"][stage]
+        cache = self.caches.setdefault((r["client"], r["request"]), {})
+        for past in cache.values():
+            assert len(past) >= pos
+            del past[pos:]
+        if stage == 0:
+            rows = struct.unpack("<%dI" % n, body)
+        else:
+            hidden = self.decoder.model["hidden"]
+            rows = [struct.unpack_from("<%df" % hidden, body, 4 * hidden * i) for i in range(n)]
+        out = [self.decoder.run(cache, first, last, row) for row in rows]
+        if stage + 1 == len(r["route"]):
+            assert not r.get("temp"), "this one takes the likeliest"
+            self.clients[r["client"]].say("token", request=r["request"], pos=pos + n, token=out[-1])
+            return
+        address = r["route"][stage + 1][0]
+        if address not in self.next:
+            self.next[address] = connect(address, "exec")
+        body = b"".join(struct.pack("<%df" % len(x), *x) for x in out)
+        del r["type"], r["body"]
+        self.next[address].say("run", body, **{**r, "stage": stage + 1})
+
+
+# --- a client ---
+
+
+def workers(arrivals):
+    """The image's id, and where the workers listen."""
+    with open(arrivals, "rb") as f:
+        s, addresses, t = Stream(f), [], None
+        s.hello("arrivals")
+        while t != "end":
+            t, r, _ = s.next()
+            if t == "cast":
+                identity = r["id"]
+            elif t == "node" and "exec" in r:
+                addresses.append(r["exec"])
+    return identity, addresses
+
+
+def ask(arrivals, path, stages, n, *ids):
+    identity, addresses = workers(arrivals)
+    with open(path + "/manifest", "rb") as f:
+        model = Image(f).model
+    client, stages, heard = os.urandom(16), int(stages), queue.Queue()
+    links = [connect(a, "exec") for a in addresses[:stages]]
+    cut = [(model["layers"] + 2) * i // stages for i in range(stages + 1)]
+    route = [[a, b, e - 1] for a, b, e in zip(addresses, cut, cut[1:])]
+
+    def listen(link):
+        link.hello("exec")
+        while True:
+            heard.put(link.next()[:2])
+
+    for link in links:
+        link.say("client", client=client)
+        threading.Thread(target=listen, args=(link,), daemon=True).start()
+    ids, pos, answer = [int(i) for i in ids], 0, []
+    while len(answer) < int(n):
+        links[0].say("run", struct.pack("<%dI" % len(ids), *ids), image=identity, client=client,
+                     request=1, pos=pos, n=len(ids), route=route)
+        t, r = heard.get(timeout=60)
+        assert t == "token" and r["request"] == 1 and r["pos"] == pos + len(ids), r
+        if r["token"] in model["eos"]:
+            break
+        pos, ids = r["pos"], [r["token"]]
+        answer += ids
+    for link in links:
+        link.say("drop", client=client, request=1)
+    print(*answer)
+
+
+def say(address, kind, major, *types):
+    link = connect(address, kind, version=(int(major), 7))
+    for t in types:
+        link.say(t)
+    assert link.next()[0] == "hello"
+    t, r, _ = link.next()
+    print(t, r["code"], r["why"])
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "receive":
+        Receiver(*sys.argv[2:]).serve()
+    if sys.argv[1] == "work":
+        Worker(sys.argv[2]).serve()
+    if sys.argv[1] == "send":
+        Coordinator(*sys.argv[2:]).run()
+    {"image": image, "tokenize": tokenize, "run": run, "ask": ask,
+     "say": say}[sys.argv[1]](*sys.argv[2:])

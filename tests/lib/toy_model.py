@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""toy_model.py DIR qwen2|qwen3|llama3|linear: a small random model as Hugging Face lays it out.
+
+Between them they have what models differ in: biases, norms of heads, tied or not, scaled RoPE.
+"""
+import array
+import json
+import os
+import random
+import struct
+import sys
+
+root, kind = sys.argv[1:]
+shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 97,
+         "head_dim": 16 if kind == "qwen3" else 8, "max_position_embeddings": 256,
+         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+         "tie_word_embeddings": kind == "qwen2", "eos_token_id": 96, "torch_dtype": "float32",
+         "model_type": kind if kind.startswith("qwen") else "llama"}
+if kind == "llama3":  # of the waves of 6, 63, 628 and 6283 one stays, one is blended, two slow down
+    shape["rope_scaling"] = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                             "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+elif kind == "linear":
+    shape["rope_scaling"] = {"rope_type": "linear", "factor": 4.0}
+hidden, ffn, d = shape["hidden_size"], shape["intermediate_size"], shape["head_dim"]
+q, kv = d * shape["num_attention_heads"], d * shape["num_key_value_heads"]
+
+tensors = {"model.embed_tokens.weight": [97, hidden], "model.norm.weight": [hidden]}
+if not shape["tie_word_embeddings"]:
+    tensors["lm_head.weight"] = [97, hidden]
+for i in range(shape["num_hidden_layers"]):
+    at = "model.layers.%d." % i
+    for name, rows in ("q", q), ("k", kv), ("v", kv):
+        tensors[at + "self_attn.%s_proj.weight" % name] = [rows, hidden]
+        if kind == "qwen2":
+            tensors[at + "self_attn.%s_proj.bias" % name] = [rows]
+        if kind == "qwen3" and name != "v":
+            tensors[at + "self_attn.%s_norm.weight" % name] = [d]
+    tensors[at + "self_attn.o_proj.weight"] = [hidden, q]
+    tensors[at + "mlp.gate_proj.weight"] = tensors[at + "mlp.up_proj.weight"] = [ffn, hidden]
+    tensors[at + "mlp.down_proj.weight"] = [hidden, ffn]
+    for norm in "input_layernorm", "post_attention_layernorm":
+        tensors[at + norm + ".weight"] = [hidden]
+
+draw, header, data = random.Random(7), {}, b""
+for name, dims in tensors.items():
+    count = dims[0] * (dims[1] if len(dims) > 1 else 1)
+    values = array.array("f", [draw.gauss(0, 0.4) for _ in range(count)])
+    header[name] = {"dtype": "F32", "shape": dims, "data_offsets": [len(data), len(data) + 4 * count]}
+    data += values.tobytes()
+os.mkdir(root)
+with open(root + "/config.json", "w") as f:
+    json.dump(shape, f)
+with open(root + "/model.safetensors", "wb") as f:
+    head = json.dumps(header).encode()
+    f.write(struct.pack("<Q", len(head)) + head + data)

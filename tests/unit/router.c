@@ -1,0 +1,227 @@
+/* A router over real workers in one loop: crowds that there is no room for, and prompts that are
+ * longer than a frame. */
+#include "route/router.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/macros.h"
+#include "exec/kernels.h"
+#include "stage/worker.h"
+#include "tap.h"
+
+#define WORKERS  2
+#define MAX_KEPT 4096
+
+static struct {
+	unsigned done, failed, routes;
+	unsigned first[WORKERS]; /* routes that begin with each */
+	uint32_t kept[MAX_KEPT]; /* the tokens of the answer that ended last */
+	size_t n_kept;
+	bool same; /* all answers were the same so far */
+	char why[200];
+} seen;
+
+static void on_route(struct lsc_router_request *request)
+{
+	seen.routes++;
+	seen.first[request->cover.stages[0].node]++;
+}
+
+static void on_switch(struct lsc_router_request *request, uint32_t node)
+{
+	(void)request;
+	(void)node;
+}
+
+static void on_token(struct lsc_router_request *request, uint32_t token)
+{
+	(void)request;
+	(void)token;
+}
+
+static void on_done(struct lsc_router_request *request, const char *reason, const char *why)
+{
+	size_t n = request->ids.n - request->n_prompt;
+
+	if (!reason) {
+		snprintf(seen.why, sizeof(seen.why), "%s", why);
+		seen.failed++;
+		return;
+	}
+	if (seen.done++)
+		seen.same &=
+			n == seen.n_kept && !memcmp(seen.kept, request->ids.ids + request->n_prompt,
+						    n * sizeof(uint32_t));
+	seen.n_kept = LSC_MIN(n, (size_t)MAX_KEPT);
+	memcpy(seen.kept, request->ids.ids + request->n_prompt, seen.n_kept * sizeof(uint32_t));
+}
+
+static const struct lsc_router_events events = {on_route, on_switch, on_token, on_done};
+
+static void submit(struct lsc_router *router, uint32_t n_prompt, uint32_t limit)
+{
+	struct lsc_router_request *request = calloc(1, sizeof(*request));
+
+	for (uint32_t i = 0; i < n_prompt; i++)
+		lsc_tokens_add(&request->ids, i ? 3 + i * i % 500 : 1);
+	request->limit = limit;
+	request->sampling.top_p = 1;
+	lsc_router_submit(router, request);
+}
+
+static void turn(struct lsc_loop *loop, unsigned answers)
+{
+	uint64_t start = lsc_clock_ns();
+
+	while (seen.done + seen.failed < answers && lsc_clock_ns() - start < 60000000000u)
+		lsc_loop_turn(loop, 10, NULL);
+}
+
+/* --- arrivals, made up --- */
+
+static void tell(struct lsc_router *router, struct lsc_pack *pack)
+{
+	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (lsc_pack_end(pack) < 0 ||
+	    lsc_record_parse(&record, pack->buf.data, pack->buf.len, &err) <= 0 ||
+	    lsc_fleet_record(&router->fleet, &record, &err) < 0)
+		ok(false, "an arrival: %s", err.text);
+	lsc_pack_release(pack);
+	*pack = (struct lsc_pack)LSC_PACK_INIT;
+}
+
+static void tell_node(struct lsc_router *router, struct lsc_pack *pack, uint32_t node,
+		      const char *exec)
+{
+	lsc_pack_begin(pack, "node");
+	lsc_pack_uint(pack, "node", node);
+	lsc_pack_str(pack, "name", "n");
+	lsc_pack_str(pack, "role", "receiver");
+	lsc_pack_str(pack, "exec", exec);
+	tell(router, pack);
+}
+
+/* Two receivers: each holds half of the blocks, or all. */
+static void tell_all(struct lsc_router *router, struct lsc_worker **workers, bool halves)
+{
+	const struct lsc_image *image = router->fleet.image;
+	struct lsc_pack pack = LSC_PACK_INIT;
+
+	lsc_pack_begin(&pack, "cast");
+	lsc_pack_bin(&pack, "id", image->id.bytes, sizeof(image->id.bytes));
+	lsc_pack_uint(&pack, "nodes", WORKERS);
+	tell(router, &pack);
+	for (uint32_t i = 0; i < WORKERS; i++) {
+		tell_node(router, &pack, i, lsc_worker_address(workers[i]));
+		for (uint32_t b = 0; halves && b < image->n_blocks; b++) {
+			/* the embedding is in the last block */
+			if ((b >= image->n_blocks / 2) != i && b + 1 < image->n_blocks)
+				continue;
+			lsc_pack_begin(&pack, "block");
+			lsc_pack_uint(&pack, "node", i);
+			lsc_pack_uint(&pack, "block", b);
+			tell(router, &pack);
+		}
+		if (halves)
+			continue;
+		lsc_pack_begin(&pack, "complete");
+		lsc_pack_uint(&pack, "node", i);
+		tell(router, &pack);
+	}
+	lsc_fleet_end(&router->fleet);
+}
+
+/* count equal requests over workers with kv_bytes each; how long it took. */
+static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves, unsigned count,
+		  uint32_t n_prompt, uint32_t limit, double patience_s)
+{
+	const struct lsc_worker_options options = {.dir = scratch(),
+						   .engine = {.threads = 1, .kv_bytes = kv_bytes}};
+	struct lsc_worker *workers[WORKERS] = {NULL};
+	uint64_t start = lsc_clock_ns();
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	struct lsc_router router;
+	struct lsc_endpoint at;
+	bool good =
+		lsc_loop_new(&loop, &err) == 0 && lsc_endpoint_parse(&at, "127.0.0.1:0", &err) == 0;
+
+	for (int i = 0; i < WORKERS && good; i++)
+		good = lsc_worker_open(&workers[i], loop, &at, &options, &err) == 0;
+	memset(&seen, 0, sizeof(seen));
+	seen.same = true;
+	if (!good || lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST,
+				     (uint64_t)(patience_s * 1e9), &events, &err) < 0) {
+		ok(false, "workers and a router: %s", err.text);
+		return 0;
+	}
+	tell_all(&router, workers, halves);
+	for (unsigned i = 0; i < count; i++)
+		submit(&router, n_prompt, limit);
+	turn(loop, count);
+	if (seen.failed)
+		printf("# %s\n", seen.why);
+	lsc_router_release(&router);
+	for (int i = 0; i < WORKERS; i++)
+		lsc_worker_close(workers[i]);
+	lsc_loop_free(loop);
+	return (double)(lsc_clock_ns() - start) / 1e9;
+}
+
+static uint64_t kv_of(const struct lsc_image *image, uint32_t positions)
+{
+	const struct lsc_model_config *c = &image->config;
+
+	return (uint64_t)c->layers * c->kv_heads *
+	       (c->head_dim + lsc_align_up(c->head_dim, LSC_LANES)) *
+	       lsc_align_up(positions, LSC_PAGE_POSITIONS) * sizeof(float);
+}
+
+int main(void)
+{
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 3};
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	struct lsc_model_config config = *lsc_model_shape("stories260k");
+	uint32_t want[MAX_KEPT];
+	struct lsc_err err = LSC_ERR_INIT;
+	char dir[1024];
+	double seconds;
+
+	config.context = 20000;
+	config.layers = 2; /* attention over thousands of positions takes its time */
+	config.heads = 2;
+	config.kv_heads = 1;
+	snprintf(dir, sizeof(dir), "%s/model", scratch());
+	ok(lsc_image_pack_dummy(&config, dir, &options, &err) == 0 &&
+		   lsc_image_open(&image, dir, &err) == 0,
+	   "an image with a long context");
+
+	run(&image, 0, false, 1, 20, 80, 0);
+	is_int(seen.done, 1, "one answer");
+	memcpy(want, seen.kept, sizeof(want));
+	seconds = run(&image, kv_of(&image, 200), false, 40, 20, 80, 0);
+	ok(seen.done == 40 && seen.same && !memcmp(want, seen.kept, 80 * sizeof(want[0])),
+	   "40 requests where there is room for 4 at a time: all answered alike, %u routes, %.1f s",
+	   seen.routes, seconds);
+	ok(seen.routes > 40, "and some had to wait");
+	run(&image, 0, false, 40, 4, 2, 0);
+	ok(seen.done == 40 && seen.first[0] == 20 && seen.first[1] == 20,
+	   "those that are there at the start are shared out: %u and %u", seen.first[0],
+	   seen.first[1]);
+	run(&image, kv_of(&image, 64), false, 2, 20, 80, 1);
+	ok(seen.failed == 2, "one that is too large for any worker ends in words: %s", seen.why);
+
+	run(&image, 0, false, 1, 9000, 30, 0);
+	ok(seen.done == 1, "a prompt of 9000 tokens, more than a frame holds");
+	memcpy(want, seen.kept, sizeof(want));
+	run(&image, 0, true, 1, 9000, 30, 0);
+	ok(seen.done == 1 && !memcmp(want, seen.kept, 30 * sizeof(want[0])),
+	   "gets the same answer over a pipeline");
+	return done_testing();
+}

@@ -1,0 +1,207 @@
+/* A session: the same answer from a whole image and from one that arrives meanwhile; how it ends;
+ * and that a token costs no allocation. */
+#include "exec/session.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "exec/arrival.h"
+#include "model/image.h"
+#include "tap.h"
+
+#define TOKENS 20
+
+static const uint32_t prompt[] = {1, 17, 300, 5};
+
+/* --- counting allocations --- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+static unsigned allocations;
+
+#ifndef SANITIZED /* who has an allocator of their own */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *old, size_t size);
+
+void *malloc(size_t size)
+{
+	__atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+	return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	__atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+	return __libc_calloc(n, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+	__atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+	return __libc_realloc(old, size);
+}
+#endif
+
+/* --- sessions --- */
+
+struct subject {
+	struct lsc_image image;
+	struct lsc_segment segment;
+	struct lsc_engine *engine;
+	struct lsc_session session;
+};
+
+static int open_subject(struct subject *s, const char *dir, const char *name, unsigned threads,
+			int timeout_ms, struct lsc_err *err)
+{
+	const struct lsc_engine_options options = {.threads = threads};
+	const struct lsc_session_options session = {.top_p = 1, .timeout_ms = timeout_ms};
+	int r;
+
+	memset(s, 0, sizeof(*s));
+	s->segment.lock_fd = -1;
+	r = lsc_segment_open(&s->segment, dir, name, err);
+	if (r == 0)
+		r = lsc_image_parse(&s->image, s->segment.manifest, s->segment.manifest_len, err);
+	if (r == 0)
+		r = lsc_arrival_check(&s->image, &s->segment, err);
+	if (r == 0)
+		r = lsc_engine_open(&s->engine, &s->image, s->segment.data, &options, err);
+	return r ? r
+		 : lsc_session_init(&s->session, &s->image, &s->segment, s->engine, &session, err);
+}
+
+static void close_subject(struct subject *s)
+{
+	lsc_session_release(&s->session);
+	lsc_engine_close(s->engine);
+	lsc_image_close(&s->image);
+	lsc_segment_close(&s->segment);
+}
+
+static int answer(struct subject *s, uint32_t tokens[TOKENS], struct lsc_err *err)
+{
+	int r = lsc_session_feed(&s->session, prompt, LSC_ARRAY_SIZE(prompt), &tokens[0], err);
+
+	for (int i = 1; i < TOKENS && r == 0; i++)
+		r = lsc_session_feed(&s->session, &tokens[i - 1], 1, &tokens[i], err);
+	return r;
+}
+
+static void test_whole(uint32_t want[TOKENS])
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	struct subject s;
+	uint32_t token, pos;
+	int r = open_subject(&s, scratch(), "whole", 2, -1, &err);
+	unsigned before;
+
+	ok(r == 0 && answer(&s, want, &err) == 0, "an answer from a whole image%s%s", r ? ": " : "",
+	   err.text);
+	/* Positions 23 to 30: within a page of KV, where there is nothing to grow. */
+	token = want[TOKENS - 1];
+	before = allocations;
+	for (pos = s.session.pos; pos < 31 && r == 0; pos++)
+		r = lsc_session_feed(&s.session, &token, 1, &token, &err);
+#ifdef SANITIZED
+	(void)before;
+	skip("allocations are not counted under a sanitizer");
+#else
+	is_int(allocations - before, 0, "eight more tokens allocate nothing");
+#endif
+	while (r == 0)
+		r = lsc_session_feed(&s.session, &token, 1, &token, &err);
+	ok(r == -ERANGE && s.session.pos == s.image.config.context, "the context ends it: %s",
+	   err.text);
+	close_subject(&s);
+}
+
+/* --- an image that arrives --- */
+
+struct sender {
+	struct lsc_segment segment;
+	const struct lsc_image *image;
+	uint32_t n_pieces; /* to send */
+};
+
+static void *send_pieces(void *data)
+{
+	struct sender *sender = data;
+	const struct timespec pause = {0, 1000000};
+
+	for (uint32_t i = 0; i < sender->n_pieces; i++) {
+		uint64_t at = lsc_image_piece_offset(sender->image, i);
+
+		memcpy(sender->segment.data + at, sender->image->data + at,
+		       lsc_image_piece_bytes(sender->image, i));
+		lsc_segment_mark(&sender->segment, i);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+/* n pieces of the image arrive under a name, from a thread; then it is gone, or goes on. */
+static void test_arriving(const struct lsc_image *image, const char *name, uint32_t n_pieces,
+			  bool discard, int want_result, const uint32_t want[TOKENS])
+{
+	struct sender sender = {.image = image, .n_pieces = n_pieces};
+	struct lsc_err err = LSC_ERR_INIT;
+	uint32_t tokens[TOKENS];
+	pthread_t thread;
+	struct subject s;
+	int r = lsc_segment_create(&sender.segment, scratch(), name, image->manifest,
+				   image->manifest_len, image->bytes, image->n_pieces, &err);
+
+	if (r == 0)
+		r = open_subject(&s, scratch(), name, 1, 300, &err);
+	if (r < 0 || pthread_create(&thread, NULL, send_pieces, &sender)) {
+		ok(false, "%s: %s", name, err.text);
+		return;
+	}
+	if (discard) {
+		pthread_join(thread, NULL);
+		lsc_segment_discard(&sender.segment, &err);
+	}
+	r = answer(&s, tokens, &err);
+	if (!discard)
+		pthread_join(thread, NULL);
+	ok(r == want_result && (r < 0 || !memcmp(tokens, want, sizeof(tokens))), "%s: %s", name,
+	   r < 0 ? err.text : "the same answer");
+	close_subject(&s);
+	lsc_segment_close(&sender.segment);
+}
+
+int main(void)
+{
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 3};
+	struct lsc_model_config config = *lsc_model_shape("stories260k");
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	struct lsc_err err = LSC_ERR_INIT;
+	uint32_t want[TOKENS];
+	char dir[1024];
+
+	config.context = 100;
+	snprintf(dir, sizeof(dir), "%s/whole", scratch());
+	if (!ok(lsc_image_pack_dummy(&config, dir, &options, &err) == 0 &&
+			lsc_image_open(&image, dir, &err) == 0,
+		"an image%s%s", err.code ? ": " : "", err.text))
+		return done_testing();
+	test_whole(want);
+	test_arriving(&image, "all-of-it", image.n_pieces, false, 0, want);
+	test_arriving(&image, "some-of-it", image.n_pieces / 2, false, -ETIMEDOUT, want);
+	test_arriving(&image, "some-and-no-more", image.n_pieces / 2, true, -EPIPE, want);
+	return done_testing();
+}
