@@ -30,6 +30,7 @@ struct lsc_session {
 	struct lsc_member *member;
 	struct lsc_commit *commit;
 	struct lsc_timer *progress;
+	struct lsc_timer *grow; /* the next part of the segment's allocation */
 	struct lsc_pack pack;
 	bool complete; /* the image was here when it was offered */
 	bool started;
@@ -59,12 +60,19 @@ static void fail(struct lsc_session *s, const struct lsc_err *err, uint32_t culp
 
 static void tell_progress(struct lsc_session *s)
 {
-	uint32_t pieces = s->complete ? s->image.n_pieces : lsc_member_pieces(s->member);
+	uint32_t pieces = 0;
+	uint64_t bytes = 0;
 
+	if (s->complete) {
+		pieces = s->image.n_pieces;
+		bytes = s->image.bytes;
+	} else if (s->member) { /* not while there is no room for the image yet */
+		pieces = lsc_member_pieces(s->member);
+		bytes = lsc_member_bytes(s->member);
+	}
 	lsc_pack_begin(&s->pack, "progress");
 	lsc_pack_uint(&s->pack, "pieces", pieces);
-	lsc_pack_uint(&s->pack, "bytes",
-		      s->complete ? s->image.bytes : lsc_member_bytes(s->member));
+	lsc_pack_uint(&s->pack, "bytes", bytes);
 	if (lsc_pack_end(&s->pack) == 0)
 		tell(s);
 }
@@ -151,8 +159,8 @@ static int make_segment(struct lsc_session *s, struct lsc_err *err)
 	if (!segment)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
-	r = lsc_segment_create(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
-			       s->image.bytes, s->image.n_pieces, err);
+	r = lsc_segment_begin(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
+			      s->image.bytes, s->image.n_pieces, err);
 	if (r < 0)
 		free(segment);
 	else
@@ -186,30 +194,63 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 	return lsc_member_new(&s->member, &options, err);
 }
 
-/* Makes ready for its part; ret_ready says how much of the image is here. */
-static int prepare(struct lsc_session *s, struct lsc_ready *ret_ready, struct lsc_err *err)
+/* Says that it is ready, and with how much of the image. */
+static void be_ready(struct lsc_session *s)
+{
+	struct lsc_ready ready = {.complete = s->complete};
+
+	ready.pieces = s->complete ? s->image.n_pieces : lsc_member_pieces(s->member);
+	if (s->exec)
+		snprintf(ready.exec, sizeof(ready.exec), "%s", s->exec);
+	if (lsc_ready_pack(&s->pack, &ready) == 0)
+		tell(s);
+}
+
+/* Allocates a part of the image, and lets the loop go on before the next. */
+static void on_grow(void *data)
+{
+	struct lsc_session *s = data;
+	struct lsc_err err = LSC_ERR_INIT;
+	int r = lsc_segment_grow(s->segment, &err);
+
+	if (r > 0) {
+		lsc_timer_arm(s->grow, 0);
+		return;
+	}
+	if (r < 0) {
+		free(s->segment);
+		s->segment = NULL;
+	} else {
+		r = make_member(s, s->segment, &err);
+	}
+	if (r < 0)
+		fail(s, &err, LSC_NOBODY);
+	else
+		be_ready(s);
+}
+
+/* Makes ready for its part, which goes on in on_grow() where the image is to arrive. */
+static int prepare(struct lsc_session *s, struct lsc_err *err)
 {
 	int r = look_for_image(s, err);
 
 	if (r < 0)
 		return r;
 	s->complete = r > 0;
+	if (!s->complete && s->offer.source)
+		return lsc_err_set(err, ENOENT, "has no image '%s' to be a source of",
+				   s->offer.name);
 	if (s->complete) {
 		r = s->offer.source ? make_member(s, NULL, err) : 0;
-	} else if (s->offer.source) {
-		r = lsc_err_set(err, ENOENT, "has no image '%s' to be a source of", s->offer.name);
-	} else {
-		r = lsc_image_parse(&s->image, s->manifest, s->manifest_len, err);
 		if (r == 0)
-			r = make_segment(s, err);
-		if (r == 0)
-			r = make_member(s, s->segment, err);
+			be_ready(s);
+		return r;
 	}
-	*ret_ready = (struct lsc_ready){.complete = s->complete};
+	r = lsc_image_parse(&s->image, s->manifest, s->manifest_len, err);
 	if (r == 0)
-		ret_ready->pieces = s->complete ? s->image.n_pieces : lsc_member_pieces(s->member);
-	if (s->exec)
-		snprintf(ret_ready->exec, sizeof(ret_ready->exec), "%s", s->exec);
+		r = make_segment(s, err);
+	if (r == 0)
+		lsc_timer_arm(s->grow, 0);
 	return r;
 }
 
@@ -228,6 +269,8 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 		r = lsc_err_set(err, EPROTO, "offers a manifest of %u bytes", body_len);
 	if (r == 0)
 		r = lsc_timer_new(loop, on_progress, s, &s->progress, err);
+	if (r == 0)
+		r = lsc_timer_new(loop, on_grow, s, &s->grow, err);
 	if (r == 0) {
 		s->manifest = malloc(body_len);
 		if (!s->manifest)
@@ -245,19 +288,10 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 
 int lsc_session_body(struct lsc_session *s, struct lsc_err *err)
 {
-	struct lsc_ready ready;
-	int r = prepare(s, &ready, err);
-
-	if (r < 0) {
+	if (prepare(s, err) < 0)
 		fail(s, err, LSC_NOBODY);
-		return 0;
-	}
-	r = lsc_ready_pack(&s->pack, &ready);
-	if (r == 0)
-		r = tell(s);
-	if (r < 0)
-		return lsc_err_set(err, -r, "cannot answer an offer: %m");
-	lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
+	else
+		lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
 	return 0;
 }
 
@@ -315,6 +349,7 @@ void lsc_session_close(struct lsc_session *s)
 	close_segment(s);
 	lsc_image_close(&s->image);
 	lsc_timer_free(s->progress);
+	lsc_timer_free(s->grow);
 	lsc_pack_release(&s->pack);
 	free(s->manifest);
 	free(s);

@@ -34,6 +34,7 @@
 #define PART         ".part"
 #define MAX_NAME     200
 #define MAX_MANIFEST (256u << 20)
+#define GROW_BYTES   (256ull << 20) /* some 60 ms where pages are cleared, as on tmpfs */
 
 /* --- names --- */
 
@@ -143,6 +144,8 @@ void lsc_segment_close(struct lsc_segment *segment)
 		munmap((void *)segment->manifest, segment->manifest_len);
 	if (segment->arrivals)
 		munmap(segment->arrivals, segment->arrivals_len);
+	if (segment->image_fd >= 0)
+		close(segment->image_fd);
 	if (segment->lock_fd >= 0)
 		close(segment->lock_fd);
 	free(segment->dir);
@@ -210,44 +213,59 @@ static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct l
 	return 0;
 }
 
-static int allocate(int fd, const char *path, uint64_t bytes, struct lsc_err *err)
+static int no_room(const struct lsc_segment *segment, int code, struct lsc_err *err)
 {
+	return lsc_err_set(err, code, "no room for '%s/image' of %llu bytes: %m", segment->dir,
+			   (unsigned long long)segment->bytes);
+}
+
+/* Opens the image, and finds out whether it can be had at all. */
+static int open_image(struct lsc_segment *segment, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	uint64_t missing;
 	struct statvfs vfs;
 	struct stat st;
 
-	if (bytes && fallocate(fd, 0, 0, bytes) < 0 && errno != EOPNOTSUPP)
-		return lsc_err_set(err, errno, "no room for '%s' of %llu bytes: %m", path,
-				   (unsigned long long)bytes);
-	if (fstat(fd, &st) < 0)
+	segment->image_fd = open_in(segment->dir, "image", O_RDWR | O_CREAT, path, err);
+	if (segment->image_fd < 0)
+		return segment->image_fd;
+	if (fstat(segment->image_fd, &st) < 0 || fstatvfs(segment->image_fd, &vfs) < 0)
 		return lsc_err_set(err, errno, "cannot stat '%s': %m", path);
-	if ((uint64_t)st.st_size == bytes)
-		return 0;
-	/* Longer than it should be, or a file system that cannot allocate. */
-	if ((uint64_t)st.st_size < bytes && fstatvfs(fd, &vfs) == 0 &&
-	    (bytes - st.st_size) / vfs.f_frsize >= vfs.f_bavail)
-		return lsc_err_set(err, ENOSPC, "no room for '%s' of %llu bytes: %m", path,
-				   (unsigned long long)bytes);
-	if (ftruncate(fd, bytes) < 0)
-		return lsc_err_set(err, errno, "cannot resize '%s': %m", path);
+	missing = segment->bytes - LSC_MIN(segment->bytes, (uint64_t)st.st_blocks * 512);
+	if (missing / vfs.f_frsize >= vfs.f_bavail && missing)
+		return no_room(segment, ENOSPC, err);
 	return 0;
 }
 
-static int map_image(struct lsc_segment *segment, uint64_t bytes, struct lsc_err *err)
+/* The next part of the image: 1, 0 when it is all there. */
+static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
 {
-	char path[PATH_MAX];
-	LSC_CLEANUP_FD int fd = open_in(segment->dir, "image", O_RDWR | O_CREAT, path, err);
-	void *at = NULL;
-	int r = fd;
+	uint64_t part = LSC_MIN(segment->bytes - segment->allocated, GROW_BYTES);
 
-	if (r >= 0)
-		r = allocate(fd, path, bytes, err);
-	if (r >= 0)
-		r = map_fd(fd, path, bytes, PROT_READ | PROT_WRITE, &at, err);
-	if (r < 0)
-		return r;
-	segment->data = at;
-	segment->bytes = bytes;
+	if (part && fallocate(segment->image_fd, 0, (off_t)segment->allocated, (off_t)part) < 0) {
+		if (errno != EOPNOTSUPP)
+			return no_room(segment, errno, err);
+		part = segment->bytes - segment->allocated; /* it must do without */
+	}
+	segment->allocated += part;
+	if (segment->allocated < segment->bytes)
+		return 1;
+	if (ftruncate(segment->image_fd, (off_t)segment->bytes) < 0)
+		return lsc_err_set(err, errno, "cannot resize '%s/image': %m", segment->dir);
 	return 0;
+}
+
+static int map_image(struct lsc_segment *segment, struct lsc_err *err)
+{
+	void *at = NULL;
+	int r = map_fd(segment->image_fd, segment->dir, segment->bytes, PROT_READ | PROT_WRITE, &at,
+		       err);
+
+	segment->data = at;
+	close(segment->image_fd);
+	segment->image_fd = -1;
+	return r;
 }
 
 static int map_manifest(struct lsc_segment *segment, struct lsc_err *err)
@@ -264,31 +282,61 @@ static int map_manifest(struct lsc_segment *segment, struct lsc_err *err)
 }
 
 /* Order matters: a manifest is written only over a table without marks, so that marks are always
- * those of the manifest that lies beside them. */
+ * those of the manifest that lies beside them; and when the image is there at its full size. */
 static int take_up(struct lsc_segment *segment, const void *manifest, size_t manifest_len,
-		   uint64_t bytes, uint32_t n_pieces, struct lsc_err *err)
+		   uint32_t n_pieces, struct lsc_err *err)
 {
-	bool same = same_manifest(segment, manifest, manifest_len) && same_size(segment, bytes);
-	char path[PATH_MAX];
+	bool same = same_manifest(segment, manifest, manifest_len) &&
+		    same_size(segment, segment->bytes);
 	int r = map_arrivals(segment, n_pieces, err);
 
 	if (r < 0)
 		return r;
 	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces))
 		lsc_marks_start(segment->arrivals, n_pieces);
-	r = map_image(segment, bytes, err);
-	if (r == 0 && !same)
-		r = name_path(path, segment->dir, "manifest", "", "", err);
-	if (r == 0 && !same)
-		r = lsc_file_write(path, manifest, manifest_len, err);
+	if (!same)
+		segment->new_manifest = manifest;
+	segment->manifest_len = manifest_len;
+	return open_image(segment, err);
+}
+
+static int write_manifest(const struct lsc_segment *segment, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	int r = name_path(path, segment->dir, "manifest", "", "", err);
+
+	return r < 0 ? r : lsc_file_write(path, segment->new_manifest, segment->manifest_len, err);
+}
+
+/* Ends one that came to nothing. */
+static void give_up(struct lsc_segment *segment)
+{
+	if (segment->made && segment->dir)
+		lsc_dir_remove(segment->dir, NULL);
+	lsc_segment_close(segment);
+}
+
+int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err)
+{
+	int r = allocate_some(segment, err);
+
+	if (r > 0)
+		return r;
+	if (r == 0)
+		r = map_image(segment, err);
+	if (r == 0 && segment->new_manifest)
+		r = write_manifest(segment, err);
 	if (r == 0)
 		r = map_manifest(segment, err);
+	segment->new_manifest = NULL;
+	if (r < 0)
+		give_up(segment);
 	return r;
 }
 
-int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
-		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
-		       struct lsc_err *err)
+int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *name,
+		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
+		      struct lsc_err *err)
 {
 	char path[PATH_MAX];
 	bool made;
@@ -308,16 +356,26 @@ int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char 
 	if (!made && errno != EEXIST)
 		return lsc_err_set(err, errno, "cannot make directory '%s': %m", path);
 	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+	segment->made = made;
+	segment->bytes = bytes;
 	r = own_dir(segment, path, name, err);
 	if (r == 0)
 		r = lock_part(segment, err);
 	if (r == 0)
-		r = take_up(segment, manifest, manifest_len, bytes, n_pieces, err);
-	if (r < 0) {
-		lsc_segment_close(segment);
-		if (made)
-			lsc_dir_remove(path, NULL);
-	}
+		r = take_up(segment, manifest, manifest_len, n_pieces, err);
+	if (r < 0)
+		give_up(segment);
+	return r;
+}
+
+int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
+		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
+		       struct lsc_err *err)
+{
+	int r = lsc_segment_begin(segment, dir, name, manifest, manifest_len, bytes, n_pieces, err);
+
+	while (r >= 0 && (r = lsc_segment_grow(segment, err)) > 0)
+		;
 	return r;
 }
 

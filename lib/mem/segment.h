@@ -29,11 +29,17 @@ struct lsc_segment {
 	uint32_t n_pieces;          /* 0 likewise */
 	size_t arrivals_len;        /* of the mapping */
 	int lock_fd;                /* the receiver's; -1 */
+
+	/* while it is made */
+	int image_fd; /* -1 */
+	uint64_t allocated;
+	const void *new_manifest;
+	bool made; /* its directory */
 };
 
 #define LSC_SEGMENT_INIT                                                                           \
 	{                                                                                          \
-		.lock_fd = -1                                                                      \
+		.lock_fd = -1, .image_fd = -1                                                      \
 	}
 
 /* A name from outside that is safe to make a directory of: no '/', no leading '.', not NAME.part,
@@ -47,6 +53,15 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err);
 int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
 		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		       struct lsc_err *err);
+
+/* The same in steps, for who has others to serve meanwhile: a file system that clears the image's
+ * pages, as tmpfs does, takes a second for a few GB.  After begin(), grow() allocates a part and
+ * returns 1 while there is more to do, 0 when the segment is as create() leaves it; the manifest is
+ * borrowed till then.  What fails leaves the segment closed, and nothing that was not there. */
+int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *name,
+		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
+		      struct lsc_err *err);
+int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err);
 
 /* Marks a piece as there and wakes those who wait. */
 void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece);

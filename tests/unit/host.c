@@ -77,8 +77,15 @@ static void say_hello(struct caller *caller)
 	say_pack(caller);
 }
 
-/* Lets the host work until it closes the link, or for so long. */
-static void listen_for(struct caller *caller, unsigned ms)
+static bool was_told(const struct caller *caller, const char *text)
+{
+	return caller->got.data &&
+	       memmem(caller->got.data, caller->got.len, text, strlen(text)) != NULL;
+}
+
+/* Lets the host work until it closes the link or says this word (which may be NULL), or for so
+ * long. */
+static void listen_until(struct caller *caller, const char *word, unsigned ms)
 {
 	uint64_t until = lsc_clock_ns() + ms * 1000000ull;
 
@@ -91,7 +98,12 @@ static void listen_for(struct caller *caller, unsigned ms)
 		if (n > 0)
 			lsc_buf_add(&caller->got, data, n);
 		caller->closed = caller->closed || n == 0 || (n < 0 && errno != EAGAIN);
-	} while (!caller->closed && lsc_clock_ns() < until);
+	} while (!caller->closed && !(word && was_told(caller, word)) && lsc_clock_ns() < until);
+}
+
+static void listen_for(struct caller *caller, unsigned ms)
+{
+	listen_until(caller, NULL, ms);
 }
 
 static void hang_up(struct caller *caller)
@@ -100,12 +112,6 @@ static void hang_up(struct caller *caller)
 	lsc_buf_release(&caller->got);
 	for (int i = 0; i < 3; i++)
 		lsc_loop_turn(loop, 2, NULL);
-}
-
-static bool was_told(const struct caller *caller, const char *text)
-{
-	return caller->got.data &&
-	       memmem(caller->got.data, caller->got.len, text, strlen(text)) != NULL;
 }
 
 static int count_entries(const char *path)
@@ -181,7 +187,9 @@ static void test_manifests(void)
 		lie[i] ^= 0xff;
 		call(&caller);
 		offer(&caller, "lie", 3, lie, image.manifest_len);
-		listen_for(&caller, 20);
+		listen_until(&caller, "complete", 50); /* of a ready */
+		if (!was_told(&caller, "ready"))
+			listen_until(&caller, "failed", 5000);
 		told += was_told(&caller, "failed") || was_told(&caller, "ready");
 		hang_up(&caller);
 	}
@@ -189,7 +197,7 @@ static void test_manifests(void)
 	is_int(count_entries(dir), 0, "and leaves nothing");
 	call(&caller);
 	offer(&caller, "lie", 3, image.manifest, image.manifest_len / 2);
-	listen_for(&caller, 20);
+	listen_until(&caller, "manifest: ", 5000);
 	ok(was_told(&caller, "manifest: "), "half a manifest fails in words");
 	hang_up(&caller);
 	free(lie);
@@ -201,7 +209,7 @@ static void start(struct caller *caller, uint32_t rank, uint32_t sources, const 
 {
 	call(caller);
 	offer(caller, "img", 3, image.manifest, image.manifest_len);
-	listen_for(caller, 50);
+	listen_until(caller, "ready", 5000);
 	lsc_pack_begin(&pack, "start");
 	lsc_pack_str(&pack, "order", order);
 	lsc_pack_uint(&pack, "rank", rank);
@@ -211,7 +219,6 @@ static void start(struct caller *caller, uint32_t rank, uint32_t sources, const 
 		lsc_pack_str(&pack, NULL, "127.0.0.1:1");
 	lsc_pack_end(&pack);
 	say_pack(caller);
-	listen_for(caller, 300);
 }
 
 static void test_starts(void)
@@ -229,10 +236,13 @@ static void test_starts(void)
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(starts); i++) {
 		start(&caller, starts[i].rank, starts[i].sources, starts[i].order);
+		listen_for(&caller, 5000);
 		ok(was_told(&caller, "ready") && caller.closed, "refuses %s", starts[i].what);
 		hang_up(&caller);
 	}
 	start(&caller, 2, 1, "chain");
+	listen_until(&caller, "progress", 5000);
+	listen_for(&caller, 50);
 	ok(!caller.closed && was_told(&caller, "progress"), "a start that makes sense");
 	hang_up(&caller);
 	is_int(count_entries(dir), 0, "no piece came, so nothing is left");

@@ -252,6 +252,39 @@ static void test_refusals(void)
 	lsc_segment_close(&s);
 }
 
+/* A large image is allocated in parts, and is not to be seen before the last. */
+static void test_steps(void)
+{
+	const uint64_t bytes = (2ull << 28) + 4096;
+	struct lsc_segment s = LSC_SEGMENT_INIT, user = LSC_SEGMENT_INIT;
+	int parts = 0, r;
+
+	r = lsc_segment_begin(&s, dir, "large", manifest, strlen(manifest), bytes, 1, &err);
+	if (r == -ENOSPC) {
+		skip("%s", err.text);
+		return;
+	}
+	is_int(r, 0, "a large one is begun");
+	is_int(lsc_segment_grow(&s, &err), 1, "it is not done at once");
+	is_int(lsc_segment_open(&user, dir, "large", &err), -ENOENT, "nobody sees it");
+	while ((r = lsc_segment_grow(&s, &err)) > 0)
+		parts++;
+	ok(r == 0 && parts == 1 && s.bytes == bytes && s.data, "it is, after three parts");
+	is_int(lsc_segment_open(&user, dir, "large", &err), 0, "now it is seen");
+	is_int(user.bytes, bytes, "at its full size");
+	lsc_segment_close(&user);
+	lsc_segment_discard(&s, &err);
+	lsc_segment_close(&s);
+
+	lsc_segment_begin(&s, dir, "large", manifest, strlen(manifest), bytes, 1, &err);
+	lsc_segment_grow(&s, &err);
+	lsc_segment_close(&s);
+	is_int(create(&s, "large", manifest), 0, "one that was left half-way is taken up");
+	is_int(s.bytes, BYTES, "by another of its name");
+	lsc_segment_discard(&s, &err);
+	lsc_segment_close(&s);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof(dir), "%s/seg", scratch());
@@ -262,5 +295,6 @@ int main(void)
 	test_killed();
 	test_threads();
 	test_refusals();
+	test_steps();
 	return done_testing();
 }
