@@ -44,6 +44,9 @@ enum lsc_order {
 const char *lsc_order_name(enum lsc_order order);
 int lsc_order_parse(const char *name, enum lsc_order *ret_order, struct lsc_err *err);
 
+/* The order by which one source's pieces reach all first, over links that do not keep time. */
+enum lsc_order lsc_order_fastest(uint32_t nodes, uint32_t pieces);
+
 struct lsc_schedule {
 	enum lsc_order order;
 	uint32_t nodes;

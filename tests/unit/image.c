@@ -176,7 +176,7 @@ static void test_tied(void)
 		   !lsc_image_tensor(&image, 0, LSC_TENSOR_EMBED) &&
 		   !lsc_image_tensor(&image, 31, LSC_TENSOR_HEAD),
 	   "it is stored once, with the head");
-	ok(image.align == 2u << 20 && image.piece_bytes == 1u << 20, "a large image's measures");
+	ok(image.align == 2u << 20 && image.piece_bytes == 1u << 18, "a large image's measures");
 	ok(image.blocks[3].bytes < 2 * image.blocks[7].bytes &&
 		   image.blocks[7].bytes < 2 * image.blocks[3].bytes,
 	   "blocks are of nearly equal size");
