@@ -40,8 +40,9 @@ struct lsc_link_events {
 	 * words put into err. */
 	int (*on_record)(void *data, struct lsc_link *link, const struct lsc_record *record,
 			 uint32_t body_len, void **ret_body, struct lsc_err *err);
+	/* The body is there; on_body, on_open and on_sent may be NULL. */
 	int (*on_body)(void *data, struct lsc_link *link, struct lsc_err *err);
-	/* For each send that had a body or a cookie; NULL: nobody wants to know. */
+	/* For each send that had a body or a cookie. */
 	void (*on_sent)(void *data, struct lsc_link *link, void *cookie);
 	/* err->code 0: the peer closed in good order. */
 	void (*on_close)(void *data, struct lsc_link *link, const struct lsc_err *err);

@@ -116,14 +116,6 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	return r;
 }
 
-static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
-{
-	(void)data;
-	(void)link;
-	(void)err;
-	return 0;
-}
-
 static void on_sent(void *data, struct lsc_link *link, void *cookie)
 {
 	(void)data;
@@ -160,7 +152,12 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	lose(node);
 }
 
-static const struct lsc_link_events link_events = {on_open, on_record, on_body, on_sent, on_close};
+static const struct lsc_link_events link_events = {
+	.on_open = on_open,
+	.on_record = on_record,
+	.on_sent = on_sent,
+	.on_close = on_close,
+};
 
 /* Asks whether the worker is there: one that was stopped, or whose machine is, keeps its link. */
 static void ping(struct lsc_fleet_node *node)

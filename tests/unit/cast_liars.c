@@ -12,25 +12,11 @@
 #include "base/macros.h"
 #include "cast/cast.h"
 #include "cast/message.h"
+#include "small_model.h"
 
 #define TIMEOUT_NS 400000000u
 
-static const struct lsc_model_config small = {
-	.arch = "llama",
-	.hidden = 64,
-	.ffn = 96,
-	.layers = 2,
-	.heads = 4,
-	.kv_heads = 2,
-	.head_dim = 16,
-	.vocab = 100,
-	.context = 128,
-	.norm_eps = 1e-5f,
-	.rope_theta = 1e4f,
-	.bos = 1,
-	.eos = {2},
-	.n_eos = 1,
-};
+static const struct lsc_model_config small = SMALL_MODEL(2, 100);
 
 static struct lsc_loop *loop;
 static struct lsc_image image = LSC_IMAGE_INIT;

@@ -14,24 +14,10 @@
 #include "model/layout.h"
 #include "model/manifest.h"
 #include "stream/record.h"
+#include "small_model.h"
 #include "tap.h"
 
-static const struct lsc_model_config small = {
-	.arch = "llama",
-	.hidden = 64,
-	.ffn = 96,
-	.layers = 6,
-	.heads = 4,
-	.kv_heads = 2,
-	.head_dim = 16,
-	.vocab = 300,
-	.context = 128,
-	.norm_eps = 1e-5f,
-	.rope_theta = 1e4f,
-	.bos = 1,
-	.eos = {2},
-	.n_eos = 1,
-};
+static const struct lsc_model_config small = SMALL_MODEL(6, 300);
 
 static char *in_scratch(const char *name)
 {

@@ -63,21 +63,6 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	return lsc_frame_parse_fail(record, &client->fail, err);
 }
 
-static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
-{
-	(void)data;
-	(void)link;
-	(void)err;
-	return 0;
-}
-
-static void on_sent(void *data, struct lsc_link *link, void *cookie)
-{
-	(void)data;
-	(void)link;
-	(void)cookie;
-}
-
 static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
 {
 	struct client *client = data;
@@ -87,7 +72,11 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	printf("# a link closed: %s\n", err->text);
 }
 
-static const struct lsc_link_events events = {on_open, on_record, on_body, on_sent, on_close};
+static const struct lsc_link_events events = {
+	.on_open = on_open,
+	.on_record = on_record,
+	.on_close = on_close,
+};
 
 /* Turns the loop until something is true, ten seconds at most. */
 #define turn_until(loop, condition)                                                                \
