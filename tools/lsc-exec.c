@@ -164,6 +164,30 @@ static void on_wait(void *data, uint32_t unit)
 		   runner->image.n_pieces);
 }
 
+static int open_tokenizer(struct runner *runner, const char *path, int timeout_ms,
+			  struct lsc_err *err)
+{
+	const struct lsc_image *image = &runner->image;
+	struct lsc_segment *segment = &runner->segment;
+	bool long_wait;
+	int r;
+
+	if (!image->tokenizer_len)
+		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", path);
+	long_wait = timeout_ms < 0 || timeout_ms > LSC_ARRIVAL_LONG_MS;
+	r = lsc_arrival_wait_tokenizer(image, segment,
+				       long_wait ? LSC_ARRIVAL_LONG_MS : timeout_ms, err);
+	if (r == -ETIMEDOUT && long_wait) {
+		lsc_notice("waiting for the tokenizer of '%s'", segment->name);
+		r = lsc_arrival_wait_tokenizer(
+			image, segment, timeout_ms < 0 ? -1 : timeout_ms - LSC_ARRIVAL_LONG_MS,
+			err);
+	}
+	return r < 0 ? r
+		     : lsc_tokenizer_open(&runner->tokenizer, segment->data, image->tokenizer_len,
+					  err);
+}
+
 static int runner_open(struct runner *runner, const struct run_options *opt, struct lsc_err *err)
 {
 	const struct lsc_engine_options options = {.threads = (unsigned)opt->threads};
@@ -185,9 +209,7 @@ static int runner_open(struct runner *runner, const struct run_options *opt, str
 		r = lsc_arrival_check(image, &runner->segment, err);
 	if (r < 0)
 		return lsc_err_prefix(err, "'%s': ", opt->path);
-	if (!image->tokenizer)
-		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", opt->path);
-	r = lsc_tokenizer_open(&runner->tokenizer, image->tokenizer, image->tokenizer_len, err);
+	r = open_tokenizer(runner, opt->path, sampling.timeout_ms, err);
 	if (r == 0)
 		r = lsc_engine_open(&runner->engine, image, runner->segment.data, &options, err);
 	return r < 0 ? r

@@ -529,9 +529,9 @@ static int open_image(struct pipe *pipe, struct lsc_err *err)
 
 	if (r < 0)
 		return r;
-	if (!pipe->image.tokenizer)
+	if (!pipe->image.tokenizer_len)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", pipe->opt->image);
-	return lsc_tokenizer_open(&pipe->tokenizer, pipe->image.tokenizer,
+	return lsc_tokenizer_open(&pipe->tokenizer, pipe->image.data,
 				  pipe->image.tokenizer_len, err);
 }
 

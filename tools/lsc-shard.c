@@ -140,7 +140,7 @@ static int check_tokenizer(const struct pack_options *opt, struct lsc_err *err)
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 	int r = lsc_image_open(&image, opt->args[1], err);
 
-	if (r == 0 && !image.tokenizer)
+	if (r == 0 && !image.tokenizer_len)
 		lsc_warning("'%s' has no tokenizer.json or vocabulary: its image has no tokenizer",
 			    opt->args[0]);
 	return r;

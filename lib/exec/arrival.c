@@ -1,6 +1,8 @@
 /* arrival - which units of an image have arrived in its segment */
 #include "exec/arrival.h"
 
+#include "base/macros.h"
+
 int lsc_arrival_check(const struct lsc_image *image, const struct lsc_segment *segment,
 		      struct lsc_err *err)
 {
@@ -49,18 +51,36 @@ uint32_t lsc_arrival_ready(const struct lsc_image *image, const struct lsc_segme
 	return unit - first;
 }
 
+static int wait_pieces(struct lsc_segment *segment, uint32_t first, uint32_t n, int timeout_ms,
+		       struct lsc_err *err)
+{
+	int r = n && segment->arrivals ? lsc_segment_wait(segment, first, n, timeout_ms) : 0;
+
+	if (r == -ETIMEDOUT)
+		return lsc_err_set(err, ETIMEDOUT, "did not arrive in time");
+	if (r < 0)
+		return lsc_err_set(err, -r, "will not arrive: '%s' is gone", segment->name);
+	return 0;
+}
+
 int lsc_arrival_wait(const struct lsc_image *image, struct lsc_segment *segment, uint32_t unit,
 		     int timeout_ms, struct lsc_err *err)
 {
-	for (int i = 0; segment->arrivals && i < 2; i++) {
+	for (int i = 0; i < 2; i++) {
 		uint32_t n, first = pieces_of(image, &image->units[unit].needs[i], &n);
-		int r = n ? lsc_segment_wait(segment, first, n, timeout_ms) : 0;
+		int r = wait_pieces(segment, first, n, timeout_ms, err);
 
-		if (r == -ETIMEDOUT)
-			return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time", unit);
 		if (r < 0)
-			return lsc_err_set(err, -r, "unit %u will not arrive: '%s' is gone", unit,
-					   segment->name);
+			return lsc_err_prefix(err, "unit %u ", unit);
 	}
 	return 0;
+}
+
+int lsc_arrival_wait_tokenizer(const struct lsc_image *image, struct lsc_segment *segment,
+			       int timeout_ms, struct lsc_err *err)
+{
+	uint32_t n = (uint32_t)lsc_div_up(image->tokenizer_len, image->piece_bytes);
+	int r = wait_pieces(segment, 0, n, timeout_ms, err);
+
+	return r < 0 ? lsc_err_prefix(err, "the tokenizer ") : 0;
 }

@@ -13,6 +13,8 @@
 #include "mem/segment.h"
 #include "model/image.h"
 
+#define LSC_ARRIVAL_LONG_MS 3000 /* a wait that is worth a word */
+
 /* Whether what lies in a segment has the size, and its table the pieces, that the image says:
  * -EBADMSG.  Before anything below. */
 int lsc_arrival_check(const struct lsc_image *image, const struct lsc_segment *segment,
@@ -26,5 +28,9 @@ uint32_t lsc_arrival_ready(const struct lsc_image *image, const struct lsc_segme
  * more. */
 int lsc_arrival_wait(const struct lsc_image *image, struct lsc_segment *segment, uint32_t unit,
 		     int timeout_ms, struct lsc_err *err);
+
+/* The same for the tokenizer, which is in the first pieces. */
+int lsc_arrival_wait_tokenizer(const struct lsc_image *image, struct lsc_segment *segment,
+			       int timeout_ms, struct lsc_err *err);
 
 #endif

@@ -7,8 +7,6 @@
 #include "base/cleanup.h"
 #include "exec/arrival.h"
 
-#define LONG_MS 3000 /* a wait that is worth a word */
-
 int lsc_session_init(struct lsc_session *session, const struct lsc_image *image,
 		     struct lsc_segment *segment, struct lsc_engine *engine,
 		     const struct lsc_session_options *options, struct lsc_err *err)
@@ -59,13 +57,13 @@ static int await_unit(struct lsc_session *session, uint32_t unit, struct lsc_err
 	const struct lsc_session_options *options = &session->options;
 	int timeout_ms = options->timeout_ms, r;
 
-	if (options->on_wait && !session->waited && (timeout_ms < 0 || timeout_ms > LONG_MS)) {
-		r = lsc_arrival_wait(session->image, session->segment, unit, LONG_MS, err);
+	if (options->on_wait && !session->waited && (timeout_ms < 0 || timeout_ms > LSC_ARRIVAL_LONG_MS)) {
+		r = lsc_arrival_wait(session->image, session->segment, unit, LSC_ARRIVAL_LONG_MS, err);
 		if (r != -ETIMEDOUT)
 			return r;
 		session->waited = true;
 		options->on_wait(options->data, unit);
-		timeout_ms -= timeout_ms < 0 ? 0 : LONG_MS;
+		timeout_ms -= timeout_ms < 0 ? 0 : LSC_ARRIVAL_LONG_MS;
 	}
 	return lsc_arrival_wait(session->image, session->segment, unit, timeout_ms, err);
 }

@@ -93,7 +93,7 @@ static json_t *image_json(const struct lsc_image *image)
 			 "piece_bytes", (json_int_t)image->piece_bytes, "model",
 			 config_json(&image->config), "blocks", blocks_json(image), "chat",
 			 lsc_chat_family_name(image->chat.family), "tokenizer",
-			 image->tokenizer != NULL);
+			 image->tokenizer_len > 0);
 }
 
 static int image_lines(const struct lsc_image *image, struct lsc_buf *out)
@@ -109,7 +109,7 @@ static int image_lines(const struct lsc_image *image, struct lsc_buf *out)
 				   "%u, %s, chat %s\n%5s %9s %14s %14s %7s\n",
 				   lsc_dtype_name(image->dtype), image->bytes, image->n_units,
 				   image->n_blocks, image->n_pieces, image->piece_bytes,
-				   image->tokenizer ? "with tokenizer" : "no tokenizer",
+				   image->tokenizer_len ? "with tokenizer" : "no tokenizer",
 				   lsc_chat_family_name(image->chat.family), "block", "units",
 				   "offset", "bytes", "pieces");
 	for (uint32_t b = 0; r == 0 && b < image->n_blocks; b++) {

@@ -1,7 +1,7 @@
 /* An image: a model laid out as it is cast and executed (lsc-image(5)).
  *
- * A directory NAME/ with two files: `manifest`, a few records that hold every table below and the
- * tokenizer, and `image`, the bytes that execution reads.  The image's id is the hash of its
+ * A directory NAME/ with two files: `manifest`, a few records that hold every table below, and
+ * `image`, the tokenizer and the bytes that execution reads.  The image's id is the hash of its
  * manifest, which holds the hash of every piece, so an id names the exact bytes of both.
  *
  * Units are what executes: unit 0 is the embedding, 1 .. layers are the layers, layers+1 is the
@@ -92,8 +92,8 @@ struct lsc_image {
 	uint32_t n_pieces;
 
 	struct lsc_chat chat;
-	const void *tokenizer; /* blob for lsc_tokenizer_open(); NULL where the model has none */
-	size_t tokenizer_len;
+	uint64_t tokenizer_len; /* of the blob that data begins with, for lsc_tokenizer_open(); 0
+				 * where the model has none */
 
 	struct lsc_map manifest_map; /* while opened from a directory */
 	struct lsc_map data_map;

@@ -167,10 +167,9 @@ static int cut_units(struct lsc_image *image, uint32_t runs, struct lsc_err *err
 	return 0;
 }
 
-static uint64_t place_tensors(struct lsc_image *image, const struct lsc_block *block)
+/* From at on, which lies in the block. */
+static uint64_t place_tensors(struct lsc_image *image, const struct lsc_block *block, uint64_t at)
 {
-	uint64_t at = block->offset;
-
 	for (uint32_t u = block->first_unit; u < block->first_unit + block->n_units; u++) {
 		for (uint32_t i = 0; i < image->units[u].n_tensors; i++) {
 			struct lsc_tensor *tensor =
@@ -218,7 +217,7 @@ int lsc_layout_blocks(struct lsc_image *image, uint32_t blocks, uint32_t piece_b
 		      struct lsc_err *err)
 {
 	uint32_t most = image->n_units - image->config.tied;
-	uint64_t total = 0, at = 0;
+	uint64_t total = image->tokenizer_len, at = 0;
 	int r;
 
 	for (uint32_t u = 0; u < image->n_units; u++)
@@ -232,7 +231,7 @@ int lsc_layout_blocks(struct lsc_image *image, uint32_t blocks, uint32_t piece_b
 		struct lsc_block *block = &image->blocks[b];
 
 		block->offset = at;
-		at = place_tensors(image, block);
+		at = place_tensors(image, block, b ? at : image->tokenizer_len);
 		if (b + 1 < image->n_blocks)
 			at = lsc_align_up(at, image->align);
 		block->bytes = at - block->offset;

@@ -26,7 +26,8 @@ const char *lsc_tensor_role_name(enum lsc_tensor_role role); /* "gate_up" */
  * role, unit, rows, cols, dtype and bytes, but no offsets. */
 int lsc_layout_tensors(struct lsc_image *image, struct lsc_err *err);
 
-/* Then chooses blocks (of nearly equal size, 0: 16), offsets, align and pieces. */
+/* Then chooses blocks (of nearly equal size, 0: 16), offsets, align and pieces; the first block
+ * begins with the tokenizer_len bytes of the tokenizer. */
 int lsc_layout_blocks(struct lsc_image *image, uint32_t blocks, uint32_t piece_bytes,
 		      struct lsc_err *err);
 

@@ -14,7 +14,7 @@ struct lsc_image_source {
 	struct lsc_hash hash;
 };
 
-/* Appends the manifest of image, whose tables, chat and tokenizer are set. */
+/* Appends the manifest of image, whose tables, chat and tokenizer_len are set. */
 int lsc_manifest_pack(const struct lsc_image *image, const struct lsc_image_source *sources,
 		      size_t n_sources, struct lsc_buf *buf, struct lsc_err *err);
 

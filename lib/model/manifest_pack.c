@@ -9,9 +9,6 @@
 #include "model/layout.h"
 #include "stream/record.h"
 
-/* The tokenizer is used where it lies, so its bytes begin at a multiple of this in the manifest. */
-#define TOKENIZER_ALIGN 64
-
 static const char *const scaling_names[] = {
 	[LSC_ROPE_NONE] = "none", [LSC_ROPE_LINEAR] = "linear", [LSC_ROPE_LLAMA3] = "llama3"};
 
@@ -56,6 +53,8 @@ static int pack_layout(struct lsc_pack *pack, const struct lsc_image *image)
 	lsc_pack_uint(pack, "bytes", image->bytes);
 	lsc_pack_uint(pack, "align", image->align);
 	lsc_pack_uint(pack, "piece_bytes", image->piece_bytes);
+	if (image->tokenizer_len)
+		lsc_pack_uint(pack, "tokenizer", image->tokenizer_len);
 	lsc_pack_array(pack, "blocks", image->n_blocks);
 	for (uint32_t i = 0; i < image->n_blocks; i++) {
 		const struct lsc_block *block = &image->blocks[i];
@@ -127,29 +126,6 @@ static int pack_source(struct lsc_pack *pack, const struct lsc_image_source *sou
 	return lsc_pack_end(pack);
 }
 
-/* "pad" is as long as it must be for the body's bytes to be aligned. */
-static int pack_tokenizer(struct lsc_pack *pack, const void *data, size_t len)
-{
-	static const uint8_t zeros[TOKENIZER_ALIGN];
-	uint8_t header[5];
-	size_t start = pack->buf.len, head = lsc_body_header(header, (uint32_t)len);
-
-	for (size_t pad = 0; pad < TOKENIZER_ALIGN; pad++) {
-		int r;
-
-		pack->buf.len = start;
-		lsc_pack_more(pack, "tokenizer");
-		lsc_pack_bin(pack, "pad", zeros, pad);
-		lsc_pack_uint(pack, "body", len);
-		r = lsc_pack_end(pack);
-		if (r < 0)
-			return r;
-		if ((pack->buf.len + head) % TOKENIZER_ALIGN == 0)
-			break;
-	}
-	return pack_body(pack, data, len);
-}
-
 /* The last record holds the hash of all that is before it. */
 static int pack_seal(struct lsc_pack *pack)
 {
@@ -172,9 +148,6 @@ static int pack_all(struct lsc_pack *pack, const struct lsc_image *image,
 	for (size_t i = 0; i < n_sources; i++)
 		if ((r = pack_source(pack, &sources[i])) < 0)
 			return r;
-	if (image->tokenizer &&
-	    (r = pack_tokenizer(pack, image->tokenizer, image->tokenizer_len)) < 0)
-		return r;
 	return pack_seal(pack);
 }
 

@@ -17,10 +17,10 @@
 #define MAX_SYSTEM      (64u << 10)
 
 /* The records, each once and in this order; those after "pieces" may be absent. */
-enum part { HELLO, MODEL, LAYOUT, TENSORS, PIECES, CHAT, SOURCE, TOKENIZER, END, PARTS };
+enum part { HELLO, MODEL, LAYOUT, TENSORS, PIECES, CHAT, SOURCE, END, PARTS };
 
 static const char *const part_names[PARTS] = {"hello", "model",  "layout",    "tensors", "pieces",
-					      "chat",  "source", "tokenizer", "end"};
+					      "chat",  "source", "end"};
 
 /* What is being read: the bytes, and the record at hand with its body. */
 struct cursor {
@@ -261,6 +261,8 @@ static int parse_layout(struct lsc_image *image, const struct cursor *cursor, st
 	    (r = lsc_record_uint(record, "bytes", MAX_IMAGE_BYTES, &image->bytes, err)) < 0 ||
 	    (r = lsc_record_uint(record, "align", 1u << 30, &image->align, err)) < 0 ||
 	    (r = get_u32(record, "piece_bytes", &image->piece_bytes, err)) < 0 ||
+	    (r = lsc_record_uint_or(record, "tokenizer", UINT32_MAX, 0, &image->tokenizer_len,
+				    err)) < 0 ||
 	    (r = lsc_record_array(record, "blocks", LSC_IMAGE_MAX_BLOCKS, &items, &image->n_blocks,
 				  err)) < 0)
 		return r;
@@ -279,16 +281,19 @@ static int parse_layout(struct lsc_image *image, const struct cursor *cursor, st
 		return lsc_err_set(err, ENOMEM, "cannot hold %u blocks: %m", image->n_blocks);
 	for (uint32_t i = 0; r == 0 && i < image->n_blocks; i++)
 		r = parse_block(image, i, &items[i], err);
-	if (r == 0)
-		lsc_layout_needs(image);
-	return r;
+	if (r < 0)
+		return r;
+	if (image->tokenizer_len > image->blocks[0].bytes)
+		return lsc_err_set(err, EBADMSG, "the tokenizer is longer than the first block");
+	lsc_layout_needs(image);
+	return 0;
 }
 
 static int parse_tensors(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
 {
 	const msgpack_object *items;
 	uint32_t n;
-	uint64_t at = 0;
+	uint64_t at = image->tokenizer_len;
 	int r = lsc_record_array(&cursor->record, "tensors", image->n_tensors, &items, &n, err);
 
 	if (r < 0)
@@ -387,18 +392,8 @@ static int parse_source(const struct cursor *cursor, char *name, size_t size,
 	return 0;
 }
 
-static int parse_tokenizer(struct lsc_image *image, const struct cursor *cursor,
-			   struct lsc_err *err)
-{
-	if (!cursor->body)
-		return lsc_err_set(err, EBADMSG, "it has no body");
-	image->tokenizer = cursor->body;
-	image->tokenizer_len = cursor->body_len;
-	return 0;
-}
-
-/* Pieces have hashes of their own; this one is for the rest: a flipped bit in a constant or in the
- * tokenizer would else be an image that answers a little differently. */
+/* Pieces have hashes of their own; this one is for the rest: a flipped bit in a constant
+ * would else be an image that answers a little differently. */
 static int check_seal(const struct cursor *cursor, struct lsc_err *err)
 {
 	struct lsc_hash want, got = lsc_hash_of(cursor->data, cursor->start);
@@ -437,8 +432,6 @@ static int parse_part(struct lsc_image *image, enum part part, const struct curs
 		return parse_chat(image, cursor, err);
 	case SOURCE:
 		return parse_source(cursor, name, sizeof(name), &source, err);
-	case TOKENIZER:
-		return parse_tokenizer(image, cursor, err);
 	case END:
 		return check_seal(cursor, err);
 	default:

@@ -309,6 +309,7 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 
 	image->config = *config;
 	image->dtype = options->dtype;
+	image->tokenizer_len = packer->origin->tokenizer_len;
 	if ((r = lsc_layout_tensors(image, err)) < 0 ||
 	    (r = lsc_layout_blocks(image, options->blocks, options->piece_bytes, err)) < 0)
 		return r;
@@ -327,12 +328,14 @@ static int write_image(struct packer *packer, const char *dir, struct lsc_err *e
 {
 	int r = start(packer, dir, err);
 
+	if (r == 0)
+		r = put(packer, packer->origin->tokenizer, packer->origin->tokenizer_len, err);
 	for (uint32_t i = 0; r == 0 && i < packer->image.n_blocks; i++)
 		r = put_block(packer, &packer->image.blocks[i], err);
 	return r;
 }
 
-/* The image borrows chat and tokenizer from the origin while its manifest is built. */
+/* The image borrows chat from the origin while its manifest is built. */
 static int build_manifest(struct packer *packer, struct lsc_buf *manifest, struct lsc_err *err)
 {
 	const struct lsc_pack_origin *origin = packer->origin;
@@ -340,8 +343,6 @@ static int build_manifest(struct packer *packer, struct lsc_buf *manifest, struc
 
 	if (origin->chat)
 		image.chat = *origin->chat;
-	image.tokenizer = origin->tokenizer;
-	image.tokenizer_len = origin->tokenizer_len;
 	return lsc_manifest_pack(&image, origin->sources, origin->n_sources, manifest, err);
 }
 

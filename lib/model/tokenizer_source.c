@@ -8,9 +8,9 @@ static int open_image(struct lsc_tokenizer_source *source, const char *path, str
 
 	if (r < 0)
 		return r;
-	if (!image->tokenizer)
+	if (!image->tokenizer_len)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", path);
-	return lsc_tokenizer_open(&source->tokenizer, image->tokenizer, image->tokenizer_len, err);
+	return lsc_tokenizer_open(&source->tokenizer, image->data, image->tokenizer_len, err);
 }
 
 int lsc_tokenizer_source_open(struct lsc_tokenizer_source *source, const char *path,

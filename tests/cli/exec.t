@@ -69,7 +69,7 @@ table() { # table PIECES-OCTAL: none of which are there
 }
 table 105 >"$SCRATCH/part/model.part/arrivals"
 expect_status 75 "one that never gets on" lsc-exec run "$SCRATCH/part/model" --prompt hi --timeout 0.2s
-expect_one_line "unit 0 did not arrive in time"
+expect_one_line "the tokenizer did not arrive in time"
 table 1 >"$SCRATCH/part/model.part/arrivals"
 expect_status 65 "a table of other pieces" lsc-exec run "$SCRATCH/part/model" --prompt hi
 expect_one_line "69"

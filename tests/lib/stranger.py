@@ -139,7 +139,7 @@ ELEMENT = {"f32": 4, "f16": 2, "bf16": 2}
 
 
 class Image:
-    def __init__(self, file):
+    def __init__(self, file, data=None):  # data: the file beside it
         s = Stream(file)
         s.hello("image")
         records = []
@@ -150,7 +150,7 @@ class Image:
         self.model, layout, tensors = (r for _, r, _ in records[:3])
         self.layout, self.tensors = layout, tensors["tensors"]
         self.hashes = records[3][2]
-        self.tokenizer = next((b for t, _, b in records if t == "tokenizer"), None)
+        self.tokenizer = data and data[: layout.get("tokenizer", 0)]
         self.check_blocks()
         self.check_tensors()
 
@@ -188,7 +188,7 @@ class Image:
         yield "embed" if m["tied"] else "head", head, m["vocab"], m["hidden"]
 
     def check_tensors(self):
-        at, blocks = 0, self.layout["blocks"]
+        at, blocks = self.layout.get("tokenizer", 0), self.layout["blocks"]
         implied = list(self.implied())
         assert len(implied) == len(self.tensors)
         for want, (role, unit, dtype, rows, cols, offset) in zip(implied, self.tensors):
@@ -263,8 +263,8 @@ class Tokenizer:
 
 
 def tokenize(path):
-    with open(path + "/manifest", "rb") as f:
-        tokenizer = Tokenizer(Image(f).tokenizer)
+    with open(path + "/manifest", "rb") as f, open(path + "/image", "rb") as data:
+        tokenizer = Tokenizer(Image(f, data.read()).tokenizer)
     text = sys.stdin.buffer.read().decode()
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text.replace("\u2581", " ")
