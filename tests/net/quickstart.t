@@ -38,17 +38,32 @@ else
 fi
 expect_answers 'without namespaces' env LSC_CLUSTER=loopback ./quickstart
 
-./quickstart --model "$model" --rate 100kbit >"$SCRATCH/out" 2>"$SCRATCH/err" &
-ended_at_exit $!
-until grep -qs ', a receiver' "$SCRATCH/out" || ! kill -0 $! 2>/dev/null; do
-	sleep 0.1
+begin() { # begin OUTPUT: a run that takes long, in the background
+	./quickstart --model "$model" --rate 100kbit >"$1" 2>"$SCRATCH/err" &
+	run=$!
+	ended_at_exit $run
+}
+
+expect_end() { # expect_end NAME STATUS: of the run, which is gone with all that it made
+	wait $run
+	expect_equal "$1: its status" $? "$2"
+	expect_equal "$1: leaves nothing behind" "$(left)" ''
+}
+
+for end in 'TERM 143' 'HUP 129'; do
+	begin "$SCRATCH/out"
+	until grep -qs ', a receiver' "$SCRATCH/out" || ! kill -0 $run 2>/dev/null; do
+		sleep 0.1
+	done
+	id=$(sed -n 's/.* id=\([0-9a-f]*\) .*/\1/p' "$TMPDIR"/*/cluster)
+	kill "-${end% *}" $run
+	expect_end "ended by SIG${end% *}" "${end#* }"
+	expect_equal 'and no namespaces' "$(ip netns list | grep -e "lsc-${id:-?}-")" ''
 done
-id=$(sed -n 's/.* id=\([0-9a-f]*\) .*/\1/p' "$TMPDIR"/*/cluster)
-kill $!
-wait $!
-expect_equal 'ended by a signal: its status' $? 143
-expect_equal 'ended by a signal: leaves nothing behind' "$(left)" ''
-expect_equal 'ended by a signal: no namespaces' "$(ip netns list 2>/dev/null | grep -e "lsc-${id:-?}-")" ''
+mkfifo "$SCRATCH/pipe"
+begin "$SCRATCH/pipe"
+grep -m 1 'The cast begins' "$SCRATCH/pipe" >/dev/null
+expect_end 'when nobody reads on' 141
 
 expect_status 64 'an option that is none' ./quickstart --bogus
 expect_one_line "no option '--bogus'"
