@@ -159,7 +159,7 @@ static int main_serve(int argc, char **argv)
 	static const struct argp argp = {
 		serve_table,
 		parse_serve,
-		"",
+		NULL,
 		"Take part in casts: receive images, and be a source of those that are here.",
 		NULL,
 		NULL,
