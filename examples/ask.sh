@@ -6,12 +6,17 @@
 # Expect: ^units 0-0 on the source, .* on node [12]
 # Expect: ^the answers are the same$
 set -e
+PATH=$PATH:$(cd "$(dirname "$0")/../bin" && pwd) # in a tree that is built and not installed
+scratch=$(mktemp -d)
+servers=
+trap 'kill $servers 2>/dev/null; wait; rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+cd "$scratch"
 
 lsc-shard pack --dummy smollm2-135m --layers 4 model.lsc
 mkdir n0 n1 n2
 ln -s ../model.lsc n0/model.lsc
 lsc-exec serve --dir n0 --listen 127.0.0.1:0 --ready-fd 3 3>n0.ready &
-trap 'kill $servers' EXIT
 servers=$!
 for i in 1 2; do
 	lsc-node --dir n$i --listen 127.0.0.1:0 --exec 127.0.0.1:0 --ready-fd 3 3>n$i.ready &

@@ -6,6 +6,8 @@
 # Expect: ^chain +70$
 # Expect: ^tree +130$
 # Expect: ^sequential +448$
+PATH=$PATH:$(cd "$(dirname "$0")/../bin" && pwd) # in a tree that is built and not installed
+
 for order in round-optimal chain tree sequential; do
 	rounds=$(lsc-plan --nodes 8 --pieces 64 --order $order --check --json |
 		jq -r 'select(.rounds) | .rounds' | tail -n 1)

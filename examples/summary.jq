@@ -7,9 +7,14 @@
 # 1 was asked when the cast began; request ID is the same question when every node was complete.
 
 def columns: 50;
-def seconds: . * 100 | round / 100 | tostring;
 def pad($n): . + " " * ([$n - length, 0] | max);
 def lead($n): " " * ([$n - length, 0] | max) + .;
+def seconds: . * 100 | round | "\(. / 100 | floor)." + (. % 100 + 100 | tostring[1:]);
+# Lines of at most $n characters, of a text.
+def wrap($n): reduce (splits("\\s+")) as $word ([""];
+	if .[-1] == "" then .[-1] = $word
+	elif (.[-1] + $word | length) < $n then .[-1] += " " + $word
+	else . + [$word] end);
 def records(kind): map(select(.type == kind));
 def answers(id; kind): $answers | records(kind) | map(select(.id == id));
 
@@ -35,10 +40,11 @@ def when($n):
 		| if $t then "complete at " + ($t | seconds) + " s" else "not complete" end end;
 
 # Stages of a route, in words.
-def route: [.stages[] | "units \(.first)-\(.last) on node \(.node)"] | join(", ");
+def route: "units " + ([.stages[]
+	| "\(.first)" + (if .first == .last then "" else "-\(.last)" end) + " on node \(.node)"]
+	| join(", "));
 
-def line($text; $t; $more):
-	"   " + ($text | pad(48)) + ($t | lead(7)) + " s" + if $more == "" then "" else "   " + $more end;
+def line($text; $t): "   " + ($text | pad(54)) + ($t | seconds | lead(7)) + " s";
 
 (answers(1; "token")[0]) as $first
 | ($answers | records("route")
@@ -54,19 +60,19 @@ def line($text; $t; $more):
   ($nodes[] | "   node \(.node | tostring | pad(2)) |" + bar(.) + "| " + when(.)),
   ("           0 s" + ($total | seconds + " s" | lead(columns - 2))),
   "",
-  line("The first token of the answer came after"; $first.t | seconds; ""),
-  (if $pipeline then line("the first pipeline ran after"; $pipeline.t | seconds; $pipeline | route)
+  (if $pipeline then line("A pipeline of several nodes first ran after"; $pipeline.t),
+	"      " + ($pipeline | route) else empty end),
+  (if $helped and $helped.t != $pipeline.t then line("a receiver was first at work after"; $helped.t)
    else empty end),
-  (if $helped then line("a receiver was first at work after"; $helped.t | seconds; "") else empty end),
-  (if $covered then line("receivers held everything between them after"; $covered | seconds; "")
-   else empty end),
-  (if $times != [] then line("the first of them was complete after"; $times | min | seconds; ""),
-	line("and the last after"; $times | max | seconds; "") else empty end),
-  ($switches[:3][] | line("request \(.id) moved to node \(.node), which runs it alone,"; .t | seconds; "")),
+  line("the first token of the answer came after"; $first.t),
+  (if $covered then line("the receivers held everything between them after"; $covered) else empty end),
+  (if $times != [] then line("the first of them was complete after"; $times | min),
+	line("and the last after"; $times | max) else empty end),
+  ($switches[:3][] | line("request \(.id) moved to node \(.node), which runs it alone, after"; .t)),
   "",
-  "   Answer: " + (answers(1; "done")[0].text // "(none)" | gsub("\\s+"; " ")),
+  ("Answer: " + (answers(1; "done")[0].text // "(none)") | wrap(76)[] | "   " + .),
   "",
-  "   Loading first and running then costs the copy, \($times | min | seconds) s to the first node that is whole,",
-  "   and \($local | seconds) s from question to first token there (measured: the same question, again):",
-  line("its first token comes after"; ($times | min) + $local | seconds;
-	"\((($times | min) + $local) / $first.t | . * 10 | round / 10) times as long")
+  "   To load first and then run takes \($times | min | seconds) s until the first node has it all, and",
+  "   \($local | seconds) s from question to first token there (measured: the same question, again):",
+  line("that first token comes after"; ($times | min) + $local)
+	+ ", \((($times | min) + $local) / $first.t | . * 10 | round / 10) times as late"

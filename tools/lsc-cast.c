@@ -50,6 +50,10 @@ static const char *check_exec(struct argp_state *state, const char *text)
 		       !((endpoint.kind == LSC_ENDPOINT_TCP && endpoint.port) ||
 			 endpoint.kind == LSC_ENDPOINT_UNIX)))
 		r = lsc_err_set(&err, EINVAL, "'%.64s' is no address of a stage worker", text);
+	if (r == 0 && (!strcmp(endpoint.name, "0.0.0.0") || !strcmp(endpoint.name, "::")))
+		r = lsc_err_set(&err, EINVAL,
+				"'%s' cannot be connected to: name the address that others see",
+				text);
 	lsc_tool_check(state, r, &err);
 	return text;
 }
@@ -155,7 +159,7 @@ static int main_serve(int argc, char **argv)
 	static const struct argp argp = {
 		serve_table,
 		parse_serve,
-		"",
+		NULL,
 		"Take part in casts: receive images, and be a source of those that are here.",
 		NULL,
 		NULL,

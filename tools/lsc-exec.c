@@ -447,7 +447,7 @@ static int main_serve(int argc, char **argv)
 {
 	static const struct argp argp = {
 		serve_table, parse_serve,
-		"",          "Run any units of the images that are here, for any route.",
+		NULL,        "Run any units of the images that are here, for any route.",
 		NULL,        NULL,
 		NULL};
 	struct serve_options opt = {.listen = "127.0.0.1:7001", .ready_fd = -1};

@@ -66,7 +66,7 @@ static int main_to(int argc, char **argv)
 {
 	static const struct argp argp = {
 		to_options, parse,
-		"",         "Read records from standard input, write one JSON line each.",
+		NULL,       "Read records from standard input, write one JSON line each.",
 		NULL,       NULL,
 		NULL,
 	};
@@ -80,7 +80,7 @@ static int main_to(int argc, char **argv)
 static int main_from(int argc, char **argv)
 {
 	static const struct argp argp = {
-		from_options, parse, "",   "Read JSON lines from standard input, write records.",
+		from_options, parse, NULL, "Read JSON lines from standard input, write records.",
 		NULL,         NULL,  NULL,
 	};
 	struct options opt = {0};

@@ -416,7 +416,7 @@ static void release(struct node *node)
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
-		table, parse, "",  "Run one node: take part in casts, and execute what arrives.",
+		table, parse, NULL, "Run one node: take part in casts, and execute what arrives.",
 		NULL,  NULL,  NULL};
 	struct node node = {
 		.opt = {.listen = "127.0.0.1:7000", .exec = "127.0.0.1:7001", .ready_fd = -1}};

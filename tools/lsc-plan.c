@@ -366,7 +366,7 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {
 		options, parse,
-		"",      "Plan how pieces of an image get from nodes that have it to all others.",
+		NULL,    "Plan how pieces of an image get from nodes that have it to all others.",
 		NULL,    NULL,
 		NULL,
 	};

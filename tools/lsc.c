@@ -24,8 +24,8 @@
 static const struct {
 	const char *name, *summary;
 } known[] = {
-	{"shard", "pack a model into an image; list, verify and read one"},
-	{"plan", "work out schedules and routes; draw and prove them"},
+	{"shard", "pack a model into an image; list and verify one"},
+	{"plan", "work out who sends what to whom; draw and prove it"},
 	{"cast", "send an image to many nodes at once; receive one"},
 	{"exec", "run an image on one node, or serve as a stage of many"},
 	{"pipe", "route requests over nodes, while they load and after"},

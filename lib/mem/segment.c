@@ -481,8 +481,8 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 		if (r == -ENOENT && i + 1 < LSC_ARRAY_SIZE(suffixes))
 			r = 0;
 	}
-	if (r == -ENOENT)
-		lsc_err_set(err, ENOENT, "no image '%s' in '%s'", name, dir);
+	if (r == -ENOENT || r == -ENOTDIR)
+		lsc_err_set(err, -r, "no image '%s' in '%s'", name, dir);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
@@ -45,13 +46,23 @@ static int parse_mapped(struct lsc_image *image, const char *dir, const struct l
 	return r < 0 ? lsc_err_prefix(err, "image '%s': ", dir) : 0;
 }
 
+/* What is there and is something else, a model that was not packed for one, is told so. */
+static int open_manifest(struct lsc_map *manifest, const char *dir, struct lsc_err *err)
+{
+	int r = map_in(manifest, dir, "manifest", err);
+
+	if ((r == -ENOENT || r == -ENOTDIR) && access(dir, F_OK) == 0)
+		return lsc_err_set(err, -r, "'%s' is no image: it has no manifest", dir);
+	return r;
+}
+
 int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err)
 {
 	struct lsc_map manifest = LSC_MAP_INIT;
 	int r;
 
 	*image = (struct lsc_image)LSC_IMAGE_INIT;
-	r = map_in(&manifest, dir, "manifest", err);
+	r = open_manifest(&manifest, dir, err);
 	if (r < 0)
 		return r;
 	r = parse_mapped(image, dir, &manifest, err);

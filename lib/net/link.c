@@ -183,7 +183,8 @@ int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
 
 	lsc_endpoint_text(peer, text);
 	if (!ops)
-		return lsc_err_set(err, EINVAL, "'%s' is no peer to connect to", text);
+		return lsc_err_set(err, EINVAL,
+				   "'%s' is no peer to connect to (HOST:PORT or unix:PATH)", text);
 	link = lsc_link_new(loop, ops, options, events, data);
 	if (!link)
 		return lsc_err_set(err, ENOMEM, "cannot connect to '%s': %m", text);

@@ -231,7 +231,7 @@ static bool is_overdue(struct lsc_router_request *request, uint64_t now)
 	if (now - since < router->patience_ns / 3)
 		return false;
 	if (!request->told)
-		lsc_notice("a request waits since %.0f s: %s", (double)(now - since) / 1e9,
+		lsc_notice("a request has waited for %.0f s: %s", (double)(now - since) / 1e9,
 			   request->routed ? "its route works on it" : why);
 	request->told = true;
 	if (request->routed || now - since < router->patience_ns || is_loading(router))

@@ -60,6 +60,9 @@ done
 
 # --- what is not whole, or not sound ---
 
+expect_status 74 "a file" lsc-exec run README.md --prompt hi
+expect_one_line "no image 'README.md' in '$TOP'"
+
 mkdir "$SCRATCH/part"
 cp -r "$SCRATCH/fp32" "$SCRATCH/part/model.part"
 expect_status 74 "an image without its arrivals" lsc-exec run "$SCRATCH/part/model" --prompt hi

@@ -50,6 +50,10 @@ expect_equal "as asked for" "$(lsc-shard ls "$SCRATCH/pieces" | grep -c 'pieces 
 lsc-shard verify "$SCRATCH/none" 2>"$SCRATCH/err"
 expect_equal "an absent image is an error" "$(($? != 0))" 1
 expect_one_line "none"
+for other in "$SCRATCH" README.md; do
+	expect_status 74 "$other is none" lsc-shard verify "$other"
+	expect_one_line "'$other' is no image"
+done
 
 # One flipped byte, found and named.
 printf '\377' | dd of="$SCRATCH/b/image" bs=1 seek=70000 conv=notrunc 2>/dev/null

@@ -45,7 +45,7 @@ took=$((($(date +%s%N) - start) / 1000000))
 [ $took -ge 1800 ] && [ $took -le 6000 ]
 ok $? "two seconds' worth takes $took ms"
 
-for exec in nonsense 127.0.0.1:0 /a/path fd:3; do
+for exec in nonsense 127.0.0.1:0 /a/path fd:3 0.0.0.0:7001 [::]:7001; do
 	expect_status 64 "--exec $exec" lsc-cast send "$SCRATCH/image.lsc" --to "$one" --exec $exec
 done
 
