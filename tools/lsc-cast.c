@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
@@ -21,6 +20,7 @@
 #include "cast/host.h"
 #include "cast/message.h"
 #include "cast/names.h"
+#include "cli/serve.h"
 #include "cli/tool.h"
 #include "model/image.h"
 
@@ -104,24 +104,6 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static int say_ready(int fd, const char *address, struct lsc_err *err)
-{
-	char line[LSC_ENDPOINT_TEXT + 32];
-	int n = snprintf(line, sizeof(line), "%s\n", address);
-	int r = lsc_write_full(fd, line, n);
-
-	if (r < 0)
-		return lsc_err_set(err, -r, "cannot write to descriptor %d: %m", fd);
-	close(fd);
-	return 0;
-}
-
-static bool is_loopback(const char *address)
-{
-	return !strncmp(address, "127.", 4) || !strncmp(address, "[::1]", 5) ||
-	       !strncmp(address, "unix:", 5);
-}
-
 static void stop_serving(void *data, int number)
 {
 	lsc_info("ended by signal %d", number);
@@ -143,11 +125,8 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	if (r < 0)
 		return r;
 	lsc_info("serving '%s' at %s", opt->dir, lsc_host_address(host));
-	if (!is_loopback(lsc_host_address(host)))
-		lsc_warning("whoever reaches %s can send images here and read them",
-			    lsc_host_address(host));
-	if (opt->ready_fd >= 0)
-		r = say_ready(opt->ready_fd, lsc_host_address(host), err);
+	lsc_serve_warn(lsc_host_address(host), "send images here and read them");
+	r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
 	lsc_host_close(host);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
+#include "cli/serve.h"
 #include "cli/tool.h"
 #include "exec/arrival.h"
 #include "exec/session.h"
@@ -400,19 +401,6 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static int say_ready(int fd, const char *address, struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_buf_release) struct lsc_buf line = LSC_BUF_INIT;
-	int r = lsc_buf_printf(&line, "%s\n", address);
-
-	if (r == 0)
-		r = lsc_write_full(fd, line.data, line.len);
-	if (r < 0)
-		return lsc_err_set(err, -r, "cannot write to descriptor %d: %m", fd);
-	close(fd);
-	return 0;
-}
-
 static void stop_serving(void *data, int number)
 {
 	lsc_info("ended by signal %d", number);
@@ -435,8 +423,8 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	    (r = lsc_worker_open(&worker, loop, &at, &options, err)) < 0)
 		return r;
 	lsc_info("executing what is in '%s' at %s", opt->dir, lsc_worker_address(worker));
-	if (opt->ready_fd >= 0)
-		r = say_ready(opt->ready_fd, lsc_worker_address(worker), err);
+	lsc_serve_warn(lsc_worker_address(worker), "have requests computed here");
+	r = lsc_serve_ready(opt->ready_fd, lsc_worker_address(worker), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
 	lsc_worker_close(worker);

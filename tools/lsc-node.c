@@ -18,10 +18,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
+#include "cli/serve.h"
 #include "cli/tool.h"
 #include "net/loop.h"
 
@@ -166,7 +166,14 @@ static unsigned arguments(struct child *child, char **argv)
 }
 
 static void stop(struct node *node, int status);
-static int say_ready(const struct node *node, struct lsc_err *err);
+static int say_ready(const struct node *node, struct lsc_err *err)
+{
+	char both[2 * ADDRESS + 1];
+
+	snprintf(both, sizeof(both), "%s %s", node->children[CAST].address,
+		 node->children[EXEC].address);
+	return lsc_serve_ready(node->opt.ready_fd, both, err);
+}
 
 static void forget_ready(struct child *child)
 {
@@ -352,23 +359,6 @@ static void on_signal(void *data, int number)
 }
 
 /* --- the whole --- */
-
-static int say_ready(const struct node *node, struct lsc_err *err)
-{
-	char line[2 * ADDRESS + 2];
-	int n = snprintf(line, sizeof(line), "%s %s\n", node->children[CAST].address,
-			 node->children[EXEC].address);
-	int r;
-
-	if (node->opt.ready_fd < 0)
-		return 0;
-	r = lsc_write_full(node->opt.ready_fd, line, (size_t)n);
-	if (r < 0)
-		return lsc_err_set(err, -r, "cannot write to descriptor %d: %m",
-				   node->opt.ready_fd);
-	close(node->opt.ready_fd);
-	return 0;
-}
 
 static int run(struct node *node, struct lsc_err *err)
 {
