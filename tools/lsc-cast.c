@@ -173,7 +173,8 @@ static const struct argp_option send_table[] = {
 	{"max-rate", 'r', "RATE", 0, "Bytes a second a node may send: 25M, 200mbit", 0},
 	{"name", 'N', "NAME", 0, "The image's name at the nodes (default: IMAGE's own)", 0},
 	{"order", 'O', "ORDER", 0,
-	 "round-optimal, kway, chain, tree or sequential (default: by the numbers of nodes and sources)",
+	 "round-optimal, kway, chain, tree or sequential (default: by the numbers of nodes and "
+	 "sources)",
 	 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
 	{"timeout", 'T', "TIME", 0, "Give up after so long without progress (default 10s)", 0},
@@ -331,10 +332,10 @@ static int cast(const struct send_options *opt, const struct lsc_image *image,
 	};
 	int r;
 
-	options.order = opt->order >= 0	 ? (enum lsc_order)opt->order
-			: opt->sources.n ? LSC_ORDER_KWAY
-					 : lsc_order_fastest((uint32_t)opt->to.n + 1,
-							     image->n_pieces);
+	options.order = opt->order >= 0 ? (enum lsc_order)opt->order
+			: opt->sources.n
+				? LSC_ORDER_KWAY
+				: lsc_order_fastest((uint32_t)opt->to.n + 1, image->n_pieces);
 	r = lsc_cast_start(&sending->cast, sending->loop, &options, err);
 	if (r == 0)
 		r = lsc_loop_signals(sending->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt,

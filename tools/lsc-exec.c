@@ -176,8 +176,8 @@ static int open_tokenizer(struct runner *runner, const char *path, int timeout_m
 	if (!image->tokenizer_len)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", path);
 	long_wait = timeout_ms < 0 || timeout_ms > LSC_ARRIVAL_LONG_MS;
-	r = lsc_arrival_wait_tokenizer(image, segment,
-				       long_wait ? LSC_ARRIVAL_LONG_MS : timeout_ms, err);
+	r = lsc_arrival_wait_tokenizer(image, segment, long_wait ? LSC_ARRIVAL_LONG_MS : timeout_ms,
+				       err);
 	if (r == -ETIMEDOUT && long_wait) {
 		lsc_notice("waiting for the tokenizer of '%s'", segment->name);
 		r = lsc_arrival_wait_tokenizer(

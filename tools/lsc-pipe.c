@@ -531,8 +531,8 @@ static int open_image(struct pipe *pipe, struct lsc_err *err)
 		return r;
 	if (!pipe->image.tokenizer_len)
 		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", pipe->opt->image);
-	return lsc_tokenizer_open(&pipe->tokenizer, pipe->image.data,
-				  pipe->image.tokenizer_len, err);
+	return lsc_tokenizer_open(&pipe->tokenizer, pipe->image.data, pipe->image.tokenizer_len,
+				  err);
 }
 
 /* Opening a named pipe waits for its writer, so signals are caught after that. */

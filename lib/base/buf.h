@@ -27,8 +27,7 @@ int lsc_buf_reserve(struct lsc_buf *buf, size_t extra);
 
 int lsc_buf_add(struct lsc_buf *buf, const void *data, size_t len);
 int lsc_buf_add_str(struct lsc_buf *buf, const char *text);
-int lsc_buf_printf(struct lsc_buf *buf, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+int lsc_buf_printf(struct lsc_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Appends zeros up to the next multiple of align, a power of two. */
 int lsc_buf_pad(struct lsc_buf *buf, size_t align);

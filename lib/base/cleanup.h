@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LSC_CLEANUP(fn)	 __attribute__((cleanup(fn)))
+#define LSC_CLEANUP(fn)  __attribute__((cleanup(fn)))
 #define LSC_CLEANUP_FREE __attribute__((cleanup(lsc_cleanup_free)))
-#define LSC_CLEANUP_FD	 __attribute__((cleanup(lsc_cleanup_fd)))
+#define LSC_CLEANUP_FD   __attribute__((cleanup(lsc_cleanup_fd)))
 
 static inline void lsc_cleanup_free(void *ptr)
 {

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-uint64_t lsc_clock_ns(void); /* CLOCK_MONOTONIC */
+uint64_t lsc_clock_ns(void);   /* CLOCK_MONOTONIC */
 double lsc_clock_wall_s(void); /* seconds since 1970, for the "t" of a record */
 
 #endif

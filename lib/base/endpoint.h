@@ -31,9 +31,10 @@ enum lsc_endpoint_kind {
 
 struct lsc_endpoint {
 	enum lsc_endpoint_kind kind;
-	int fd;	      /* FD */
-	uint16_t port; /* TCP; 0 lets the kernel choose when listening */
-	char name[LSC_ENDPOINT_TEXT]; /* TCP: the host without brackets; UNIX, PATH: the path; MEMORY */
+	int fd;                       /* FD */
+	uint16_t port;                /* TCP; 0 lets the kernel choose when listening */
+	char name[LSC_ENDPOINT_TEXT]; /* TCP: the host without brackets; UNIX, PATH: the path;
+					 MEMORY */
 };
 
 int lsc_endpoint_parse(struct lsc_endpoint *ep, const char *text, struct lsc_err *err);

@@ -33,7 +33,6 @@ int lsc_err_set(struct lsc_err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* Puts words in front of the text there is, to say where it happened; returns -code. */
-int lsc_err_prefix(struct lsc_err *err, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+int lsc_err_prefix(struct lsc_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

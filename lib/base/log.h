@@ -25,13 +25,12 @@ void lsc_log(enum lsc_log_level level, const char *fmt, ...) __attribute__((form
 
 /* A line of one module, shown at -vv or when LSC_DEBUG names the module (or "all"). */
 bool lsc_debug_is_on(const char *module);
-void lsc_debug_line(const char *module, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void lsc_debug_line(const char *module, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-#define lsc_error(...)	 lsc_log(LSC_LOG_ERROR, __VA_ARGS__)
+#define lsc_error(...)   lsc_log(LSC_LOG_ERROR, __VA_ARGS__)
 #define lsc_warning(...) lsc_log(LSC_LOG_WARNING, __VA_ARGS__)
-#define lsc_notice(...)	 lsc_log(LSC_LOG_NOTICE, __VA_ARGS__)
-#define lsc_info(...)	 lsc_log(LSC_LOG_INFO, __VA_ARGS__)
+#define lsc_notice(...)  lsc_log(LSC_LOG_NOTICE, __VA_ARGS__)
+#define lsc_info(...)    lsc_log(LSC_LOG_INFO, __VA_ARGS__)
 #define lsc_debug(module, ...)                                                                     \
 	do {                                                                                       \
 		if (lsc_debug_is_on(module))                                                       \

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #define LSC_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define LSC_MIN(a, b)	  ((a) < (b) ? (a) : (b))
-#define LSC_MAX(a, b)	  ((a) > (b) ? (a) : (b))
+#define LSC_MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define LSC_MAX(a, b)     ((a) > (b) ? (a) : (b))
 
 #define LSC_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

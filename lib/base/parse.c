@@ -30,8 +30,7 @@ int lsc_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *ret_v
 	return 0;
 }
 
-int lsc_parse_real(const char *text, double min, double max, double *ret_value,
-		   struct lsc_err *err)
+int lsc_parse_real(const char *text, double min, double max, double *ret_value, struct lsc_err *err)
 {
 	char *end;
 	double value = strtod(text, &end);
@@ -70,8 +69,7 @@ static int parse_unit(const char *text, const char *what, const struct unit *uni
 int lsc_parse_size(const char *text, uint64_t *ret_bytes, struct lsc_err *err)
 {
 	static const struct unit units[] = {
-		{ "", 1 },	      { "k", 1024 },	      { "m", 1048576 },
-		{ "g", 1073741824.0 }, { "t", 1099511627776.0 },
+		{"", 1}, {"k", 1024}, {"m", 1048576}, {"g", 1073741824.0}, {"t", 1099511627776.0},
 	};
 	double value;
 	int r = parse_unit(text, "size (like 64M)", units, LSC_ARRAY_SIZE(units), &value, err);
@@ -85,16 +83,9 @@ int lsc_parse_size(const char *text, uint64_t *ret_bytes, struct lsc_err *err)
 int lsc_parse_rate(const char *text, double *ret_bytes_per_s, struct lsc_err *err)
 {
 	static const struct unit units[] = {
-		{ "", 1 },
-		{ "k", 1024 },
-		{ "k/s", 1024 },
-		{ "m", 1048576 },
-		{ "m/s", 1048576 },
-		{ "g", 1073741824.0 },
-		{ "g/s", 1073741824.0 },
-		{ "kbit", 1e3 / 8 },
-		{ "mbit", 1e6 / 8 },
-		{ "gbit", 1e9 / 8 },
+		{"", 1},           {"k", 1024},         {"k/s", 1024},         {"m", 1048576},
+		{"m/s", 1048576},  {"g", 1073741824.0}, {"g/s", 1073741824.0}, {"kbit", 1e3 / 8},
+		{"mbit", 1e6 / 8}, {"gbit", 1e9 / 8},
 	};
 	double value;
 	int r = parse_unit(text, "rate (like 25M/s or 200mbit)", units, LSC_ARRAY_SIZE(units),
@@ -111,8 +102,7 @@ int lsc_parse_rate(const char *text, double *ret_bytes_per_s, struct lsc_err *er
 int lsc_parse_duration(const char *text, double *ret_seconds, struct lsc_err *err)
 {
 	static const struct unit units[] = {
-		{ "", 1 },	 { "s", 1 },  { "ms", 1e-3 }, { "us", 1e-6 },
-		{ "min", 60 }, { "h", 3600 },
+		{"", 1}, {"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"min", 60}, {"h", 3600},
 	};
 
 	return parse_unit(text, "duration (like 250ms)", units, LSC_ARRAY_SIZE(units), ret_seconds,

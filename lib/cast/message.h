@@ -29,11 +29,11 @@
 #include "plan/schedule.h"
 #include "stream/record.h"
 
-#define LSC_CAST_KIND	     "cast"
+#define LSC_CAST_KIND        "cast"
 #define LSC_CAST_ID_BYTES    16
-#define LSC_CAST_NAME	     201 /* of an image, with the 0 */
+#define LSC_CAST_NAME        201 /* of an image, with the 0 */
 #define LSC_CAST_ADDRESS     280 /* "HOST:PORT", with the 0 */
-#define LSC_CAST_WHY	     400
+#define LSC_CAST_WHY         400
 #define LSC_CAST_MAX_NODES   4096 /* whose addresses fit into a record */
 #define LSC_CAST_PROGRESS_NS 200000000
 
@@ -58,13 +58,13 @@ struct lsc_start {
 	uint32_t rank; /* the receiver's */
 	uint32_t sources;
 	uint32_t n_nodes;
-	double rate;	       /* bytes a second that it may send; 0: as many as it can */
-	uint64_t timeout_ns;   /* for its links to its peers */
+	double rate;         /* bytes a second that it may send; 0: as many as it can */
+	uint64_t timeout_ns; /* for its links to its peers */
 	char (*addresses)[LSC_CAST_ADDRESS]; /* by rank; "" for one that nobody sends to */
 };
 
 struct lsc_failed {
-	int code; /* errno */
+	int code;         /* errno */
 	uint32_t culprit; /* rank, or LSC_NOBODY: the node itself */
 	char why[LSC_CAST_WHY];
 };
@@ -81,8 +81,7 @@ int lsc_start_parse(const struct lsc_record *record, struct lsc_start *ret, stru
 void lsc_start_release(struct lsc_start *start);
 
 int lsc_failed_pack(struct lsc_pack *pack, const struct lsc_failed *failed);
-int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret,
-		     struct lsc_err *err);
+int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret, struct lsc_err *err);
 
 int lsc_peer_pack(struct lsc_pack *pack, const struct lsc_cast_id *cast, uint32_t rank);
 int lsc_peer_parse(const struct lsc_record *record, struct lsc_cast_id *ret_cast,

@@ -20,14 +20,14 @@ enum {
 
 /* argp keeps its options and ours in one table: the common ones are a child parser. */
 static const struct argp_option common_options[] = {
-	{ "verbose", 'v', NULL, 0, "Say more; twice: debug lines too", -1 },
-	{ "quiet", 'q', NULL, 0, "Say errors only", -1 },
-	{ "version", 'V', NULL, 0, "Print the version and exit", -1 },
-	{ "features", KEY_FEATURES, NULL, 0, "Print what is built in and exit", -1 },
-	{ "help", KEY_HELP, NULL, 0, "Print this help and exit", -1 },
-	{ "usage", KEY_USAGE, NULL, OPTION_HIDDEN, "Print the options in short and exit", -1 },
-	{ "dump-options", KEY_DUMP, NULL, OPTION_HIDDEN, "Print the options, tab separated", -1 },
-	{ 0 },
+	{"verbose", 'v', NULL, 0, "Say more; twice: debug lines too", -1},
+	{"quiet", 'q', NULL, 0, "Say errors only", -1},
+	{"version", 'V', NULL, 0, "Print the version and exit", -1},
+	{"features", KEY_FEATURES, NULL, 0, "Print what is built in and exit", -1},
+	{"help", KEY_HELP, NULL, 0, "Print this help and exit", -1},
+	{"usage", KEY_USAGE, NULL, OPTION_HIDDEN, "Print the options in short and exit", -1},
+	{"dump-options", KEY_DUMP, NULL, OPTION_HIDDEN, "Print the options, tab separated", -1},
+	{0},
 };
 
 struct common {
@@ -117,11 +117,11 @@ static void fill_standard_fds(void)
 
 void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
-	const struct argp_child children[] = { { argp, 0, NULL, 0 }, { 0 } };
+	const struct argp_child children[] = {{argp, 0, NULL, 0}, {0}};
 	const struct argp top = {
 		common_options, parse_common, NULL, NULL, children, NULL, NULL,
 	};
-	struct common common = { argp, input, LSC_LOG_NOTICE };
+	struct common common = {argp, input, LSC_LOG_NOTICE};
 	char *slash = strrchr(argv[0], '/');
 
 	/* getopt names argv[0] in its messages as it is. */
@@ -198,7 +198,8 @@ static void print_commands(const char *tool, const char *about, const struct lsc
 	printf("Usage: %s COMMAND [OPTION...]\n%s\n\n", tool, about);
 	for (size_t i = 0; i < n; i++)
 		printf("  %-12s %s\n", commands[i].name, commands[i].summary);
-	printf("\n'%s COMMAND --help' lists a command's options; %s(1) explains them.\n", tool, tool);
+	printf("\n'%s COMMAND --help' lists a command's options; %s(1) explains them.\n", tool,
+	       tool);
 }
 
 int lsc_tool_dispatch(const char *tool, const char *about, const struct lsc_command *commands,

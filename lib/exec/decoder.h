@@ -49,14 +49,17 @@ struct lsc_decoder {
 	struct lsc_layer *layers;
 
 	uint32_t hidden_stride, qkv_stride, att_stride, ffn_stride; /* multiples of the lanes */
-	uint32_t max_rows;					    /* that the buffers hold */
+	uint32_t max_rows;                                          /* that the buffers hold */
 	float *x, *normed, *qkv, *att, *gate_up;
 	uint32_t score_stride;
 	float *scores; /* [threads][group][score_stride] */
 	float *logits; /* [LSC_DECODER_HEAD_ROWS][vocab] */
 };
 
-#define LSC_DECODER_INIT { 0 }
+#define LSC_DECODER_INIT                                                                           \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /* Borrows image, data and kv.  The tensors' shapes are checked, their bytes not looked at. */
 int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,

@@ -20,7 +20,7 @@
 struct lsc_engine;
 
 struct lsc_engine_options {
-	unsigned threads; /* 0: the CPUs this process may use (affinity and cgroup quota) */
+	unsigned threads;  /* 0: the CPUs this process may use (affinity and cgroup quota) */
 	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
 	const struct lsc_kernels *kernels; /* NULL: the best here (tests compare them) */
 };
@@ -43,11 +43,11 @@ struct lsc_work {
 	uint32_t pos, n;
 	const uint32_t *ids; /* [n] where first is 0 */
 	const float *in;     /* [n][hidden] where it is not */
-	float *out;	     /* [n][hidden] where last is not the head; else [vocab]: the logits
+	float *out;          /* [n][hidden] where last is not the head; else [vocab]: the logits
 			      * of position pos+n-1.  May be in. */
 	float *all_logits;   /* optional [n][vocab], for tests */
-	int result; /* 0; -ESTALE: the KV here does not reach pos; -ENOSPC: no KV page;
-		     * -ERANGE: past the model's context; -EINVAL: no such units or ids */
+	int result;          /* 0; -ESTALE: the KV here does not reach pos; -ENOSPC: no KV page;
+			      * -ERANGE: past the model's context; -EINVAL: no such units or ids */
 };
 
 /* Runs them.  Works with the same units run as one batch.  0, or negative errno for what concerns

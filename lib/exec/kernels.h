@@ -3,8 +3,8 @@
  * A dot product runs in 16 f32 lanes: lane j adds the products of columns j, j+16, j+32 ... in that
  * order, each with one fused multiply-add; what is missing from the last 16 counts as zero.  The
  * lanes are then added as a tree: j and j+8, j and j+4, j and j+2, 0 and 1.  Every row of kernels
- * does exactly this (AVX-512, AVX2 with FMA, portable C with fmaf), and tiles run over outputs only,
- * never over columns.  So a result does not depend on the machine, on how many positions were
+ * does exactly this (AVX-512, AVX2 with FMA, portable C with fmaf), and tiles run over outputs
+ * only, never over columns.  So a result does not depend on the machine, on how many positions were
  * computed together, or on how rows were shared out among threads.
  *
  * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
@@ -18,13 +18,13 @@
 
 #include "model/dtype.h"
 
-#define LSC_LANES	  16
+#define LSC_LANES          16
 #define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
 
 /* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
 struct lsc_matmul {
 	enum lsc_dtype dtype; /* f32, f16 or bf16 */
-	const void *w;	      /* [rows][cols], aligned to 4 bytes */
+	const void *w;        /* [rows][cols], aligned to 4 bytes */
 	uint32_t cols;
 	uint32_t m;
 	const float *x; /* x_stride a multiple of 16, x[p] zero from cols up to the next one */
@@ -37,13 +37,13 @@ struct lsc_matmul {
 /* One position's queries for one kv head against that head's keys and values. */
 struct lsc_attend {
 	const float *q; /* [group][head_dim] */
-	float *out;	/* [group][head_dim] */
+	float *out;     /* [group][head_dim] */
 	uint32_t group, head_dim;
-	uint32_t n;		   /* positions seen, the query's own included */
+	uint32_t n;                /* positions seen, the query's own included */
 	const float *const *pages; /* each holds LSC_PAGE_POSITIONS */
-	size_t keys;		   /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
-	size_t values;		   /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
-	size_t value_stride;	   /* head_dim rounded up to the lanes */
+	size_t keys;               /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
+	size_t values;             /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
+	size_t value_stride;       /* head_dim rounded up to the lanes */
 	float scale;
 	float *scores; /* scratch: [group][score_stride], n rounded up to a page each */
 	size_t score_stride;

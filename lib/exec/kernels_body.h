@@ -28,10 +28,10 @@
 		const float *x = job->x + pos * job->x_stride;                                     \
 		const uint32_t whole = job->cols & ~15u;                                           \
 		const bool ahead = pos == 0;                                                       \
-		lanes sum[TILE_ROWS][TILE_COLS];                                               \
+		lanes sum[TILE_ROWS][TILE_COLS];                                                   \
                                                                                                    \
-		UNROLL for (int r = 0; r < rows; r++)                                              \
-			UNROLL for (int c = 0; c < cols; c++) sum[r][c] = lanes_set(0);            \
+		UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < cols; c++)        \
+			sum[r][c] = lanes_set(0);                                                  \
 		for (uint32_t k = 0; k < whole; k += 16)                                           \
 			TILE_STEP(load(w + (size_t)r * job->cols + k));                            \
 		if (whole < job->cols) {                                                           \
@@ -39,14 +39,13 @@
                                                                                                    \
 			TILE_STEP(load_n(w + (size_t)r * job->cols + k, job->cols - k));           \
 		}                                                                                  \
-		UNROLL for (int c = 0; c < cols; c++)                                              \
-			UNROLL for (int r = 0; r < rows; r++)                                      \
-				put(job, row + (uint32_t)r, pos + (uint32_t)c, lanes_sum(sum[r][c])); \
+		UNROLL for (int c = 0; c < cols; c++) UNROLL for (int r = 0; r < rows; r++)        \
+			put(job, row + (uint32_t)r, pos + (uint32_t)c, lanes_sum(sum[r][c]));      \
 	}
 
 #define TILE_STEP(weights)                                                                         \
 	do {                                                                                       \
-		lanes a[TILE_ROWS];                                                            \
+		lanes a[TILE_ROWS];                                                                \
                                                                                                    \
 		UNROLL for (int r = 0; r < rows; r++)                                              \
 		{                                                                                  \
@@ -60,8 +59,8 @@
 		{                                                                                  \
 			lanes b = lanes_load(x + (size_t)c * job->x_stride + k);                   \
                                                                                                    \
-			UNROLL for (int r = 0; r < rows; r++)                                      \
-				sum[r][c] = lanes_fma(a[r], b, sum[r][c]);                         \
+			UNROLL for (int r = 0; r < rows; r++) sum[r][c] =                          \
+				lanes_fma(a[r], b, sum[r][c]);                                     \
 		}                                                                                  \
 	} while (0)
 
@@ -171,8 +170,8 @@ TARGET static void rms_norm(float *out, const float *x, const float *weight, uin
 	}
 	scale = lanes_set(1.0f / sqrtf(lanes_sum(sum) / (float)n + eps));
 	for (uint32_t i = 0; i < whole; i += 16)
-		lanes_store(out + i, lanes_mul(lanes_mul(lanes_load(x + i), scale),
-					       lanes_load(weight + i)));
+		lanes_store(out + i,
+			    lanes_mul(lanes_mul(lanes_load(x + i), scale), lanes_load(weight + i)));
 	if (whole < n)
 		lanes_store_n(out + whole,
 			      lanes_mul(lanes_mul(lanes_load_n(x + whole, n - whole), scale),
@@ -277,8 +276,8 @@ LANES void sum_values(const struct lsc_attend *job, uint32_t head, uint32_t elem
 	lanes acc[TILE_HEADS][TILE_VECTORS];
 	const float *p = job->scores + head * job->score_stride;
 
-	UNROLL for (int h = 0; h < heads; h++)
-		UNROLL for (int v = 0; v < vectors; v++) acc[h][v] = lanes_set(0);
+	UNROLL for (int h = 0; h < heads; h++) UNROLL for (int v = 0; v < vectors; v++) acc[h][v] =
+		lanes_set(0);
 	for (uint32_t t = 0; t < job->n;) {
 		const float *values = job->pages[t / LSC_PAGE_POSITIONS] + job->values + element;
 		uint32_t stop = job->n - t < LSC_PAGE_POSITIONS ? job->n : t + LSC_PAGE_POSITIONS;
@@ -291,8 +290,8 @@ LANES void sum_values(const struct lsc_attend *job, uint32_t head, uint32_t elem
 			{
 				lanes a = lanes_set(p[(size_t)h * job->score_stride + t]);
 
-				UNROLL for (int v = 0; v < vectors; v++)
-					acc[h][v] = lanes_fma(a, b[v], acc[h][v]);
+				UNROLL for (int v = 0; v < vectors; v++) acc[h][v] =
+					lanes_fma(a, b[v], acc[h][v]);
 			}
 		}
 	}
@@ -364,4 +363,4 @@ TARGET static void attend(const struct lsc_attend *job)
 		attend_one(job, head);
 }
 
-const struct lsc_kernels KERNELS = { KERNELS_NAME, matmul, rms_norm, swiglu, softmax, attend };
+const struct lsc_kernels KERNELS = {KERNELS_NAME, matmul, rms_norm, swiglu, softmax, attend};

@@ -22,7 +22,7 @@ struct lsc_kv_layer {
 struct lsc_kv_request {
 	struct lsc_request_key key;
 	struct lsc_kv_request *next; /* in its bucket */
-	uint64_t batch;		     /* the engine's mark: the last batch it was part of */
+	uint64_t batch;              /* the engine's mark: the last batch it was part of */
 	struct lsc_kv_layer layers[];
 };
 
@@ -38,7 +38,10 @@ struct lsc_kv {
 	uint32_t n_requests;
 };
 
-#define LSC_KV_INIT { 0 }
+#define LSC_KV_INIT                                                                                \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /* limit is in bytes; less than one page is -EINVAL. */
 int lsc_kv_init(struct lsc_kv *kv, uint32_t layers, uint32_t kv_heads, uint32_t head_dim,

@@ -10,13 +10,16 @@
 #include "model/config.h"
 
 struct lsc_rope {
-	uint32_t half;	/* head_dim / 2 */
+	uint32_t half;  /* head_dim / 2 */
 	double *speeds; /* [half]: radians a position, scaled as the model asks */
-	float *table;	/* [len][2][half]: cosines, sines */
+	float *table;   /* [len][2][half]: cosines, sines */
 	uint32_t len;
 };
 
-#define LSC_ROPE_INIT { 0 }
+#define LSC_ROPE_INIT                                                                              \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 int lsc_rope_init(struct lsc_rope *rope, const struct lsc_model_config *config,
 		  struct lsc_err *err);

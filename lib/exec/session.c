@@ -57,8 +57,10 @@ static int await_unit(struct lsc_session *session, uint32_t unit, struct lsc_err
 	const struct lsc_session_options *options = &session->options;
 	int timeout_ms = options->timeout_ms, r;
 
-	if (options->on_wait && !session->waited && (timeout_ms < 0 || timeout_ms > LSC_ARRIVAL_LONG_MS)) {
-		r = lsc_arrival_wait(session->image, session->segment, unit, LSC_ARRIVAL_LONG_MS, err);
+	if (options->on_wait && !session->waited &&
+	    (timeout_ms < 0 || timeout_ms > LSC_ARRIVAL_LONG_MS)) {
+		r = lsc_arrival_wait(session->image, session->segment, unit, LSC_ARRIVAL_LONG_MS,
+				     err);
 		if (r != -ETIMEDOUT)
 			return r;
 		session->waited = true;

@@ -11,7 +11,7 @@ struct lsc_tokenizer;
 struct lsc_bpe_symbol {
 	uint32_t id;
 	uint32_t prev, next; /* neighbours; UINT32_MAX at the ends */
-	uint32_t rank;	     /* of the merge with next; UINT32_MAX where there is none */
+	uint32_t rank;       /* of the merge with next; UINT32_MAX where there is none */
 	uint32_t merged;     /* what that makes */
 };
 
@@ -23,7 +23,10 @@ struct lsc_bpe {
 	size_t n_heap, cap_heap;
 };
 
-#define LSC_BPE_INIT { 0 }
+#define LSC_BPE_INIT                                                                               \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 void lsc_bpe_release(struct lsc_bpe *bpe);
 

@@ -19,8 +19,8 @@ enum lsc_chat_family {
 	LSC_CHAT_CHATML,
 	LSC_CHAT_LLAMA2,
 	LSC_CHAT_LLAMA3,
-	LSC_CHAT_MISTRAL,	 /* [INST] text [/INST] */
-	LSC_CHAT_MISTRAL_V3,	 /* [INST] text[/INST] */
+	LSC_CHAT_MISTRAL,        /* [INST] text [/INST] */
+	LSC_CHAT_MISTRAL_V3,     /* [INST] text[/INST] */
 	LSC_CHAT_MISTRAL_TEKKEN, /* [INST]text[/INST] */
 };
 
@@ -29,7 +29,10 @@ struct lsc_chat {
 	char *system; /* the system text used where a conversation has none; NULL: none */
 };
 
-#define LSC_CHAT_INIT { LSC_CHAT_NONE, NULL }
+#define LSC_CHAT_INIT                                                                              \
+	{                                                                                          \
+		LSC_CHAT_NONE, NULL                                                                \
+	}
 
 struct lsc_chat_message {
 	const char *role; /* "system", "user", "assistant" */

@@ -24,14 +24,20 @@
 #define LSC_TENSOR_MAX_DIMS 8
 
 enum lsc_role {
-	LSC_ROLE_EMBED, /* [vocab][hidden] */
+	LSC_ROLE_EMBED,     /* [vocab][hidden] */
 	LSC_ROLE_ATTN_NORM, /* [hidden] */
-	LSC_ROLE_Q, LSC_ROLE_K, LSC_ROLE_V, /* [heads*head_dim][hidden], kv_heads for k and v */
-	LSC_ROLE_Q_BIAS, LSC_ROLE_K_BIAS, LSC_ROLE_V_BIAS,
-	LSC_ROLE_Q_NORM, LSC_ROLE_K_NORM, /* [head_dim] */
-	LSC_ROLE_O, /* [hidden][heads*head_dim] */
+	LSC_ROLE_Q,
+	LSC_ROLE_K,
+	LSC_ROLE_V, /* [heads*head_dim][hidden], kv_heads for k and v */
+	LSC_ROLE_Q_BIAS,
+	LSC_ROLE_K_BIAS,
+	LSC_ROLE_V_BIAS,
+	LSC_ROLE_Q_NORM,
+	LSC_ROLE_K_NORM, /* [head_dim] */
+	LSC_ROLE_O,      /* [hidden][heads*head_dim] */
 	LSC_ROLE_FFN_NORM,
-	LSC_ROLE_GATE, LSC_ROLE_UP, /* [ffn][hidden] */
+	LSC_ROLE_GATE,
+	LSC_ROLE_UP,   /* [ffn][hidden] */
 	LSC_ROLE_DOWN, /* [hidden][ffn] */
 	LSC_ROLE_FINAL_NORM,
 	LSC_ROLE_HEAD, /* [vocab][hidden]; absent where it is tied */
@@ -58,7 +64,10 @@ struct lsc_checkpoint {
 	struct lsc_checkpoint_files *files; /* what is mapped */
 };
 
-#define LSC_CHECKPOINT_INIT { 0 }
+#define LSC_CHECKPOINT_INIT                                                                        \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 int lsc_checkpoint_open(struct lsc_checkpoint *checkpoint, const char *path, struct lsc_err *err);
 void lsc_checkpoint_close(struct lsc_checkpoint *checkpoint);

@@ -28,18 +28,18 @@ struct lsc_model_config {
 	uint32_t heads;
 	uint32_t kv_heads;
 	uint32_t head_dim;
-	uint32_t vocab; /* rows of the embedding */
+	uint32_t vocab;   /* rows of the embedding */
 	uint32_t context; /* positions the model was trained for */
 	float norm_eps;
 	float rope_theta;
 	enum lsc_rope_scaling rope_scaling;
 	float rope_factor;
 	float rope_low_freq_factor, rope_high_freq_factor; /* llama3 */
-	uint32_t rope_original_context;			   /* llama3 */
-	bool qkv_bias; /* q, k and v have biases */
-	bool qk_norm;  /* RMSNorm of each head of q and k before RoPE */
-	bool tied;     /* the head's matrix is the embedding's */
-	uint32_t bos;  /* UINT32_MAX where the model has none */
+	uint32_t rope_original_context;                    /* llama3 */
+	bool qkv_bias;                                     /* q, k and v have biases */
+	bool qk_norm; /* RMSNorm of each head of q and k before RoPE */
+	bool tied;    /* the head's matrix is the embedding's */
+	uint32_t bos; /* UINT32_MAX where the model has none */
 	uint32_t eos[LSC_MODEL_MAX_EOS];
 	uint32_t n_eos;
 };

@@ -14,9 +14,20 @@
 #include "model/checkpoint.h"
 
 enum lsc_gguf_type {
-	LSC_GGUF_U8, LSC_GGUF_I8, LSC_GGUF_U16, LSC_GGUF_I16, LSC_GGUF_U32, LSC_GGUF_I32,
-	LSC_GGUF_F32, LSC_GGUF_BOOL, LSC_GGUF_STRING, LSC_GGUF_ARRAY, LSC_GGUF_U64,
-	LSC_GGUF_I64, LSC_GGUF_F64, LSC_GGUF_TYPE_COUNT
+	LSC_GGUF_U8,
+	LSC_GGUF_I8,
+	LSC_GGUF_U16,
+	LSC_GGUF_I16,
+	LSC_GGUF_U32,
+	LSC_GGUF_I32,
+	LSC_GGUF_F32,
+	LSC_GGUF_BOOL,
+	LSC_GGUF_STRING,
+	LSC_GGUF_ARRAY,
+	LSC_GGUF_U64,
+	LSC_GGUF_I64,
+	LSC_GGUF_F64,
+	LSC_GGUF_TYPE_COUNT
 };
 
 struct lsc_gguf_kv {
@@ -24,9 +35,9 @@ struct lsc_gguf_kv {
 	uint32_t key_len;
 	enum lsc_gguf_type type;
 	enum lsc_gguf_type item_type; /* of an array */
-	uint64_t n;		      /* items of an array, bytes of a string, else 1 */
-	const uint8_t *data;	      /* first value, as it lies in the file */
-	size_t bytes;		      /* all values */
+	uint64_t n;                   /* items of an array, bytes of a string, else 1 */
+	const uint8_t *data;          /* first value, as it lies in the file */
+	size_t bytes;                 /* all values */
 };
 
 struct lsc_gguf {
@@ -36,7 +47,10 @@ struct lsc_gguf {
 	size_t n_tensors;
 };
 
-#define LSC_GGUF_INIT { 0 }
+#define LSC_GGUF_INIT                                                                              \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /* data must outlive gguf. */
 int lsc_gguf_parse(struct lsc_gguf *gguf, const uint8_t *data, size_t len, struct lsc_err *err);

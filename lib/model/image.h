@@ -25,15 +25,15 @@
 #include "model/config.h"
 #include "model/dtype.h"
 
-#define LSC_IMAGE_MAX_BLOCKS 1026
-#define LSC_IMAGE_MAX_PIECES (1u << 22)
+#define LSC_IMAGE_MAX_BLOCKS   1026
+#define LSC_IMAGE_MAX_PIECES   (1u << 22)
 #define LSC_MANIFEST_MAX_BYTES (256u << 20)
 
 /* The matrices and vectors of a unit.  Matrices are row-major, rows are outputs: y = W x. */
 enum lsc_tensor_role {
 	LSC_TENSOR_EMBED,     /* [vocab][hidden]; also the head's matrix where it is tied */
 	LSC_TENSOR_ATTN_NORM, /* f32 [hidden]; so are all norms and biases */
-	LSC_TENSOR_QKV,	      /* [(heads + 2 kv_heads) * head_dim][hidden]: q, then k, then v */
+	LSC_TENSOR_QKV,       /* [(heads + 2 kv_heads) * head_dim][hidden]: q, then k, then v */
 	LSC_TENSOR_QKV_BIAS,
 	LSC_TENSOR_Q_NORM, /* [head_dim] */
 	LSC_TENSOR_K_NORM,
@@ -78,8 +78,8 @@ struct lsc_image {
 	struct lsc_hash id; /* of the manifest's bytes */
 	struct lsc_model_config config;
 	enum lsc_dtype dtype; /* of the matrices */
-	uint64_t bytes;	      /* of the image file */
-	uint64_t align;	      /* of blocks */
+	uint64_t bytes;       /* of the image file */
+	uint64_t align;       /* of blocks */
 	uint32_t piece_bytes; /* a power of two */
 
 	struct lsc_tensor *tensors;
@@ -102,14 +102,16 @@ struct lsc_image {
 	const uint8_t *data; /* the image's bytes; NULL when only the manifest was parsed */
 };
 
-#define LSC_IMAGE_INIT { 0 }
+#define LSC_IMAGE_INIT                                                                             \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /* Maps both files of a directory and checks the manifest and the image's size, not the pieces. */
 int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err);
 
 /* From a manifest's bytes alone, which must outlive the image. */
-int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len,
-		    struct lsc_err *err);
+int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len, struct lsc_err *err);
 void lsc_image_close(struct lsc_image *image);
 
 /* Whether path is a directory with a manifest in it. */
@@ -131,9 +133,9 @@ int lsc_image_verify(const struct lsc_image *image, unsigned threads, uint32_t *
 
 struct lsc_image_options {
 	enum lsc_dtype dtype;
-	uint32_t blocks;      /* wanted; at most one a unit.  0: 16 */
-	uint32_t piece_bytes; /* 0: chosen by size */
-	uint64_t seed;	      /* of a dummy's weights */
+	uint32_t blocks;                   /* wanted; at most one a unit.  0: 16 */
+	uint32_t piece_bytes;              /* 0: chosen by size */
+	uint64_t seed;                     /* of a dummy's weights */
 	const volatile sig_atomic_t *stop; /* NULL, or set by a signal: pack no more */
 };
 

@@ -9,7 +9,7 @@
 
 #define DEFAULT_BLOCKS 16
 #define PIECES_WANTED  1024 /* at most twice as many; tests/bench/results/cast.md */
-#define UNIT_TENSORS   11 /* of one layer, at most */
+#define UNIT_TENSORS   11   /* of one layer, at most */
 
 static const char *const role_names[LSC_TENSOR_ROLES] = {
 	[LSC_TENSOR_EMBED] = "embed",

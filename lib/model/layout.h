@@ -15,7 +15,7 @@
 /* Alignment of blocks: huge pages and O_DIRECT want 2 MiB, small images would be all padding. */
 #define LSC_BLOCK_ALIGN_LARGE (2u << 20)
 #define LSC_BLOCK_ALIGN_SMALL 4096u
-#define LSC_IMAGE_LARGE	      (64ull << 20)
+#define LSC_IMAGE_LARGE       (64ull << 20)
 
 #define LSC_PIECE_MIN_BYTES (16u << 10)
 #define LSC_PIECE_MAX_BYTES (16u << 20)

@@ -19,8 +19,8 @@
 /* The records, each once and in this order; those after "pieces" may be absent. */
 enum part { HELLO, MODEL, LAYOUT, TENSORS, PIECES, CHAT, SOURCE, END, PARTS };
 
-static const char *const part_names[PARTS] = {"hello", "model",  "layout",    "tensors", "pieces",
-					      "chat",  "source", "end"};
+static const char *const part_names[PARTS] = {"hello",  "model", "layout", "tensors",
+					      "pieces", "chat",  "source", "end"};
 
 /* What is being read: the bytes, and the record at hand with its body. */
 struct cursor {

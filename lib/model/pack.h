@@ -15,7 +15,7 @@ struct lsc_pack_origin {
 	const struct lsc_image_source *sources;
 	size_t n_sources;
 	const struct lsc_chat *chat; /* NULL: none */
-	const void *tokenizer;	     /* NULL: none */
+	const void *tokenizer;       /* NULL: none */
 	size_t tokenizer_len;
 };
 

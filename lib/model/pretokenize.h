@@ -19,7 +19,7 @@
 
 enum lsc_pretokenize_flags {
 	LSC_PRETOKENIZE_DROP_MATCHES = 1, /* the matches are separators, and go */
-	LSC_PRETOKENIZE_DROP_GAPS = 2,	  /* the matches are all that is kept */
+	LSC_PRETOKENIZE_DROP_GAPS = 2,    /* the matches are all that is kept */
 };
 
 /* Appends an Oniguruma pattern as PCRE2 understands it; -EOPNOTSUPP where it uses something that

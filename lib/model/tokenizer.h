@@ -40,7 +40,7 @@ void lsc_tokenizer_close(struct lsc_tokenizer *tokenizer);
 uint32_t lsc_tokenizer_vocab(const struct lsc_tokenizer *tokenizer);
 
 enum lsc_encode_flags {
-	LSC_ENCODE_BOS = 1,	/* begin with the model's BOS where its tokenizer would */
+	LSC_ENCODE_BOS = 1,     /* begin with the model's BOS where its tokenizer would */
 	LSC_ENCODE_SPECIAL = 2, /* recognise special tokens written in the text */
 };
 

@@ -24,20 +24,20 @@
 #include "model/pretokenize.h"
 #include "model/tokenizer.h"
 
-#define LSC_TOKENIZER_MAGIC    "lsc-tok\1"
+#define LSC_TOKENIZER_MAGIC     "lsc-tok\1"
 #define LSC_TOKENIZER_TOKEN_MAX 4096 /* bytes of a token */
 
 enum lsc_tokenizer_flags {
 	LSC_TOKENIZER_BYTE_LEVEL = 1 << 0,    /* symbols are bytes; else characters */
-	LSC_TOKENIZER_SPACES = 1 << 1,	      /* U+2581 in a text is a space */
+	LSC_TOKENIZER_SPACES = 1 << 1,        /* U+2581 in a text is a space */
 	LSC_TOKENIZER_BYTE_FALLBACK = 1 << 2, /* a character without a token becomes its bytes */
 	LSC_TOKENIZER_FUSE_UNK = 1 << 3,      /* unknown characters in a row are one unk */
 	LSC_TOKENIZER_WHOLE_WORDS = 1 << 4,   /* a piece that is a token is not merged */
 	LSC_TOKENIZER_NFC = 1 << 5,
-	LSC_TOKENIZER_PREFIX_FIRST = 1 << 6,	/* a space before the text */
-	LSC_TOKENIZER_PREFIX_EACH = 1 << 7,	/* and after each special token */
-	LSC_TOKENIZER_PREFIX_UNLESS = 1 << 8,	/* unless there is one */
-	LSC_TOKENIZER_STRIP = 1 << 9,		/* decoding drops the first space */
+	LSC_TOKENIZER_PREFIX_FIRST = 1 << 6,    /* a space before the text */
+	LSC_TOKENIZER_PREFIX_EACH = 1 << 7,     /* and after each special token */
+	LSC_TOKENIZER_PREFIX_UNLESS = 1 << 8,   /* unless there is one */
+	LSC_TOKENIZER_STRIP = 1 << 9,           /* decoding drops the first space */
 	LSC_TOKENIZER_NO_INNER_SPACE = 1 << 10, /* merges never cross from a non-space to a space */
 };
 
@@ -52,19 +52,19 @@ enum lsc_token_flags {
 
 enum lsc_tokenizer_section {
 	LSC_TOK_TEXT_ENDS,   /* u32[vocab]: where the token's bytes end in TEXT */
-	LSC_TOK_TEXT,	     /* u8[] */
-	LSC_TOK_FLAGS,	     /* u8[vocab] */
-	LSC_TOK_BYTES,	     /* u32[256]: the token of a byte */
-	LSC_TOK_CHARS,	     /* u32[n_chars]: characters that are tokens, rising */
+	LSC_TOK_TEXT,        /* u8[] */
+	LSC_TOK_FLAGS,       /* u8[vocab] */
+	LSC_TOK_BYTES,       /* u32[256]: the token of a byte */
+	LSC_TOK_CHARS,       /* u32[n_chars]: characters that are tokens, rising */
 	LSC_TOK_CHAR_IDS,    /* u32[n_chars] */
-	LSC_TOK_SORTED,	     /* u32[n_sorted]: ids of ordinary tokens by their bytes */
+	LSC_TOK_SORTED,      /* u32[n_sorted]: ids of ordinary tokens by their bytes */
 	LSC_TOK_ADDED_FIRST, /* u32[257]: where tokens that begin with a byte start in ADDED */
-	LSC_TOK_ADDED,	     /* u32[n_added]: ids of added tokens by their bytes */
+	LSC_TOK_ADDED,       /* u32[n_added]: ids of added tokens by their bytes */
 	LSC_TOK_MERGE_FIRST, /* u32[vocab + 1]: where the merges of a left token start */
 	LSC_TOK_MERGE_RIGHT, /* u32[n_merges]: the right token, rising within a left one */
 	LSC_TOK_MERGE_RANK,  /* u32[n_merges]: lower is sooner */
 	LSC_TOK_MERGE_ID,    /* u32[n_merges]: what they become */
-	LSC_TOK_STAGES,	     /* u32[n_stages][2]: flags, bytes of the pattern */
+	LSC_TOK_STAGES,      /* u32[n_stages][2]: flags, bytes of the pattern */
 	LSC_TOK_PATTERNS,    /* u8[] */
 	LSC_TOK_SECTIONS
 };

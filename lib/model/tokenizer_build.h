@@ -40,7 +40,10 @@ struct lsc_tokenizer_build {
 	uint32_t n_stages;
 };
 
-#define LSC_TOKENIZER_BUILD_INIT { .bos = LSC_MODEL_NO_TOKEN, .unk = LSC_MODEL_NO_TOKEN }
+#define LSC_TOKENIZER_BUILD_INIT                                                                   \
+	{                                                                                          \
+		.bos = LSC_MODEL_NO_TOKEN, .unk = LSC_MODEL_NO_TOKEN                               \
+	}
 
 void lsc_tokenizer_build_release(struct lsc_tokenizer_build *build);
 

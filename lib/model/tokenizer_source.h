@@ -10,10 +10,13 @@
 struct lsc_tokenizer_source {
 	struct lsc_tokenizer *tokenizer;
 	struct lsc_image image; /* it lies in its manifest, */
-	struct lsc_buf blob;	/* or was compiled into this */
+	struct lsc_buf blob;    /* or was compiled into this */
 };
 
-#define LSC_TOKENIZER_SOURCE_INIT { 0 }
+#define LSC_TOKENIZER_SOURCE_INIT                                                                  \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /* -EOPNOTSUPP for an image that has none. */
 int lsc_tokenizer_source_open(struct lsc_tokenizer_source *source, const char *path,

@@ -14,7 +14,10 @@ struct lsc_tokens {
 	size_t cap;
 };
 
-#define LSC_TOKENS_INIT { NULL, 0, 0 }
+#define LSC_TOKENS_INIT                                                                            \
+	{                                                                                          \
+		NULL, 0, 0                                                                         \
+	}
 
 void lsc_tokens_release(struct lsc_tokens *tokens);
 int lsc_tokens_add(struct lsc_tokens *tokens, uint32_t id); /* 0 or -ENOMEM */

@@ -25,10 +25,10 @@
 #include "base/hash.h"
 #include "stream/record.h"
 
-#define LSC_CLIENT_BYTES      16
-#define LSC_FRAME_MAX_STAGES  64
-#define LSC_FRAME_MAX_TOKENS  8192 /* positions in one run */
-#define LSC_FRAME_ENDPOINT    280 /* with the 0; as in a cast */
+#define LSC_CLIENT_BYTES     16
+#define LSC_FRAME_MAX_STAGES 64
+#define LSC_FRAME_MAX_TOKENS 8192 /* positions in one run */
+#define LSC_FRAME_ENDPOINT   280  /* with the 0; as in a cast */
 
 struct lsc_client_id {
 	uint8_t bytes[LSC_CLIENT_BYTES];
@@ -36,11 +36,11 @@ struct lsc_client_id {
 
 struct lsc_frame_stage {
 	char endpoint[LSC_FRAME_ENDPOINT]; /* where the next stage is reached: "10.0.0.2:7001" */
-	uint32_t first, last;		   /* units, inclusive */
+	uint32_t first, last;              /* units, inclusive */
 };
 
 struct lsc_sampling {
-	float temp; /* 0: greedy */
+	float temp;  /* 0: greedy */
 	float top_p; /* 1: all */
 	uint64_t seed;
 };

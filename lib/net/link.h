@@ -49,9 +49,9 @@ struct lsc_link_events {
 };
 
 struct lsc_link_options {
-	const char *kind; /* of the hello: "cast", "exec" */
+	const char *kind;            /* of the hello: "cast", "exec" */
 	uint64_t connect_timeout_ns; /* and of the hello; 0: 10 s */
-	uint64_t unsent_bytes; /* in the kernel at most (TCP_NOTSENT_LOWAT); 0: its default */
+	uint64_t unsent_bytes;       /* in the kernel at most (TCP_NOTSENT_LOWAT); 0: its default */
 };
 
 /* Starts connecting; errors come by on_close, the resolver's too.  A unix:, tcp:// or memory:

@@ -14,8 +14,8 @@ struct lsc_link_ops {
 	ssize_t (*readv)(struct lsc_link *link, const struct iovec *iov, int n);
 	ssize_t (*writev)(struct lsc_link *link, const struct iovec *iov, int n);
 	void (*want_write)(struct lsc_link *link, bool want); /* lsc_link_ready() when it can */
-	void (*shut)(struct lsc_link *link);		      /* the peer will read the end */
-	void (*close)(struct lsc_link *link);		      /* a half-built or closed one too */
+	void (*shut)(struct lsc_link *link);                  /* the peer will read the end */
+	void (*close)(struct lsc_link *link);                 /* a half-built or closed one too */
 
 	int (*listen)(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 		      const struct lsc_endpoint *at, struct lsc_err *err);
@@ -24,7 +24,7 @@ struct lsc_link_ops {
 
 enum lsc_link_state {
 	LSC_LINK_CONNECTING, /* no transport yet */
-	LSC_LINK_HELLO,	     /* waiting for the peer's */
+	LSC_LINK_HELLO,      /* waiting for the peer's */
 	LSC_LINK_OPEN,
 	LSC_LINK_DOWN, /* on_close was called, or is about to be */
 };
@@ -53,13 +53,13 @@ struct lsc_link {
 	char kind[16];
 	char peer[LSC_ENDPOINT_TEXT + 16];
 	enum lsc_link_state state;
-	unsigned busy;	   /* inside our own loops or a callback: freeing waits for their end */
-	bool closed;	   /* its owner closed it meanwhile */
-	bool orphan;	   /* finishing: sends what is queued, then waits for the peer's end */
-	bool parting;	   /* down, and has still to tell the peer why */
-	bool aborted;	   /* the peer told us why */
-	bool greeted;	   /* our hello is through */
-	bool shut;	   /* we told the peer that nothing more comes */
+	unsigned busy;     /* inside our own loops or a callback: freeing waits for their end */
+	bool closed;       /* its owner closed it meanwhile */
+	bool orphan;       /* finishing: sends what is queued, then waits for the peer's end */
+	bool parting;      /* down, and has still to tell the peer why */
+	bool aborted;      /* the peer told us why */
+	bool greeted;      /* our hello is through */
+	bool shut;         /* we told the peer that nothing more comes */
 	bool write_wanted; /* the transport is full; it tells when it is not */
 	uint64_t timeout_ns, unsent_bytes;
 	struct lsc_endpoint endpoint; /* to connect to */
@@ -80,10 +80,10 @@ struct lsc_link {
 
 	struct {
 		struct lsc_buf buf;
-		size_t used;		     /* of buf, by records that are through */
+		size_t used;                 /* of buf, by records that are through */
 		struct lsc_link_send *sends; /* a ring */
-		uint32_t first, n, cap;	     /* cap: a power of two */
-		uint64_t done;		     /* bytes of the first send that are through */
+		uint32_t first, n, cap;      /* cap: a power of two */
+		uint64_t done;               /* bytes of the first send that are through */
 		size_t queued;
 	} tx;
 

@@ -42,8 +42,8 @@ typedef void lsc_timer_fn(void *data);
 struct lsc_timer;
 
 /* A timer that is not armed; it fires once each time it is armed. */
-int lsc_timer_new(struct lsc_loop *loop, lsc_timer_fn *fn, void *data,
-		  struct lsc_timer **ret_timer, struct lsc_err *err);
+int lsc_timer_new(struct lsc_loop *loop, lsc_timer_fn *fn, void *data, struct lsc_timer **ret_timer,
+		  struct lsc_err *err);
 void lsc_timer_arm(struct lsc_timer *timer, uint64_t after_ns);
 void lsc_timer_disarm(struct lsc_timer *timer);
 void lsc_timer_free(struct lsc_timer *timer);

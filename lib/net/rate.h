@@ -12,7 +12,7 @@
 struct lsc_rate {
 	double bytes_per_s;
 	double burst, tokens; /* bytes */
-	uint64_t at_ns;	      /* when tokens was right */
+	uint64_t at_ns;       /* when tokens was right */
 };
 
 void lsc_rate_init(struct lsc_rate *rate, double bytes_per_s, uint64_t now_ns);

@@ -19,10 +19,10 @@
 
 struct lsc_cover_node {
 	const uint8_t *holds; /* [units]: 1 where the node can run the unit now */
-	double cost;	      /* seconds a unit costs it; only ratios matter.  Above 0 and finite,
+	double cost;          /* seconds a unit costs it; only ratios matter.  Above 0 and finite,
 			       * or the node counts as not usable */
-	bool source;	      /* held everything when the cast started */
-	bool usable;	      /* reachable, and has an executor */
+	bool source;          /* held everything when the cast started */
+	bool usable;          /* reachable, and has an executor */
 };
 
 enum lsc_cover_sources {

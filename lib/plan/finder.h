@@ -13,8 +13,8 @@
 #include "plan/cover.h"
 #include "plan/fit.h"
 
-#define LSC_COVER_CLOSE 1e-9 /* sums of the same costs in another order differ less */
-#define LSC_FINDER_ONE	(1 << 20) /* the greatest unit cost, in the whole numbers of a fit */
+#define LSC_COVER_CLOSE 1e-9      /* sums of the same costs in another order differ less */
+#define LSC_FINDER_ONE  (1 << 20) /* the greatest unit cost, in the whole numbers of a fit */
 
 struct lsc_candidate {
 	uint32_t node, end;
@@ -22,27 +22,27 @@ struct lsc_candidate {
 
 struct lsc_finder {
 	uint32_t nodes, units;
-	uint32_t *id;	 /* [nodes]: the caller's */
-	double *cost;	 /* [nodes] */
-	uint32_t *twin;	 /* [nodes]: the first node of equal cost that can run the same */
-	uint8_t *can;	 /* [nodes][units] */
-	double *weight;	 /* [units] */
-	int64_t *need;	 /* [units]: weight in whole numbers */
+	uint32_t *id;    /* [nodes]: the caller's */
+	double *cost;    /* [nodes] */
+	uint32_t *twin;  /* [nodes]: the first node of equal cost that can run the same */
+	uint8_t *can;    /* [nodes][units] */
+	double *weight;  /* [units] */
+	int64_t *need;   /* [units]: weight in whole numbers */
 	double heaviest; /* weight */
-	bool even;	 /* units weigh the same, or nothing */
+	bool even;       /* units weigh the same, or nothing */
 
 	/* What there is so far. */
 	struct lsc_fit fit;
-	double limit;	 /* of any node's load */
-	double *load;	 /* [nodes] */
+	double limit;    /* of any node's load */
+	double *load;    /* [nodes] */
 	uint32_t *least; /* [units + 1]: stages from here on, were all nodes fresh */
-	uint32_t *seen;	 /* [nodes]: the level that last tried a twin of this one */
+	uint32_t *seen;  /* [nodes]: the level that last tried a twin of this one */
 	uint32_t levels;
 	struct lsc_candidate *candidates; /* [LSC_COVER_MAX_STAGES][nodes] */
 	struct lsc_cover path;
 
 	uint32_t fewest; /* stages: a cover that is found has less */
-	bool any;	 /* the first cover will do */
+	bool any;        /* the first cover will do */
 	bool done;
 	uint64_t work, max_work;
 	struct lsc_cover found;

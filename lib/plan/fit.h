@@ -13,11 +13,11 @@ struct lsc_fit {
 	uint32_t nodes, units;
 	const uint8_t *can;  /* [nodes][units]: 1 where the node may take the unit; the caller's */
 	const int64_t *need; /* [units], the caller's */
-	int64_t *room;	     /* [nodes], set by the caller before each check */
-	uint64_t work;	     /* grows with the time taken */
+	int64_t *room;       /* [nodes], set by the caller before each check */
+	uint64_t work;       /* grows with the time taken */
 
-	int64_t *free;	     /* [nodes]: room that nothing took */
-	int64_t *flow;	     /* [nodes][units] */
+	int64_t *free;       /* [nodes]: room that nothing took */
+	int64_t *flow;       /* [nodes][units] */
 	uint32_t *from_unit; /* [nodes]: the unit that a path came to the node from */
 	uint32_t *from_node; /* [units]: the node that a path came to the unit from */
 	uint32_t *queue;     /* [units] */

@@ -28,9 +28,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define LSC_SCHEDULE_MAX_NODES	65536u
+#define LSC_SCHEDULE_MAX_NODES  65536u
 #define LSC_SCHEDULE_MAX_PIECES (1u << 22)
-#define LSC_SCHEDULE_LOG_NODES	17
+#define LSC_SCHEDULE_LOG_NODES  17
 
 enum lsc_order {
 	LSC_ORDER_ROUND_OPTIMAL,
@@ -65,11 +65,11 @@ int lsc_schedule_init(struct lsc_schedule *schedule, enum lsc_order order, uint3
 struct lsc_part {
 	const struct lsc_schedule *schedule;
 	uint32_t rank;
-	uint32_t group;	      /* this node's, and its place in it: 0 is the group's source */
+	uint32_t group; /* this node's, and its place in it: 0 is the group's source */
 	uint32_t place;
 	uint32_t group_size;
-	uint32_t first;	      /* the piece its group begins with, at which the others follow on */
-	uint32_t log;	      /* ceil(log2 group_size) */
+	uint32_t first; /* the piece its group begins with, at which the others follow on */
+	uint32_t log;   /* ceil(log2 group_size) */
 	uint32_t skip[LSC_SCHEDULE_LOG_NODES + 1];
 	int32_t recv[LSC_SCHEDULE_LOG_NODES];
 	int32_t send[LSC_SCHEDULE_LOG_NODES];
@@ -86,8 +86,9 @@ struct lsc_step {
 	uint32_t recv_piece;
 };
 
-/* What the node does in a round, in O(1); nothing in round schedule->rounds and later.  A piece a peer is known to hold already (the root,
- * a repeated last piece) is no step: the piece a node is sent is always new to it. */
+/* What the node does in a round, in O(1); nothing in round schedule->rounds and later.  A piece a
+ * peer is known to hold already (the root, a repeated last piece) is no step: the piece a node is
+ * sent is always new to it. */
 struct lsc_step lsc_part_step(const struct lsc_part *part, uint32_t round);
 
 /* Who is in whose group: nodes in group g, the source included; rank of place p of group g. */
@@ -96,10 +97,10 @@ uint32_t lsc_schedule_rank(const struct lsc_schedule *schedule, uint32_t group, 
 
 /* Simulates all of it and proves: every node gets every piece exactly once, nobody sends or
  * receives twice in a round or sends what it does not hold, both sides agree on every transfer,
- * no round goes by without one, and it takes schedule->rounds.  *ret_covered is the first number of rounds after which the
- * receivers together hold every piece (0 where there are none).  -EBADMSG with the first violation
- * in words; -EINVAL where it would take more than LSC_SCHEDULE_MAX_PROOF bits to remember who
- * holds what, or more steps. */
+ * no round goes by without one, and it takes schedule->rounds.  *ret_covered is the first number of
+ * rounds after which the receivers together hold every piece (0 where there are none).  -EBADMSG
+ * with the first violation in words; -EINVAL where it would take more than LSC_SCHEDULE_MAX_PROOF
+ * bits to remember who holds what, or more steps. */
 int lsc_schedule_check(const struct lsc_schedule *schedule, uint32_t *ret_covered,
 		       struct lsc_err *err);
 

@@ -8,7 +8,8 @@
  *	{"$str":"/w=="}		 a string that is not valid UTF-8, base64
  *	{"$ext":[5,"AAEC"]}	 an extension: type, bytes
  *	{"$f32":0.5}		 a float32
- *	{"$f64":"inf"}		 what is not finite: "inf", "-inf", "nan", or a NaN's bits "0x7ff8..."
+ *	{"$f64":"inf"}		 what is not finite: "inf", "-inf", "nan", or a NaN's bits
+ *"0x7ff8..."
  *	{"$f32":"-inf"}
  *	{"$map":[[1,2],[3,4]]}	 a map with a key that is no string of valid UTF-8
  *

@@ -10,7 +10,7 @@
 
 void lsc_reader_init(struct lsc_reader *reader, int fd)
 {
-	*reader = (struct lsc_reader){ .fd = fd };
+	*reader = (struct lsc_reader){.fd = fd};
 }
 
 void lsc_reader_release(struct lsc_reader *reader)

@@ -28,25 +28,25 @@ static uint64_t read_be(const uint8_t *data, unsigned bytes)
 
 /* What one head says: the bytes of the head, of the payload, and the elements that follow. */
 struct head {
-	unsigned head;	  /* with its length field */
+	unsigned head;    /* with its length field */
 	unsigned length;  /* bytes of the length field, big-endian, after the first byte */
 	uint64_t payload; /* fixed part */
-	unsigned per;	  /* elements per unit of length: 0 bytes, 1 array, 2 map */
+	unsigned per;     /* elements per unit of length: 0 bytes, 1 array, 2 map */
 };
 
 /* msgpack's first bytes from 0xc0 to 0xdf, in order (the msgpack specification's format table) */
 static const struct head heads[32] = {
-	{ 1, 0, 0, 0 }, { 0, 0, 0, 0 }, { 1, 0, 0, 0 },	 { 1, 0, 0, 0 }, /* nil, -, false, true */
-	{ 2, 1, 0, 0 }, { 3, 2, 0, 0 }, { 5, 4, 0, 0 },			 /* bin 8 16 32 */
-	{ 2, 1, 1, 0 }, { 3, 2, 1, 0 }, { 5, 4, 1, 0 },			 /* ext 8 16 32 */
-	{ 1, 0, 4, 0 }, { 1, 0, 8, 0 },					 /* float 32 64 */
-	{ 1, 0, 1, 0 }, { 1, 0, 2, 0 }, { 1, 0, 4, 0 },	 { 1, 0, 8, 0 }, /* uint */
-	{ 1, 0, 1, 0 }, { 1, 0, 2, 0 }, { 1, 0, 4, 0 },	 { 1, 0, 8, 0 }, /* int */
-	{ 1, 0, 2, 0 }, { 1, 0, 3, 0 }, { 1, 0, 5, 0 },	 { 1, 0, 9, 0 }, /* fixext 1 2 4 8 */
-	{ 1, 0, 17, 0 },						 /* fixext 16 */
-	{ 2, 1, 0, 0 }, { 3, 2, 0, 0 }, { 5, 4, 0, 0 },			 /* str 8 16 32 */
-	{ 3, 2, 0, 1 }, { 5, 4, 0, 1 },					 /* array 16 32 */
-	{ 3, 2, 0, 2 }, { 5, 4, 0, 2 },					 /* map 16 32 */
+	{1, 0, 0, 0},  {0, 0, 0, 0}, {1, 0, 0, 0}, {1, 0, 0, 0}, /* nil, -, false, true */
+	{2, 1, 0, 0},  {3, 2, 0, 0}, {5, 4, 0, 0},               /* bin 8 16 32 */
+	{2, 1, 1, 0},  {3, 2, 1, 0}, {5, 4, 1, 0},               /* ext 8 16 32 */
+	{1, 0, 4, 0},  {1, 0, 8, 0},                             /* float 32 64 */
+	{1, 0, 1, 0},  {1, 0, 2, 0}, {1, 0, 4, 0}, {1, 0, 8, 0}, /* uint */
+	{1, 0, 1, 0},  {1, 0, 2, 0}, {1, 0, 4, 0}, {1, 0, 8, 0}, /* int */
+	{1, 0, 2, 0},  {1, 0, 3, 0}, {1, 0, 5, 0}, {1, 0, 9, 0}, /* fixext 1 2 4 8 */
+	{1, 0, 17, 0},                                           /* fixext 16 */
+	{2, 1, 0, 0},  {3, 2, 0, 0}, {5, 4, 0, 0},               /* str 8 16 32 */
+	{3, 2, 0, 1},  {5, 4, 0, 1},                             /* array 16 32 */
+	{3, 2, 0, 2},  {5, 4, 0, 2},                             /* map 16 32 */
 };
 
 /* Steps over one object's head and payload.  1: done, ret_elements follow; 0: more bytes are
@@ -163,7 +163,7 @@ static int unpack(struct lsc_record *record, const void *data, size_t len, struc
 ssize_t lsc_record_parse(struct lsc_record *record, const void *data, size_t len,
 			 struct lsc_err *err)
 {
-	struct skim skim = { data, len, 0 };
+	struct skim skim = {data, len, 0};
 	uint8_t first = len ? *(const uint8_t *)data : 0x80;
 	int r;
 
@@ -173,8 +173,9 @@ ssize_t lsc_record_parse(struct lsc_record *record, const void *data, size_t len
 	if (r || len >= LSC_RECORD_MAX_BYTES)
 		record->seen = 0;
 	if (r < 0 || (r == 0 && len >= LSC_RECORD_MAX_BYTES))
-		return lsc_err_set(err, EBADMSG,
-				   "not a record: broken msgpack, or over a limit of lsc-stream(5)");
+		return lsc_err_set(
+			err, EBADMSG,
+			"not a record: broken msgpack, or over a limit of lsc-stream(5)");
 	if (r == 0)
 		return 0;
 	r = unpack(record, data, skim.at, err);

@@ -39,9 +39,9 @@
 
 struct lsc_pack {
 	struct lsc_buf buf;
-	size_t start;	 /* of the record being built */
-	uint32_t keys;	 /* put so far */
-	int failed;	 /* the first -errno of a step */
+	size_t start;  /* of the record being built */
+	uint32_t keys; /* put so far */
+	int failed;    /* the first -errno of a step */
 };
 
 #define LSC_PACK_INIT                                                                              \
@@ -113,7 +113,8 @@ bool lsc_record_is(const struct lsc_record *record, const char *type);
 /* The value of a key, or NULL. */
 const msgpack_object *lsc_record_get(const struct lsc_record *record, const char *key);
 
-/* A value that must be there, of that type and within bounds: else -EBADMSG, naming type and key. */
+/* A value that must be there, of that type and within bounds: else -EBADMSG, naming type and key.
+ */
 int lsc_record_uint(const struct lsc_record *record, const char *key, uint64_t max,
 		    uint64_t *ret_value, struct lsc_err *err);
 int lsc_record_real(const struct lsc_record *record, const char *key, double *ret_value,
@@ -147,7 +148,7 @@ struct lsc_reader {
 	struct lsc_buf buf;
 	size_t used; /* of buf, by records already returned */
 	struct lsc_record record;
-	bool announced;	    /* the record has a body, whose head was not read yet */
+	bool announced;     /* the record has a body, whose head was not read yet */
 	uint64_t body_left; /* of it */
 	bool eof;
 };

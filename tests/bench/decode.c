@@ -75,8 +75,8 @@ static void say(const struct subject *s, const char *what, uint32_t batch, uint3
 	       "\"threads\":%u,\"batch\":%u,\"position\":%u,\"tokens_s\":%.1f,\"weights_gb_s\":%."
 	       "2f,"
 	       "\"read_gb_s\":%.2f,\"of_reading\":%.2f}\n",
-	       what, s->shape, s->kernels, s->threads, batch, at, tokens_s,
-	       bytes_s / 1e9, s->reading / 1e9, bytes_s / s->reading);
+	       what, s->shape, s->kernels, s->threads, batch, at, tokens_s, bytes_s / 1e9,
+	       s->reading / 1e9, bytes_s / s->reading);
 	fflush(stdout);
 }
 

@@ -37,14 +37,14 @@ static inline void toy_add(struct toy *toy, uint32_t unit, enum lsc_tensor_role 
 	if (toy->units[unit].n_tensors++ == 0)
 		toy->units[unit].first_tensor = image->n_tensors;
 	image->n_tensors++;
-	*tensor = (struct lsc_tensor){ .role = role,
-				       .dtype = dtype,
-				       .unit = unit,
-				       .rows = rows,
-				       .cols = cols,
-				       .offset = image->bytes,
-				       .bytes = (uint64_t)rows * cols *
-						lsc_dtype_block_bytes(dtype) };
+	*tensor =
+		(struct lsc_tensor){.role = role,
+				    .dtype = dtype,
+				    .unit = unit,
+				    .rows = rows,
+				    .cols = cols,
+				    .offset = image->bytes,
+				    .bytes = (uint64_t)rows * cols * lsc_dtype_block_bytes(dtype)};
 	image->bytes = lsc_align_up(image->bytes + tensor->bytes, 64);
 }
 
@@ -95,8 +95,8 @@ static inline void toy_init(struct toy *toy, const struct lsc_model_config *conf
 		bool norm = t->rows == 1 && t->role != LSC_TENSOR_QKV_BIAS;
 
 		for (size_t k = 0; k < n; k++)
-			values[k] = norm ? 1 + 0.2f * toy_uniform(toy) :
-					   toy_uniform(toy) * 1.7f / sqrtf((float)t->cols);
+			values[k] = norm ? 1 + 0.2f * toy_uniform(toy)
+					 : toy_uniform(toy) * 1.7f / sqrtf((float)t->cols);
 		lsc_dtype_from_f32(t->dtype, values, toy->data + t->offset, n);
 		free(values);
 	}
@@ -224,8 +224,8 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 				sum += p[s] = exp(p[s] - max);
 			for (uint32_t s = 0; s <= t; s++)
 				for (uint32_t i = 0; i < d; i++)
-					att[h * d + i] +=
-						p[s] / sum * qkv[(size_t)s * all + (g + kv) * d + i];
+					att[h * d + i] += p[s] / sum *
+							  qkv[(size_t)s * all + (g + kv) * d + i];
 		}
 		toy_product(out, wo, att, c->hidden, heads * d);
 		for (uint32_t i = 0; i < c->hidden; i++)
@@ -238,7 +238,7 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 		for (uint32_t i = 0; i < c->hidden; i++)
 			xt[i] += out[i];
 	}
-	double *all_of[] = { an, wqkv, bias, qn, kn, wo, fn, wgu, wd, qkv, normed, att, out, gu, p };
+	double *all_of[] = {an, wqkv, bias, qn, kn, wo, fn, wgu, wd, qkv, normed, att, out, gu, p};
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(all_of); i++)
 		free(all_of[i]);

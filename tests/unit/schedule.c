@@ -487,7 +487,8 @@ static void test_limits(void)
 	for (int i = 0; i < LSC_ORDER_COUNT; i++)
 		ok(lsc_order_parse(lsc_order_name(i), &order, &err) == 0 && (int)order == i,
 		   "order %s by name", lsc_order_name(i));
-	ok(lsc_order_fastest(2, 1) == LSC_ORDER_CHAIN && lsc_order_fastest(9, 1024) == LSC_ORDER_CHAIN &&
+	ok(lsc_order_fastest(2, 1) == LSC_ORDER_CHAIN &&
+		   lsc_order_fastest(9, 1024) == LSC_ORDER_CHAIN &&
 		   lsc_order_fastest(9, 200) == LSC_ORDER_ROUND_OPTIMAL &&
 		   lsc_order_fastest(1025, 1024) == LSC_ORDER_ROUND_OPTIMAL,
 	   "a chain is chosen while it is short against the pieces");
