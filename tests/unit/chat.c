@@ -13,8 +13,8 @@
  * out here. */
 static const char smollm[] =
 	"{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
-	"'<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
-	"Face<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + "
+	"'<|im_start|>system\\nYou are the keeper of a lighthouse, and you answer in few "
+	"words<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + "
 	"message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
 	"'<|im_start|>assistant\\n' }}{% endif %}";
 static const char qwen3[] =
@@ -52,8 +52,8 @@ static const struct {
 	const char *one, *turns, *spaces;
 } cases[] = {
 	{smollm, "chatml",
-	 "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
-	 "Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+	 "<|im_start|>system\nYou are the keeper of a lighthouse, and you answer in few "
+	 "words<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
 	 "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\na<|im_end|>\n"
 	 "<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n"
 	 "<|im_start|>assistant\n",
