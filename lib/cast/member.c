@@ -3,7 +3,7 @@
  * Every peer is sent to at once, and the network shares the node's link among them.  A schedule
  * takes turns instead, which is only as good where all turns are equally long: links do not keep
  * time, and then two nodes send to a third, each at half its speed, while a fourth gets nothing.
- * What flows to all peers all the time evens out (tests/bench/cast.sh: 8 receivers, 1.24 times a
+ * What flows to all peers all the time evens out (8 receivers on a busy machine: 1.24 times a
  * plain copy instead of 1.59), and a slow peer delays only who waits for pieces from it.
  *
  * When a peer just closes its link, it or whoever watches it knows better why than we do.  We say

@@ -42,7 +42,7 @@ int lsc_order_parse(const char *name, enum lsc_order *ret_order, struct lsc_err 
 
 /* A chain takes N - 2 rounds beyond one copy and keeps every link busy with one flow.  The flows of
  * a round-optimal schedule, several over each link, share it less evenly than its rounds suppose:
- * that costs some 3 percent (tests/bench/results/cast.md). */
+ * that costs up to 8 percent (tests/bench/results/cast.md). */
 enum lsc_order lsc_order_fastest(uint32_t nodes, uint32_t pieces)
 {
 	return nodes <= 2 + pieces / 32 ? LSC_ORDER_CHAIN : LSC_ORDER_ROUND_OPTIMAL;
