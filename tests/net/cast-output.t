@@ -66,7 +66,7 @@ send -v >"$SCRATCH/out"
 grep -q "sending 'image.lsc' to 1 nodes, chain" "$SCRATCH/err" &&
 	grep -q 'all nodes have the image' "$SCRATCH/err"
 ok $? '-v tells the beginning and the end'
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
 	on_terminal() { # on_terminal OPTION...
 		rm -rf "$SCRATCH/one/image.lsc"
 		script -qec "lsc-cast send $SCRATCH/image.lsc --to $one $* >$SCRATCH/out" /dev/null \
@@ -81,6 +81,8 @@ if command -v script >/dev/null; then
 	ok $? 'whose lines do not wrap'
 	on_terminal -q
 	expect_equal 'and none with -q' "$(wc -c <"$SCRATCH/terminal")" 0
+else
+	skip 'no script here, or no pseudo-terminals'
 fi
 
 # As many descriptors as may be had, for casts to many nodes.
