@@ -3,13 +3,15 @@
 . tests/lib/tap.sh
 requires_command python3
 
-stranger() { python3 "$TOP/tests/lib/stranger.py" "$@"; }
+stranger_py=$TOP/tests/lib/stranger.py
+stranger() { python3 "$stranger_py" "$@"; }
 
 stranger_server() { # stranger_server NAME ARGUMENT...: its address in $NAME
 	mkfifo "$SCRATCH/ready.$1"
 	tap_var=$1
 	shift
-	stranger "$@" >"$SCRATCH/ready.$tap_var" 2>"$SCRATCH/log.$tap_var" &
+	# Not the function: what is ended at exit is then the program, not a shell around it.
+	python3 "$stranger_py" "$@" >"$SCRATCH/ready.$tap_var" 2>"$SCRATCH/log.$tap_var" &
 	eval "${tap_var}_pid=$!"
 	ended_at_exit $!
 	read -r "$tap_var" <"$SCRATCH/ready.$tap_var"
