@@ -79,11 +79,6 @@ uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
 	return engine->kv.used_pages * engine->kv.page_bytes;
 }
 
-unsigned lsc_engine_threads(const struct lsc_engine *engine)
-{
-	return lsc_pool_threads(engine->decoder.pool);
-}
-
 /* --- what a work needs before it runs --- */
 
 static uint32_t head_unit(const struct lsc_engine *engine)

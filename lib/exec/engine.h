@@ -63,6 +63,4 @@ void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16])
 /* Bytes of KV pages that requests hold now. */
 uint64_t lsc_engine_kv_used(const struct lsc_engine *engine);
 
-unsigned lsc_engine_threads(const struct lsc_engine *engine);
-
 #endif

@@ -520,16 +520,6 @@ const char *lsc_link_peer(const struct lsc_link *link)
 	return link->peer;
 }
 
-void *lsc_link_data(const struct lsc_link *link)
-{
-	return link->data;
-}
-
-void lsc_link_set_data(struct lsc_link *link, void *data)
-{
-	link->data = data;
-}
-
 /* --- listening --- */
 
 int lsc_listener_open(struct lsc_listener **ret_listener, struct lsc_loop *loop,

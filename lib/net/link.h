@@ -82,9 +82,6 @@ const char *lsc_link_peer(const struct lsc_link *link);
  * must outlive the link. */
 void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate);
 
-void *lsc_link_data(const struct lsc_link *link);
-void lsc_link_set_data(struct lsc_link *link, void *data);
-
 /* Frees it at once; what is queued is lost, no callback comes any more.  NULL is fine. */
 void lsc_link_close(struct lsc_link *link);
 

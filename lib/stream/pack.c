@@ -96,13 +96,6 @@ void lsc_pack_uint(struct lsc_pack *pack, const char *key, uint64_t value)
 	msgpack_pack_uint64(&pk, value);
 }
 
-void lsc_pack_int(struct lsc_pack *pack, const char *key, int64_t value)
-{
-	msgpack_packer pk = put_key(pack, key);
-
-	msgpack_pack_int64(&pk, value);
-}
-
 void lsc_pack_real(struct lsc_pack *pack, const char *key, double value)
 {
 	msgpack_packer pk = put_key(pack, key);

@@ -58,7 +58,6 @@ void lsc_pack_more(struct lsc_pack *pack, const char *type);
 int lsc_pack_end(struct lsc_pack *pack);
 
 void lsc_pack_uint(struct lsc_pack *pack, const char *key, uint64_t value);
-void lsc_pack_int(struct lsc_pack *pack, const char *key, int64_t value);
 void lsc_pack_real(struct lsc_pack *pack, const char *key, double value);
 void lsc_pack_bool(struct lsc_pack *pack, const char *key, bool value);
 void lsc_pack_str(struct lsc_pack *pack, const char *key, const char *value);

@@ -1,4 +1,4 @@
-/* tokenizer - any bytes as a compiled tokenizer, as a peer's manifest might hold it: what opens
+/* tokenizer - any bytes as a compiled tokenizer, as a peer's image might hold it: what opens
  * must encode and decode without harm and in bounded time */
 #include "model/tokenizer.h"
 
