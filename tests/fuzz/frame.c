@@ -6,20 +6,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check(bool good)
-{
-	if (!good)
-		abort();
-}
-
-static void reparse(struct lsc_record *record, const struct lsc_pack *pack)
-{
-	check(lsc_record_parse(record, pack->buf.data, pack->buf.len, NULL) ==
-	      (ssize_t)pack->buf.len);
-}
 
 static void try_run(const struct lsc_record *record)
 {

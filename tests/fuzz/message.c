@@ -8,20 +8,9 @@
 
 #include "base/cleanup.h"
 #include "base/endpoint.h"
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check(bool good)
-{
-	if (!good)
-		abort();
-}
-
-static void reparse(struct lsc_record *record, const struct lsc_pack *pack)
-{
-	check(lsc_record_parse(record, pack->buf.data, pack->buf.len, NULL) ==
-	      (ssize_t)pack->buf.len);
-}
 
 static void try_offer(const struct lsc_record *record)
 {
