@@ -153,7 +153,7 @@ int lsc_pack_hello(struct lsc_pack *pack, const char *kind)
 	lsc_pack_begin(pack, "hello");
 	lsc_pack_str(pack, "kind", kind);
 	lsc_pack_array(pack, "version", 2);
-	lsc_pack_uint(pack, NULL, LSC_STREAM_MAJOR);
+	lsc_pack_uint(pack, NULL, lsc_stream_major(kind));
 	lsc_pack_uint(pack, NULL, LSC_STREAM_MINOR);
 	return lsc_pack_end(pack);
 }

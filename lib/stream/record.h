@@ -28,7 +28,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define LSC_STREAM_MAJOR 1
+/* The version of streams and links of a kind that this program speaks. */
+unsigned lsc_stream_major(const char *kind);
 #define LSC_STREAM_MINOR 0
 
 #define LSC_RECORD_MAX_BYTES (1u << 20) /* of one record, bodies not counted */
