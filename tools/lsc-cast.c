@@ -22,8 +22,10 @@
 #include "cast/names.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
+#include "mem/segment.h"
 #include "model/image.h"
 
+#define PART      ".part"
 #define BAR_WIDTH 30
 #define MAX_BARS  24 /* beyond, one line for all */
 
@@ -159,12 +161,18 @@ static int main_serve(int argc, char **argv)
 
 /* --- send --- */
 
+enum {
+	ORDER_THROUGHPUT = -1, /* all have it soon */
+	ORDER_KWAY = -2,       /* all together have it sooner */
+	ORDER_DEFAULT = -3,    /* by the number of sources */
+};
+
 struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
 	struct lsc_names to, sources;
-	int order; /* -1: by the number of sources */
+	int order; /* enum lsc_order, or one of these */
 	double rate, timeout_s;
 };
 
@@ -173,20 +181,39 @@ static const struct argp_option send_table[] = {
 	{"max-rate", 'r', "RATE", 0, "Bytes a second a node may send: 25M, 200mbit", 0},
 	{"name", 'N', "NAME", 0, "The image's name at the nodes (default: IMAGE's own)", 0},
 	{"order", 'O', "ORDER", 0,
-	 "round-optimal, kway, chain, tree or sequential (default: by the numbers of nodes and "
-	 "sources)",
+	 "throughput, kway, or a fixed one: round-optimal, chain, tree, sequential (default "
+	 "kway with --sources, else throughput)",
 	 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
-	{"timeout", 'T', "TIME", 0, "Give up after so long without progress (default 10s)", 0},
+	{"timeout", 'T', "TIME", 0,
+	 "Give a node up after so long without a sign of it (default 2s)", 0},
 	{"to", 't', "NODES", 0, "The nodes to send to: HOST:PORT,node[01-16]:7000,...", 0},
 	{0},
 };
+
+static int parse_order(struct argp_state *state, const char *name)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	enum lsc_order order = LSC_ORDER_CHAIN;
+
+	if (!strcmp(name, "throughput"))
+		return ORDER_THROUGHPUT;
+	if (!strcmp(name, "kway"))
+		return ORDER_KWAY;
+	if (lsc_order_parse(name, &order, &err) < 0)
+		lsc_tool_check(state,
+			       lsc_err_set(&err, EINVAL,
+					   "'%.32s' is no order: throughput, kway, round-optimal, "
+					   "chain, tree or sequential",
+					   name),
+			       &err);
+	return order;
+}
 
 static error_t parse_send(int key, char *arg, struct argp_state *state)
 {
 	struct send_options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
-	enum lsc_order order;
 
 	switch (key) {
 	case 'x':
@@ -199,8 +226,7 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		opt->name = arg;
 		return 0;
 	case 'O':
-		lsc_tool_check(state, lsc_order_parse(arg, &order, &err), &err);
-		opt->order = order;
+		opt->order = parse_order(state, arg);
 		return 0;
 	case 's':
 		lsc_tool_check(state, lsc_names_add(&opt->sources, arg, &err), &err);
@@ -287,6 +313,8 @@ static void on_done(void *data, int result, const struct lsc_err *err)
 	*s->err = *err;
 	if (result == 0)
 		lsc_info("all nodes have the image");
+	else if (result > 0)
+		lsc_error("%s", err->text);
 	lsc_loop_stop(s->loop, result);
 }
 
@@ -298,26 +326,82 @@ static void interrupt(void *data, int number)
 	lsc_cast_abort(s->cast, "the cast was interrupted");
 }
 
-/* The last part of the image's path. */
-static const char *base_name(const char *path, char name[256])
+/* What is sent: an image, or what is here of one that has not all arrived. */
+struct subject {
+	struct lsc_image image;
+	struct lsc_segment segment; /* of the latter */
+	bool partial;
+	char name[256];
+};
+
+static int open_part(struct subject *subject, const char *path, size_t dir_len, struct lsc_err *err)
 {
-	size_t len = strlen(path), start;
+	LSC_CLEANUP_FREE char *dir = dir_len ? strndup(path, dir_len) : strdup(".");
+	int r;
+
+	if (!dir)
+		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", path);
+	r = lsc_segment_open(&subject->segment, dir, subject->name, err);
+	if (r == 0)
+		r = lsc_image_parse(&subject->image, subject->segment.manifest,
+				    subject->segment.manifest_len, err);
+	if (r == 0 && subject->segment.bytes != subject->image.bytes)
+		r = lsc_err_set(err, EBADMSG, "'%s' is cut short", path);
+	subject->image.data = subject->segment.data;
+	subject->partial = true;
+	return r;
+}
+
+/* Its name is the last part of its path. */
+static int open_subject(struct subject *subject, const char *path, struct lsc_err *err)
+{
+	size_t len = strlen(path), start, part = strlen(PART);
 
 	while (len > 1 && path[len - 1] == '/')
 		len--;
 	for (start = len; start > 0 && path[start - 1] != '/'; start--)
 		;
-	snprintf(name, 256, "%.*s", (int)(len - start), path + start);
-	return name;
+	if (len - start > part && !strncmp(path + len - part, PART, part)) {
+		snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - part - start),
+			 path + start);
+		return open_part(subject, path, start, err);
+	}
+	snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - start), path + start);
+	return lsc_image_open(&subject->image, path, err);
 }
 
-static int cast(const struct send_options *opt, const struct lsc_image *image,
+static void close_subject(struct subject *subject)
+{
+	if (subject->partial)
+		subject->image.data = NULL; /* the segment's */
+	lsc_image_close(&subject->image);
+	lsc_segment_close(&subject->segment);
+}
+
+/* A ring, while that is short against the pieces; else a schedule that needs fewer rounds. */
+static void choose_order(const struct send_options *opt, const struct lsc_image *image,
+			 struct lsc_cast_options *options)
+{
+	int order = opt->order != ORDER_DEFAULT ? opt->order
+		    : opt->sources.n            ? ORDER_KWAY
+						: ORDER_THROUGHPUT;
+	uint32_t group = 1 + (uint32_t)lsc_div_up(opt->to.n, opt->sources.n + 1);
+
+	options->rotate = order == ORDER_KWAY;
+	options->scheduled =
+		order >= 0 || (!options->segment && !lsc_chain_is_fastest(group, image->n_pieces));
+	options->order = order >= 0            ? (enum lsc_order)order
+			 : order == ORDER_KWAY ? LSC_ORDER_KWAY
+					       : LSC_ORDER_ROUND_OPTIMAL;
+}
+
+static int cast(const struct send_options *opt, const struct subject *subject,
 		struct sending *sending, struct lsc_err *err)
 {
-	char name[256];
 	struct lsc_cast_options options = {
-		.image = image,
-		.name = opt->name ? opt->name : base_name(opt->image, name),
+		.image = &subject->image,
+		.segment = subject->partial ? &subject->segment : NULL,
+		.name = opt->name ? opt->name : subject->name,
 		.sources = opt->sources.names,
 		.n_sources = opt->sources.n,
 		.to = opt->to.names,
@@ -332,17 +416,13 @@ static int cast(const struct send_options *opt, const struct lsc_image *image,
 	};
 	int r;
 
-	options.order = opt->order >= 0 ? (enum lsc_order)opt->order
-			: opt->sources.n
-				? LSC_ORDER_KWAY
-				: lsc_order_fastest((uint32_t)opt->to.n + 1, image->n_pieces);
+	choose_order(opt, &subject->image, &options);
 	r = lsc_cast_start(&sending->cast, sending->loop, &options, err);
 	if (r == 0)
 		r = lsc_loop_signals(sending->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt,
 				     sending, err);
 	if (r == 0) {
-		lsc_info("sending '%s' to %u nodes, %s", options.name, options.n_to,
-			 lsc_order_name(options.order));
+		lsc_info("sending '%s' to %u nodes", options.name, options.n_to);
 		r = lsc_loop_run(sending->loop, err);
 	}
 	lsc_cast_free(sending->cast);
@@ -351,16 +431,17 @@ static int cast(const struct send_options *opt, const struct lsc_image *image,
 
 static int run_send(const struct send_options *opt, struct lsc_err *err)
 {
-	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	LSC_CLEANUP(close_subject)
+	struct subject subject = {.segment = LSC_SEGMENT_INIT};
 	struct sending sending = {.err = err};
 	int r;
 
 	sending.bars = isatty(STDERR_FILENO) && lsc_log_is_on(LSC_LOG_NOTICE);
-	r = lsc_image_open(&image, opt->image, err);
+	r = open_subject(&subject, opt->image, err);
 	if (r == 0)
 		r = lsc_loop_new(&sending.loop, err);
 	if (r == 0)
-		r = cast(opt, &image, &sending, err);
+		r = cast(opt, &subject, &sending, err);
 	lsc_loop_free(sending.loop);
 	return r;
 }
@@ -376,7 +457,7 @@ static int main_send(int argc, char **argv)
 		NULL,
 		NULL,
 	};
-	struct send_options opt = {.order = -1, .timeout_s = 10};
+	struct send_options opt = {.order = ORDER_DEFAULT, .timeout_s = 2};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;
 

@@ -1,9 +1,17 @@
-/* cast - offers, starts, listens, and ends a cast
+/* cast - offers, plans, listens, and ends a cast
  *
- * Phases: OFFERING until every node is ready, CASTING until every receiver is complete, ENDING
- * until every node has closed its link (or LINGER_NS are over), FLUSHING until the reader of the
- * arrival records has them, DONE.  The first failure leads to ENDING from anywhere; what is heard
- * after it is not reported, since one failure makes others.
+ * Phases: OFFERING until the cast can begin, CASTING until every receiver is complete or has
+ * failed, ENDING until every node has closed its link (or LINGER_NS are over), FLUSHING until the
+ * reader of the arrival records has them, DONE.
+ *
+ * The cast begins when all have answered, and without those that take GRACE_NS longer than the
+ * first; these join when they come.  A schedule, and a coordinator that lacks pieces itself, wait
+ * for all.
+ *
+ * Whom to believe.  A node that is silent, leaves, or says so itself, has failed.  One whose
+ * neighbours complain of it has, when it does not get on either.  A piece that is wrong is the
+ * fault of who sent it; but where the sender is this node the piece is looked at here, and who
+ * complains of a second sender is himself the one whose memory is broken.
  */
 #include "cast/cast.h"
 
@@ -13,70 +21,50 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/cleanup.h"
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
-#include "cast/agenda.h"
-#include "cast/member.h"
-#include "cast/report.h"
+#include "cast/cast_own.h"
+#include "cast/usage.h"
 
 #define LINGER_NS 2000000000u
 #define FLUSH_NS  20000000u /* from look to look whether the reader has everything */
-
-enum phase {
-	OFFERING,
-	CASTING,
-	ENDING,
-	FLUSHING,
-	DONE,
-};
-
-struct node {
-	struct lsc_cast *cast;
-	uint32_t index;
-	const char *name;
-	bool source;
-	struct lsc_link *link; /* NULL: this node, or it is closed */
-	bool open, ready, complete;
-	uint32_t rank; /* in the schedule, or LSC_NOBODY */
-	uint32_t pieces;
-	uint64_t bytes;
-	uint64_t heard_ns;
-	size_t queued; /* at the last tick */
-};
-
-struct lsc_cast {
-	struct lsc_cast_options o;
-	struct lsc_loop *loop;
-	struct lsc_cast_id id;
-	enum phase phase;
-	struct node *nodes;
-	uint32_t n_nodes, n_ready, n_complete;
-	uint32_t *by_rank; /* nodes */
-	uint32_t n_ranks;
-	struct lsc_member *member;
-	struct lsc_report report;
-	struct lsc_pack pack;
-	struct lsc_timer *tick, *linger;
-	uint64_t progress_ns; /* when anyone last got on */
-	int result;
-	struct lsc_err err;
-};
+#define GRACE_NS  1000000000u
 
 /* --- the end --- */
+
+static void report_stats(struct lsc_cast *c)
+{
+	for (uint32_t i = 0; i < c->n_nodes; i++) {
+		const struct lsc_control *node = &c->nodes[i];
+		struct lsc_pack *record;
+
+		if (!node->counted)
+			continue;
+		record = lsc_report_begin(&c->report, "stats");
+		lsc_pack_uint(record, "node", i);
+		lsc_pack_real(record, "cpu", node->stats.cpu_s);
+		lsc_pack_uint(record, "received", node->stats.received);
+		lsc_pack_uint(record, "sent", node->stats.sent);
+		lsc_pack_uint(record, "memory", node->stats.memory);
+		lsc_report_end(&c->report);
+	}
+}
 
 static void on_linger(void *data)
 {
 	struct lsc_cast *c = data;
 	int lost;
 
-	c->phase = FLUSHING;
+	if (c->phase == LSC_CAST_ENDING)
+		report_stats(c);
+	c->phase = LSC_CAST_FLUSHING;
 	if (lsc_report_is_waiting(&c->report)) {
 		lsc_timer_arm(c->linger, FLUSH_NS);
 		return;
 	}
-	c->phase = DONE;
+	c->phase = LSC_CAST_DONE;
 	lsc_timer_disarm(c->tick);
 	lost = lsc_report_lost(&c->report);
 	if (c->result == 0 && lost)
@@ -86,60 +74,78 @@ static void on_linger(void *data)
 	c->o.on_done(c->o.data, c->result, &c->err);
 }
 
+void lsc_cast_left(struct lsc_cast *c)
+{
+	if (c->phase != LSC_CAST_ENDING)
+		return;
+	for (uint32_t i = 1; i < c->n_nodes; i++)
+		if (c->nodes[i].link)
+			return;
+	lsc_timer_arm(c->linger, 0);
+}
+
 /* Says the last word to all, and waits for them to close. */
 static void end(struct lsc_cast *c)
 {
 	uint32_t open = 0;
 
-	c->phase = ENDING;
-	if (c->result < 0) {
-		lsc_link_pack_abort(&c->pack, c->err.code, c->err.text);
-	} else {
-		lsc_pack_begin(&c->pack, "end");
-		lsc_pack_end(&c->pack);
-	}
-	for (uint32_t i = 1; i < c->n_nodes; i++) {
-		struct node *node = &c->nodes[i];
-
-		if (!node->link)
-			continue;
-		if (node->open && lsc_link_send(node->link, &c->pack, NULL, 0, NULL) == 0) {
-			open++;
-		} else {
-			lsc_link_close(node->link);
-			node->link = NULL;
-		}
-	}
+	c->phase = LSC_CAST_ENDING;
+	c->nodes[0].counted = c->member != NULL;
+	c->nodes[0].stats = (struct lsc_stats){
+		.cpu_s = lsc_usage_cpu_s() - c->cpu_s,
+		.sent = c->member ? lsc_member_sent(c->member) : 0,
+		.memory = lsc_usage_memory(),
+	};
+	for (uint32_t i = 1; i < c->n_nodes; i++)
+		open += lsc_control_end(&c->nodes[i], c->result < 0 ? c->err.code : 0, c->err.text);
 	lsc_timer_arm(c->linger, open ? LINGER_NS : 0);
 }
 
-static void fail(struct lsc_cast *c, struct node *culprit, const struct lsc_err *err)
+static void report_failed(struct lsc_cast *c, const struct lsc_control *node, const char *why)
 {
-	struct lsc_pack *record;
+	struct lsc_pack *record = lsc_report_begin(&c->report, "failed");
 
-	if (c->phase >= ENDING)
-		return;
-	c->err = *err;
-	c->result = -err->code;
-	record = lsc_report_begin(&c->report, "failed");
-	lsc_pack_uint(record, "node", culprit->index);
-	lsc_pack_str(record, "why", err->text);
+	lsc_pack_uint(record, "node", node->index);
+	lsc_pack_str(record, "why", why);
 	lsc_report_end(&c->report);
-	end(c);
 }
 
-static void succeed(struct lsc_cast *c)
+static void report_end(struct lsc_cast *c)
 {
 	struct lsc_pack *record = lsc_report_begin(&c->report, "end");
 
 	lsc_pack_real(record, "seconds", lsc_report_seconds(&c->report));
+	lsc_pack_uint(record, "complete", c->n_complete);
+	lsc_pack_uint(record, "failed", c->n_failed);
 	lsc_report_end(&c->report);
+}
+
+/* Every receiver is complete or has failed. */
+static void finish(struct lsc_cast *c)
+{
+	struct lsc_err first = c->err;
+
+	c->result = c->n_failed ? 1 : 0;
+	if (c->n_failed && !c->n_complete) {
+		c->result = -c->err.code;
+	} else {
+		c->err = (struct lsc_err)LSC_ERR_INIT;
+		if (c->n_failed)
+			lsc_err_set(&c->err, first.code, "%u of %u nodes did not get the image",
+				    c->n_failed, c->o.n_to);
+		report_end(c);
+	}
 	end(c);
+}
+
+static bool is_over(const struct lsc_cast *c)
+{
+	return c->n_complete + c->n_failed == c->o.n_to;
 }
 
 void lsc_cast_abort(struct lsc_cast *c, const char *why)
 {
-	if (c->phase >= ENDING) { /* all that is left to give up */
+	if (c->phase >= LSC_CAST_ENDING) { /* all that is left to give up */
 		lsc_report_drop(&c->report, ECANCELED);
 		return;
 	}
@@ -147,19 +153,120 @@ void lsc_cast_abort(struct lsc_cast *c, const char *why)
 	end(c);
 }
 
-/* --- the start --- */
+/* --- plans --- */
 
-static void report_node(struct lsc_cast *c, const struct node *node, const char *exec)
+static void plan_node(struct lsc_cast *c, struct lsc_control *node)
 {
-	struct lsc_pack *record = lsc_report_begin(&c->report, "node");
+	struct lsc_plan plan;
+	struct lsc_err err = LSC_ERR_INIT;
+	int r = lsc_planner_plan(c->planner, node->index, &plan);
 
-	lsc_pack_uint(record, "node", node->index);
-	lsc_pack_str(record, "name", node->name);
-	lsc_pack_str(record, "role", node->source ? "source" : "receiver");
-	if (exec && *exec)
-		lsc_pack_str(record, "exec", exec);
-	lsc_report_end(&c->report);
+	if (r <= 0) {
+		if (r < 0)
+			lsc_cast_fail(c, &c->nodes[0],
+				      (lsc_err_set(&err, -r, "cannot plan a cast: %m"), &err));
+		return;
+	}
+	if (node->index == 0)
+		r = lsc_member_plan(c->member, &plan, &err);
+	else if ((r = lsc_control_plan(node, &plan)) < 0)
+		lsc_err_set(&err, -r, "%s: cannot send it a plan: %m", node->name);
+	lsc_plan_release(&plan);
+	if (r < 0)
+		lsc_cast_fail(c, node, &err);
 }
+
+/* Deferred, since what calls for it comes from inside of what a plan changes. */
+static void on_replan(void *data)
+{
+	struct lsc_cast *c = data;
+	const char *why;
+
+	if (c->phase != LSC_CAST_CASTING || !lsc_planner_step(c->planner, lsc_clock_ns(), &why))
+		return;
+	if (*why)
+		lsc_info("%s", why);
+	for (uint32_t i = 0; i < c->n_nodes && c->phase == LSC_CAST_CASTING; i++)
+		if (c->nodes[i].joined)
+			plan_node(c, &c->nodes[i]);
+}
+
+/* --- failures --- */
+
+void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct lsc_err *err)
+{
+	if (c->phase >= LSC_CAST_ENDING || node->failed)
+		return;
+	node->failed = err->code;
+	snprintf(node->why, sizeof(node->why), "%.*s", LSC_CAST_WHY - 1, err->text);
+	report_failed(c, node, err->text);
+	if (!c->err.code)
+		c->err = *err;
+	if (node->index == 0) {
+		c->err = *err;
+		c->result = -err->code;
+		end(c);
+		return;
+	}
+	if (lsc_control_end(node, err->code, err->text))
+		lsc_link_finish(node->link);
+	node->link = NULL;
+	if (!node->source && !node->complete)
+		c->n_failed++;
+	if (node->joined) {
+		node->joined = false;
+		lsc_planner_leave(c->planner, node->index, lsc_clock_ns());
+		lsc_timer_arm(c->replan, 0);
+	}
+	if (is_over(c)) {
+		if (c->n_complete)
+			lsc_warning("%s", node->why);
+		finish(c);
+		return;
+	}
+	lsc_warning("%s, going on without it", node->why);
+	lsc_cast_ready(c, NULL); /* nobody waits for it */
+}
+
+/* Whether our own piece is what the manifest says. */
+static bool own_piece_is_good(const struct lsc_cast *c, uint32_t piece)
+{
+	const struct lsc_image *image = c->o.image;
+	struct lsc_hash hash;
+
+	if (piece >= image->n_pieces)
+		return false;
+	hash = lsc_hash_of(image->data + lsc_image_piece_offset(image, piece),
+			   lsc_image_piece_bytes(image, piece));
+	return lsc_hash_equal(&hash, &image->pieces[piece]);
+}
+
+void lsc_cast_fault(struct lsc_cast *c, struct lsc_control *accuser, const struct lsc_failed *fault)
+{
+	struct lsc_control *node = fault->node < c->n_nodes ? &c->nodes[fault->node] : NULL;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (!node || node->failed || node == accuser || c->phase != LSC_CAST_CASTING)
+		return;
+	lsc_err_set(&err, fault->code, "%s: %s%s%s%s", node->name, fault->why,
+		    accuser->index ? " (said by " : "", accuser->index ? accuser->name : "",
+		    accuser->index ? ")" : "");
+	if (fault->code != EBADMSG && fault->code != EPROTO) {
+		if (!node->trouble.code)
+			node->trouble = err;
+		return;
+	}
+	if ((node->index == 0 && own_piece_is_good(c, fault->piece)) ||
+	    (accuser->accuses != LSC_NOBODY && accuser->accuses != fault->node)) {
+		lsc_err_set(&err, EBADMSG, "%s: finds pieces wrong that others find good",
+			    accuser->name);
+		node = accuser;
+	}
+	accuser->accuses = fault->node;
+	lsc_cast_fail(c, node, &err);
+}
+
+/* --- the start --- */
 
 static void report_cast(struct lsc_cast *c)
 {
@@ -173,340 +280,260 @@ static void report_cast(struct lsc_cast *c)
 	lsc_pack_uint(record, "pieces", image->n_pieces);
 	lsc_pack_uint(record, "blocks", image->n_blocks);
 	lsc_pack_uint(record, "nodes", c->n_nodes);
-	lsc_pack_str(record, "order", lsc_order_name(c->o.order));
+	lsc_pack_str(record, "order",
+		     c->o.scheduled ? lsc_order_name(c->o.order)
+		     : c->o.rotate  ? "kway"
+				    : "throughput");
 	lsc_report_end(&c->report);
-	report_node(c, &c->nodes[0], c->o.exec);
+	record = lsc_report_begin(&c->report, "node");
+	lsc_pack_uint(record, "node", 0);
+	lsc_pack_str(record, "name", "local");
+	lsc_pack_str(record, "role", "source");
+	if (c->o.exec)
+		lsc_pack_str(record, "exec", c->o.exec);
+	lsc_report_end(&c->report);
 }
 
-static void on_member_failed(void *data, const struct lsc_err *err, uint32_t culprit)
+static void on_member_fault(void *data, uint32_t node, uint32_t piece, const struct lsc_err *err)
 {
 	struct lsc_cast *c = data;
-	struct node *node = culprit < c->n_ranks ? &c->nodes[c->by_rank[culprit]] : &c->nodes[0];
-	struct lsc_err named = *err;
+	struct lsc_failed fault = {.code = err->code, .node = node, .piece = piece};
 
-	if (!strstr(err->text, node->name))
-		lsc_err_prefix(&named, "%s: ", node->name);
-	fail(c, node, &named);
+	snprintf(fault.why, sizeof(fault.why), "%.*s", LSC_CAST_WHY - 1, err->text);
+	lsc_cast_fault(c, &c->nodes[0], &fault);
 }
 
-static const struct lsc_member_events member_events = {.on_failed = on_member_failed};
-
-/* Ranks: the sources, then the receivers that lack something. */
-static void give_ranks(struct lsc_cast *c)
+static void on_member_failed(void *data, const struct lsc_err *err)
 {
-	c->n_ranks = 0;
-	for (uint32_t i = 0; i < c->n_nodes; i++) {
-		struct node *node = &c->nodes[i];
+	struct lsc_cast *c = data;
 
-		node->rank = LSC_NOBODY;
-		if (!node->source && node->complete)
-			continue;
-		node->rank = c->n_ranks;
-		c->by_rank[c->n_ranks++] = i;
-	}
+	lsc_cast_fail(c, &c->nodes[0], err);
 }
 
-static int start_member(struct lsc_cast *c, const struct lsc_start *start, struct lsc_err *err)
+static const struct lsc_member_events member_events = {
+	.on_fault = on_member_fault,
+	.on_failed = on_member_failed,
+};
+
+static void join(struct lsc_cast *c, struct lsc_control *node)
+{
+	if (c->o.scheduled && node->complete && !node->source)
+		return; /* a schedule has no place for it */
+	node->joined = true;
+	node->progress_ns = lsc_clock_ns();
+	lsc_planner_join(c->planner, node->index, node->source || node->complete, node->name,
+			 node->progress_ns);
+}
+
+/* A piece that nobody has would be waited for in vain. */
+static int check_pieces(const struct lsc_cast *c, struct lsc_err *err)
+{
+	uint32_t n = c->o.image->n_pieces;
+
+	for (uint32_t i = 0; c->o.segment && i < n; i++)
+		if (!lsc_bits_has(c->held, i) && !lsc_segment_has(c->o.segment, i, 1))
+			return lsc_err_set(err, ENODATA,
+					   "piece %u of %u is neither here nor at any other node",
+					   i, n);
+	return 0;
+}
+
+static int make_member(struct lsc_cast *c, struct lsc_err *err)
 {
 	struct lsc_member_options options = {
 		.loop = c->loop,
 		.cast = c->id,
 		.image = c->o.image,
 		.data = c->o.image->data,
+		.segment = (struct lsc_segment *)c->o.segment,
 		.events = &member_events,
 		.data_of_events = c,
 	};
-	int r = lsc_member_new(&c->member, &options, err);
 
-	return r < 0 ? r : lsc_member_start(c->member, start, err);
+	return lsc_member_new(&c->member, &options, err);
 }
 
-static int start_all(struct lsc_cast *c, struct lsc_start *start, struct lsc_err *err)
-{
-	for (uint32_t rank = 0; rank < c->n_ranks; rank++)
-		snprintf(start->addresses[rank], LSC_CAST_ADDRESS, "%s",
-			 rank ? c->nodes[c->by_rank[rank]].name : "");
-	for (start->rank = 1; start->rank < c->n_ranks; start->rank++) {
-		int r = lsc_start_pack(&c->pack, start);
-
-		if (r == 0 && c->pack.buf.len > LSC_RECORD_MAX_BYTES)
-			return lsc_err_set(err, EINVAL, "the nodes' names are too long together");
-		if (r == 0)
-			r = lsc_link_send(c->nodes[c->by_rank[start->rank]].link, &c->pack, NULL, 0,
-					  NULL);
-		if (r < 0)
-			return lsc_err_set(err, -r, "cannot start a cast: %m");
-	}
-	start->rank = 0;
-	return start_member(c, start, err);
-}
-
-/* Everyone is ready. */
 static void begin(struct lsc_cast *c)
 {
 	struct lsc_err err = LSC_ERR_INIT;
-	struct lsc_start start = {
+	const struct lsc_planner_options options = {
+		.scheduled = c->o.scheduled,
 		.order = c->o.order,
-		.sources = c->o.n_sources + 1,
+		.rotate = c->o.rotate,
+		.max_nodes = c->n_nodes,
+		.n_pieces = c->o.image->n_pieces,
+		.bytes = c->o.image->bytes,
 		.rate = c->o.rate,
 		.timeout_ns = c->o.timeout_ns,
 	};
+	int r = check_pieces(c, &err);
 
-	give_ranks(c);
-	if (c->n_complete == c->o.n_to) {
-		succeed(c);
+	if (r == 0)
+		r = make_member(c, &err);
+	if (r == 0)
+		r = lsc_planner_new(&c->planner, &options, &err);
+	if (r < 0) {
+		lsc_cast_fail(c, &c->nodes[0], &err);
 		return;
 	}
-	c->phase = CASTING;
-	start.n_nodes = c->n_ranks;
-	start.addresses = calloc(c->n_ranks, sizeof(start.addresses[0]));
-	if (!start.addresses)
-		lsc_err_set(&err, ENOMEM, "cannot start a cast: %m");
-	if (!start.addresses || start_all(c, &start, &err) < 0)
-		fail(c, &c->nodes[0], &err);
-	lsc_start_release(&start);
+	c->phase = LSC_CAST_CASTING;
+	c->progress_ns = lsc_clock_ns();
+	for (uint32_t i = 0; i < c->n_nodes; i++)
+		if (i == 0 || (c->nodes[i].ready && !c->nodes[i].failed))
+			join(c, &c->nodes[i]);
+	on_replan(c);
+}
+
+static void consider_beginning(struct lsc_cast *c)
+{
+	bool wait = c->o.scheduled || c->o.segment, all = true;
+	uint32_t waits = 0;
+
+	if (!c->first_ready_ns)
+		return;
+	for (uint32_t i = 1; i < c->n_nodes; i++) {
+		const struct lsc_control *node = &c->nodes[i];
+
+		if (node->ready || node->failed)
+			continue;
+		all = false;
+		waits += node->source || wait;
+	}
+	if (all || (!waits && lsc_clock_ns() - c->first_ready_ns >= GRACE_NS))
+		begin(c);
+}
+
+void lsc_cast_ready(struct lsc_cast *c, struct lsc_control *node)
+{
+	if (node && !node->source && !c->first_ready_ns)
+		c->first_ready_ns = lsc_clock_ns();
+	if (is_over(c) && c->phase < LSC_CAST_ENDING) {
+		finish(c);
+	} else if (c->phase == LSC_CAST_OFFERING) {
+		consider_beginning(c);
+	} else if (c->phase == LSC_CAST_CASTING && node && !node->joined) {
+		join(c, node);
+		lsc_timer_arm(c->replan, 0);
+	}
 }
 
 /* --- what nodes say --- */
 
-static void complete(struct node *node)
+void lsc_cast_complete(struct lsc_cast *c, struct lsc_control *node)
 {
-	struct lsc_cast *c = node->cast;
 	struct lsc_pack *record = lsc_report_begin(&c->report, "complete");
 
 	node->complete = true;
 	node->pieces = c->o.image->n_pieces;
 	node->bytes = c->o.image->bytes;
+	c->progress_ns = lsc_clock_ns();
 	lsc_pack_uint(record, "node", node->index);
 	lsc_report_end(&c->report);
 	c->n_complete++;
+	if (c->phase == LSC_CAST_CASTING && is_over(c))
+		finish(c);
 }
 
-static int take_ready(struct node *node, const struct lsc_record *record, struct lsc_err *err)
+static void note_offers(struct lsc_cast *c, const struct lsc_progress *progress)
 {
-	struct lsc_cast *c = node->cast;
-	struct lsc_ready ready;
-	int r = lsc_ready_parse(record, &ready, err);
-
-	if (r == 0 && ready.pieces > c->o.image->n_pieces)
-		r = lsc_err_set(err, EPROTO, "has %u pieces of %u", ready.pieces,
-				c->o.image->n_pieces);
-	if (r == 0 && (node->ready || c->phase != OFFERING || (node->source && !ready.complete)))
-		r = lsc_err_set(err, EPROTO, "is ready out of turn");
-	if (r < 0)
-		return r;
-	node->ready = true;
-	node->pieces = ready.pieces;
-	report_node(c, node, ready.exec);
-	if (ready.complete && !node->source)
-		complete(node);
-	if (++c->n_ready == c->n_nodes - 1)
-		begin(c);
-	return 0;
+	for (uint32_t i = 0; i < progress->n_sent; i++)
+		if (progress->sent[i].node < c->n_nodes)
+			c->nodes[progress->sent[i].node].offered = progress->sent[i].ready;
 }
 
-static int take_progress(struct node *node, const struct lsc_record *record, struct lsc_err *err)
+void lsc_cast_progress(struct lsc_cast *c, struct lsc_control *node,
+		       const struct lsc_progress *progress)
 {
-	struct lsc_cast *c = node->cast;
-	uint64_t pieces, bytes;
 	struct lsc_pack *out;
-	int r = lsc_record_uint(record, "pieces", c->o.image->n_pieces, &pieces, err);
+	uint64_t now = lsc_clock_ns();
 
-	if (r == 0)
-		r = lsc_record_uint(record, "bytes", c->o.image->bytes, &bytes, err);
-	if (r < 0)
-		return r;
-	if (node->source || node->complete || c->phase != CASTING)
-		return 0;
-	if (pieces != node->pieces)
-		c->progress_ns = lsc_clock_ns();
-	node->pieces = (uint32_t)pieces;
-	node->bytes = bytes;
+	if (node->joined)
+		lsc_planner_progress(c->planner, node->index, progress, now);
+	note_offers(c, progress);
+	if (node->source || node->complete)
+		return;
+	if (progress->bytes != node->bytes) {
+		node->progress_ns = c->progress_ns = now;
+		node->trouble.code = 0;
+	}
+	node->pieces = progress->pieces;
+	node->bytes = progress->bytes;
 	out = lsc_report_begin(&c->report, "progress");
 	lsc_pack_uint(out, "node", node->index);
-	lsc_pack_uint(out, "pieces", pieces);
-	lsc_pack_uint(out, "bytes", bytes);
+	lsc_pack_uint(out, "pieces", progress->pieces);
+	lsc_pack_uint(out, "bytes", progress->bytes);
 	lsc_report_end(&c->report);
-	return 0;
 }
-
-static int take_block(struct node *node, const struct lsc_record *record, struct lsc_err *err)
-{
-	struct lsc_cast *c = node->cast;
-	struct lsc_pack *out;
-	uint64_t block;
-	int r = lsc_record_uint(record, "block", LSC_IMAGE_MAX_BLOCKS, &block, err);
-
-	if (r == 0 && (block >= c->o.image->n_blocks || node->source || c->phase != CASTING))
-		r = lsc_err_set(err, EPROTO, "reports a block out of turn");
-	if (r < 0)
-		return r;
-	c->progress_ns = lsc_clock_ns();
-	out = lsc_report_begin(&c->report, "block");
-	lsc_pack_uint(out, "node", node->index);
-	lsc_pack_uint(out, "block", block);
-	lsc_report_end(&c->report);
-	return 0;
-}
-
-static int take_complete(struct node *node, struct lsc_err *err)
-{
-	struct lsc_cast *c = node->cast;
-
-	if (node->complete || node->source || c->phase != CASTING)
-		return lsc_err_set(err, EPROTO, "is complete out of turn");
-	c->progress_ns = lsc_clock_ns();
-	complete(node);
-	if (c->n_complete == c->o.n_to)
-		succeed(c);
-	return 0;
-}
-
-static int take_failed(struct node *node, const struct lsc_record *record, struct lsc_err *err)
-{
-	struct lsc_cast *c = node->cast;
-	struct lsc_err named = LSC_ERR_INIT;
-	struct lsc_failed failed;
-	struct node *culprit = node;
-	int r = lsc_failed_parse(record, &failed, err);
-
-	if (r < 0)
-		return r;
-	if (failed.code == EINVAL) /* our command line is not to blame */
-		failed.code = EPROTO;
-	if (failed.culprit < c->n_ranks)
-		culprit = &c->nodes[c->by_rank[failed.culprit]];
-	if (culprit == node)
-		lsc_err_set(&named, failed.code, "%s: %s", node->name, failed.why);
-	else
-		lsc_err_set(&named, failed.code, "%s: %s (said by %s)", culprit->name, failed.why,
-			    node->name);
-	fail(c, culprit, &named);
-	return 0;
-}
-
-static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
-		     uint32_t body_len, void **ret_body, struct lsc_err *err)
-{
-	struct node *node = data;
-	int r = 0;
-
-	(void)link;
-	(void)body_len;
-	(void)ret_body;
-	node->heard_ns = lsc_clock_ns();
-	if (node->cast->phase >= ENDING)
-		return 0;
-	if (lsc_record_is(record, "progress"))
-		r = take_progress(node, record, err);
-	else if (lsc_record_is(record, "block"))
-		r = take_block(node, record, err);
-	else if (lsc_record_is(record, "ready"))
-		r = take_ready(node, record, err);
-	else if (lsc_record_is(record, "complete"))
-		r = take_complete(node, err);
-	else if (lsc_record_is(record, "failed"))
-		r = take_failed(node, record, err);
-	return r == -EBADMSG ? lsc_err_set(err, EPROTO, "%s", err->text) : r;
-}
-
-static void on_open(void *data, struct lsc_link *link)
-{
-	struct node *node = data;
-
-	(void)link;
-	node->open = true;
-	node->heard_ns = node->cast->progress_ns = lsc_clock_ns();
-}
-
-static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
-{
-	struct node *node = data;
-	struct lsc_cast *c = node->cast;
-	struct lsc_err named = *err;
-	bool open = false;
-
-	lsc_link_close(link);
-	node->link = NULL;
-	if (!err->code)
-		lsc_err_set(&named, ECONNRESET, "%s: left the cast before its end", node->name);
-	fail(c, node, &named);
-	if (c->phase != ENDING)
-		return;
-	for (uint32_t i = 1; i < c->n_nodes; i++)
-		open = open || c->nodes[i].link;
-	if (!open)
-		lsc_timer_arm(c->linger, 0);
-}
-
-static const struct lsc_link_events control_events = {
-	.on_open = on_open,
-	.on_record = on_record,
-	.on_close = on_close,
-};
 
 /* --- time --- */
 
-/* A node is silent too long, however much it has to do: it says how it gets on 5 times a second. */
-static bool check_node(struct node *node, uint64_t now)
-{
-	struct lsc_cast *c = node->cast;
-	struct lsc_err err = LSC_ERR_INIT;
-	size_t queued;
-
-	if (!node->link || !node->open)
-		return true; /* the link itself watches over connecting */
-	queued = lsc_link_queued(node->link);
-	if (queued != node->queued) { /* it takes what we send */
-		node->heard_ns = now;
-		if (c->phase == OFFERING)
-			c->progress_ns = now;
-	}
-	node->queued = queued;
-	if (now - LSC_MIN(node->heard_ns, now) < c->o.timeout_ns)
-		return true;
-	lsc_err_set(&err, ETIMEDOUT, "%s: nothing heard for %.1f s", node->name,
-		    (double)c->o.timeout_ns / 1e9);
-	fail(c, node, &err);
-	return false;
-}
-
-/* All live, and nobody gets on.  Those who have every piece are writing it to their disks, which
- * may take long. */
-static void check_progress(struct lsc_cast *c, uint64_t now)
+/* How long no progress is still none to worry about. */
+static uint64_t patience(const struct lsc_cast *c)
 {
 	uint64_t limit = c->o.timeout_ns;
-	struct lsc_err err = LSC_ERR_INIT;
 
 	if (c->o.rate > 0) /* the first piece may have to pass many nodes */
 		limit += (uint64_t)(c->o.image->piece_bytes * 1e9 / c->o.rate *
 				    (4 + ceil(log2(c->n_nodes))));
-	if (c->phase != CASTING || now - LSC_MIN(c->progress_ns, now) < limit)
-		return;
-	for (uint32_t i = 1; i < c->n_nodes; i++) {
-		struct node *node = &c->nodes[i];
+	return limit;
+}
 
-		if (node->source || node->complete || node->pieces == c->o.image->n_pieces)
+/* It lives, and does not get on, although it could.  Of one that is silent, that is all there is to
+ * say.  One that has every piece is writing it to its disk, which may take long. */
+static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, uint64_t now,
+		     struct lsc_err *err)
+{
+	uint64_t limit = patience(c);
+	bool all = now - LSC_MIN(c->progress_ns, now) >= limit; /* nobody gets on */
+
+	if (!node->joined || node->source || node->complete ||
+	    node->pieces == c->o.image->n_pieces || now - LSC_MIN(node->progress_ns, now) < limit ||
+	    now - LSC_MIN(node->heard_ns, now) > 3ull * LSC_CAST_PROGRESS_NS ||
+	    (!all && !node->offered && !node->trouble.code))
+		return false;
+	if (node->trouble.code)
+		*err = node->trouble;
+	else
+		lsc_err_set(err, ETIMEDOUT, "%s: no piece arrived there%s for %.1f s", node->name,
+			    all ? " or elsewhere" : "", (double)limit / 1e9);
+	return true;
+}
+
+static void watch_nodes(struct lsc_cast *c)
+{
+	uint64_t now = lsc_clock_ns();
+
+	for (uint32_t i = 1; i < c->n_nodes && c->phase < LSC_CAST_ENDING; i++) {
+		struct lsc_err err = LSC_ERR_INIT;
+		struct lsc_control *node = &c->nodes[i];
+
+		if (node->failed)
 			continue;
-		lsc_err_set(&err, ETIMEDOUT, "%s: no piece arrived there or elsewhere for %.1f s",
-			    node->name, (double)limit / 1e9);
-		fail(c, node, &err);
-		return;
+		if (lsc_control_is_silent(node, now, &err) ||
+		    (c->phase == LSC_CAST_CASTING && is_stuck(c, node, now, &err))) {
+			lsc_cast_fail(c, node, &err);
+			c->progress_ns = now; /* the others get their time without it */
+		}
 	}
 }
 
 static void on_tick(void *data)
 {
 	struct lsc_cast *c = data;
-	uint64_t now = lsc_clock_ns();
+	struct lsc_progress progress;
 
-	for (uint32_t i = 1; i < c->n_nodes && c->phase < ENDING; i++)
-		if (!check_node(&c->nodes[i], now))
-			return;
-	check_progress(c, now);
+	watch_nodes(c);
+	if (c->phase == LSC_CAST_OFFERING)
+		consider_beginning(c);
+	if (c->phase == LSC_CAST_CASTING) {
+		lsc_member_progress(c->member, &progress);
+		lsc_planner_progress(c->planner, 0, &progress, lsc_clock_ns());
+		note_offers(c, &progress);
+		on_replan(c);
+	}
 	if (c->o.on_tick)
 		c->o.on_tick(c->o.data, c);
-	if (c->phase < ENDING)
+	if (c->phase < LSC_CAST_ENDING)
 		lsc_timer_arm(c->tick, LSC_CAST_PROGRESS_NS);
 }
 
@@ -521,36 +548,46 @@ void lsc_cast_free(struct lsc_cast *c)
 		lsc_link_close(c->nodes[i].link);
 	lsc_timer_free(c->tick);
 	lsc_timer_free(c->linger);
+	lsc_timer_free(c->replan);
+	lsc_planner_free(c->planner);
 	lsc_report_release(&c->report);
 	lsc_pack_release(&c->pack);
 	free(c->nodes);
-	free(c->by_rank);
+	free(c->held);
 	free(c);
 }
 
-static int offer(struct lsc_cast *c, struct node *node, struct lsc_err *err)
+static const char *node_name(const struct lsc_cast_options *o, uint32_t i)
 {
-	struct lsc_link_options options = {
-		.kind = LSC_CAST_KIND,
-		.connect_timeout_ns = c->o.timeout_ns,
-	};
-	struct lsc_offer offer = {.cast = c->id, .source = node->source};
-	uint32_t len = (uint32_t)c->o.image->manifest_len;
-	struct lsc_endpoint endpoint;
-	int r = lsc_endpoint_parse(&endpoint, node->name, err);
+	return i == 0              ? "local"
+	       : i <= o->n_sources ? o->sources[i - 1]
+				   : o->to[i - 1 - o->n_sources];
+}
 
-	if (r == 0 && endpoint.kind == LSC_ENDPOINT_TCP && endpoint.port == 0)
-		r = lsc_err_set(err, EINVAL, "'%s' has no port to connect to", node->name);
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int check_names(const struct lsc_cast_options *o, uint32_t n, struct lsc_err *err)
+{
+	const char **names = calloc(n, sizeof(names[0]));
+	int r = 0;
+
+	if (!names)
+		return lsc_err_set(err, ENOMEM, "cannot start a cast: %m");
+	for (uint32_t i = 0; i < n && r == 0; i++) {
+		names[i] = node_name(o, i);
+		if (strlen(names[i]) >= LSC_CAST_ADDRESS)
+			r = lsc_err_set(err, EINVAL, "'%.32s...' is too long for a node", names[i]);
+	}
 	if (r == 0)
-		r = lsc_link_connect(&node->link, c->loop, &endpoint, &options, &control_events,
-				     node, err);
-	if (r < 0)
-		return r;
-	strcpy(offer.name, c->o.name);
-	r = lsc_offer_pack(&c->pack, &offer, len);
-	if (r == 0)
-		r = lsc_link_send(node->link, &c->pack, c->o.image->manifest, len, NULL);
-	return r < 0 ? lsc_err_set(err, -r, "cannot offer an image: %m") : 0;
+		qsort(names, n, sizeof(names[0]), compare_names);
+	for (uint32_t i = 1; i < n && r == 0; i++)
+		if (!strcmp(names[i - 1], names[i]))
+			r = lsc_err_set(err, EINVAL, "node '%s' is given twice", names[i]);
+	free(names);
+	return r;
 }
 
 static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
@@ -565,41 +602,33 @@ static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
 		return lsc_err_set(err, EINVAL,
 				   "a cast goes to 1 node at least, and has %u at most",
 				   LSC_CAST_MAX_NODES);
-	r = lsc_schedule_init(&schedule, o->order, (uint32_t)n, o->n_sources + 1,
-			      LSC_MAX(o->image->n_pieces, 1u), err);
-	if (r == 0)
-		r = lsc_agenda_check(&schedule, err);
-	if (r < 0)
-		return r;
-	for (uint32_t i = 1; i < n; i++) {
-		const char *name =
-			i <= o->n_sources ? o->sources[i - 1] : o->to[i - 1 - o->n_sources];
-
-		if (strlen(name) >= LSC_CAST_ADDRESS)
-			return lsc_err_set(err, EINVAL, "'%.32s...' is too long for a node", name);
-		for (uint32_t j = 1; j < i; j++)
-			if (!strcmp(name, j <= o->n_sources ? o->sources[j - 1]
-							    : o->to[j - 1 - o->n_sources]))
-				return lsc_err_set(err, EINVAL, "node '%s' is given twice", name);
-	}
-	return 0;
+	if (o->scheduled)
+		r = lsc_schedule_init(&schedule, o->order, (uint32_t)n, o->n_sources + 1,
+				      LSC_MAX(o->image->n_pieces, 1u), err);
+	if (r == 0 && o->scheduled && schedule.rounds > LSC_CAST_MAX_ROUNDS)
+		r = lsc_err_set(err, EINVAL,
+				"%u pieces to %u nodes take %u rounds in %s order; a cast has %u "
+				"at most",
+				schedule.pieces, schedule.nodes, schedule.rounds,
+				lsc_order_name(schedule.order), LSC_CAST_MAX_ROUNDS);
+	return r < 0 ? r : check_names(o, (uint32_t)n, err);
 }
 
 static int make_nodes(struct lsc_cast *c, struct lsc_err *err)
 {
 	c->n_nodes = 1 + c->o.n_sources + c->o.n_to;
 	c->nodes = calloc(c->n_nodes, sizeof(c->nodes[0]));
-	c->by_rank = calloc(c->n_nodes, sizeof(c->by_rank[0]));
-	if (!c->nodes || !c->by_rank)
+	c->held = lsc_bits_new(c->o.image->n_pieces);
+	if (!c->nodes || !c->held)
 		return lsc_err_set(err, ENOMEM, "cannot start a cast: %m");
-	for (uint32_t i = 0; i < c->n_nodes; i++) {
-		struct node *node = &c->nodes[i];
-
-		*node = (struct node){.cast = c, .index = i, .source = i <= c->o.n_sources};
-		node->name = i == 0         ? "local"
-			     : node->source ? c->o.sources[i - 1]
-					    : c->o.to[i - 1 - c->o.n_sources];
-	}
+	for (uint32_t i = 0; i < c->n_nodes; i++)
+		c->nodes[i] = (struct lsc_control){
+			.cast = c,
+			.index = i,
+			.name = node_name(&c->o, i),
+			.source = i <= c->o.n_sources,
+			.accuses = LSC_NOBODY,
+		};
 	c->nodes[0].complete = true;
 	return 0;
 }
@@ -617,7 +646,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 		return lsc_err_set(err, ENOMEM, "cannot start a cast: %m");
 	c->o = *options;
 	c->loop = loop;
-	c->progress_ns = lsc_clock_ns();
+	c->cpu_s = lsc_usage_cpu_s();
 	c->report = (struct lsc_report)LSC_REPORT_INIT;
 	if (getrandom(c->id.bytes, sizeof(c->id.bytes), 0) != sizeof(c->id.bytes))
 		r = lsc_err_set(err, EIO, "cannot draw random bytes: %m");
@@ -626,9 +655,11 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 	if (r == 0)
 		r = lsc_timer_new(loop, on_linger, c, &c->linger, err);
 	if (r == 0)
+		r = lsc_timer_new(loop, on_replan, c, &c->replan, err);
+	if (r == 0)
 		r = make_nodes(c, err);
 	for (uint32_t i = 1; r == 0 && i < c->n_nodes; i++)
-		r = offer(c, &c->nodes[i], err);
+		r = lsc_control_offer(&c->nodes[i], err);
 	if (r == 0)
 		r = lsc_report_init(&c->report, loop, c->o.report_fd, err);
 	if (r < 0) {
@@ -653,7 +684,16 @@ uint32_t lsc_cast_n_nodes(const struct lsc_cast *c)
 
 struct lsc_cast_node lsc_cast_node(const struct lsc_cast *c, uint32_t node)
 {
-	const struct node *n = &c->nodes[node];
+	const struct lsc_control *n = &c->nodes[node];
 
-	return (struct lsc_cast_node){n->name, n->source, n->pieces, n->bytes, n->complete};
+	return (struct lsc_cast_node){
+		.name = n->name,
+		.source = n->source,
+		.pieces = n->pieces,
+		.bytes = n->bytes,
+		.complete = n->complete,
+		.why = n->failed ? n->why : NULL,
+		.counted = n->counted,
+		.stats = n->stats,
+	};
 }

@@ -1,9 +1,9 @@
-/* A cast: the coordinator's side, which is a source itself (rank 0).
+/* A cast: the coordinator's side, which is a source itself (node 0).
  *
- * It offers the image to every node, and once all are ready sends each the schedule; from then on
- * the data flows from node to node, and the coordinator sends its own part, listens and reports.
- * Nodes that have the image already take no part.  The first failure ends the cast for everyone:
- * the others keep the pieces they have, for the next.
+ * It offers the image to every node, and tells each whom to send what; from then on the data flows
+ * from node to node, and the coordinator sends its own part, listens, reports, and changes plans.
+ * A node that fails is left out, and the others go on.  Nodes that have the image already are sent
+ * nothing, and help.
  */
 #ifndef LSC_CAST_CAST_H
 #define LSC_CAST_CAST_H
@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "cast/message.h"
+#include "mem/segment.h"
 #include "model/image.h"
 #include "net/loop.h"
 #include "plan/schedule.h"
@@ -20,20 +22,24 @@ struct lsc_cast;
 
 /* All of it is borrowed for the life of the cast. */
 struct lsc_cast_options {
-	const struct lsc_image *image; /* with its data */
-	const char *name;              /* of the image at the nodes */
-	char *const *sources;          /* nodes that have it too: "HOST:PORT" */
+	const struct lsc_image *image;     /* with its data */
+	const struct lsc_segment *segment; /* says which pieces of it are here; NULL: all */
+	const char *name;                  /* of the image at the nodes */
+	char *const *sources;              /* nodes that have it too: "HOST:PORT" */
 	uint32_t n_sources;
 	char *const *to; /* nodes that are to have it */
 	uint32_t n_to;
+	bool scheduled; /* by order; else plans follow what nodes can take */
 	enum lsc_order order;
+	bool rotate;         /* else: sources begin at different places of the image */
 	double rate;         /* bytes a second that a node may send; 0: as many as it can */
-	uint64_t timeout_ns; /* without a sign of life from a node, or progress from any */
+	uint64_t timeout_ns; /* without a sign of life from a node, or progress of one */
 	const char *exec;    /* where this node's stage worker listens; NULL */
 	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
 			      * its result says so in the end. */
 
-	/* Once, from the loop.  result: 0, or negative errno with words in err. */
+	/* Once, from the loop.  result: 0 when all nodes have it, 1 when only some have, or
+	 * negative errno when none has; with words in err. */
 	void (*on_done)(void *data, int result, const struct lsc_err *err);
 	void (*on_tick)(void *data, const struct lsc_cast *cast); /* 5 times a second; NULL */
 	void *data;
@@ -44,8 +50,11 @@ struct lsc_cast_node {
 	const char *name; /* "HOST:PORT"; "local" for this node */
 	bool source;
 	uint32_t pieces; /* there and verified */
-	uint64_t bytes;
+	uint64_t bytes;  /* with what is on its way */
 	bool complete;
+	const char *why; /* it failed; NULL: it did not */
+	bool counted;    /* stats are known, which is in the end */
+	struct lsc_stats stats;
 };
 
 int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,

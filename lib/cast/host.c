@@ -42,6 +42,7 @@ static void forget(struct caller *caller)
 		caller->host->callers = caller->next;
 	if (caller->next)
 		caller->next->previous = caller->previous;
+	lsc_inlet_close(&caller->inlet);
 	lsc_link_close(caller->link);
 	lsc_timer_free(caller->deadline);
 	free(caller);
@@ -94,7 +95,7 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 	struct lsc_host *host = caller->host;
 	struct lsc_member *member;
 	struct lsc_cast_id cast;
-	uint32_t rank;
+	uint32_t node;
 	int r;
 
 	lsc_timer_disarm(caller->deadline);
@@ -109,13 +110,13 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 	if (!lsc_record_is(record, "peer"))
 		return lsc_err_set(err, EPROTO, "opens with a record '%.*s'", (int)record->type_len,
 				   record->type);
-	r = lsc_peer_parse(record, &cast, &rank, err);
+	r = lsc_peer_parse(record, &cast, &node, err);
 	if (r < 0)
 		return r;
 	member = find_member(host, &cast);
 	if (!member)
 		return lsc_err_set(err, EPROTO, "sends for a cast that is not under way here");
-	return lsc_inlet_open(&caller->inlet, member, caller->link, rank, err);
+	return lsc_inlet_open(&caller->inlet, member, caller->link, node, err);
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
@@ -161,7 +162,9 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 			    err->code ? err->text : "the coordinator went away");
 		end_session(caller);
 	} else if (caller->inlet.member) {
-		lsc_inlet_close(&caller->inlet, err);
+		lsc_inlet_close(&caller->inlet);
+		if (err->code)
+			lsc_info("%s", err->text);
 	} else if (err->code) {
 		lsc_info("%s", err->text);
 	}

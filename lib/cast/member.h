@@ -1,8 +1,9 @@
 /* A member: one node's part in one cast, whoever runs it (a serving node, or the coordinator).
  *
- * It opens a link to each node that the schedule has it send to, and sends each of them the pieces
- * that are there, in the order of its agenda.  What comes in arrives over inlets: links
- * that others opened, which the member's owner accepts and hands over.
+ * It opens a link to each node that its plan names, an outlet, and sends each of them the pieces
+ * that are here and that one lacks.  What comes in arrives over inlets: links that others opened,
+ * which the member's owner accepts and hands over.  Plans change; links that a plan does not name
+ * any more stay open and rest.
  *
  * A piece is received straight into the segment, and its hash is checked before it is marked,
  * forwarded or reported.
@@ -25,17 +26,21 @@ struct lsc_member;
 struct lsc_member_events {
 	void (*on_block)(void *data, uint32_t block); /* all of its pieces are there */
 	void (*on_all)(void *data);                   /* every piece is */
-	/* Once.  culprit: rank of whose fault it was, or LSC_NOBODY: ours.  The member does nothing
-	 * more; its owner frees it when it likes, but not from inside this call. */
-	void (*on_failed)(void *data, const struct lsc_err *err, uint32_t culprit);
+	/* What another node does or fails to do.  The member goes on, and tries again what can be.
+	 * piece: that was wrong, or LSC_NOBODY. */
+	void (*on_fault)(void *data, uint32_t node, uint32_t piece, const struct lsc_err *err);
+	/* Its own failure, once.  The member does nothing more; its owner frees it when it likes,
+	 * but not from inside this call. */
+	void (*on_failed)(void *data, const struct lsc_err *err);
 };
 
 struct lsc_member_options {
 	struct lsc_loop *loop;
 	struct lsc_cast_id cast;
 	const struct lsc_image *image; /* its tables; borrowed, as are the next two */
-	const uint8_t *data;           /* the image's bytes, of a member that has them all */
-	struct lsc_segment *segment;   /* else where they arrive; NULL */
+	const uint8_t *data;           /* the image's bytes, of a member that receives none */
+	struct lsc_segment *segment; /* whose marks say what is here; NULL: all is.  Without data it
+				      * is where pieces arrive. */
 	const struct lsc_member_events *events;
 	void *data_of_events;
 };
@@ -44,30 +49,37 @@ int lsc_member_new(struct lsc_member **ret_member, const struct lsc_member_optio
 		   struct lsc_err *err);
 void lsc_member_free(struct lsc_member *member); /* after its inlets were closed; NULL is fine */
 
-/* Begins to send; pieces may come in before.  Blocks that are whole already are reported. */
-int lsc_member_start(struct lsc_member *member, const struct lsc_start *start, struct lsc_err *err);
+/* Begins to send, or goes on otherwise; pieces may come in before the first.  Blocks that are whole
+ * at the first are reported from inside. */
+int lsc_member_plan(struct lsc_member *member, const struct lsc_plan *plan, struct lsc_err *err);
 
 const struct lsc_cast_id *lsc_member_cast(const struct lsc_member *member);
-uint32_t lsc_member_pieces(const struct lsc_member *member); /* there and verified */
-uint64_t lsc_member_bytes(const struct lsc_member *member);  /* of them */
+
+/* The pieces that are here and verified: bit p % 64 of word p / 64. */
+const uint64_t *lsc_member_here(const struct lsc_member *member);
+void lsc_member_progress(const struct lsc_member *member, struct lsc_progress *ret_progress);
+
+/* Bytes of pieces that came and that went, with those that came in vain. */
+uint64_t lsc_member_received(const struct lsc_member *member);
+uint64_t lsc_member_sent(const struct lsc_member *member);
 
 /* --- what comes in --- */
 
 struct lsc_inlet {
 	struct lsc_member *member; /* NULL: none yet */
 	struct lsc_link *link;
-	uint32_t rank;  /* who sends */
+	uint32_t node;  /* who sends */
 	uint32_t piece; /* under way, or LSC_NOBODY */
+	bool banned;    /* it sent what is wrong */
+	struct lsc_inlet *next, *previous;
 };
 
 /* Answers the `peer` record that opened the link: from now on its records go to the inlet. */
 int lsc_inlet_open(struct lsc_inlet *inlet, struct lsc_member *member, struct lsc_link *link,
-		   uint32_t rank, struct lsc_err *err);
+		   uint32_t node, struct lsc_err *err);
 int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, uint32_t body_len,
 		     void **ret_body, struct lsc_err *err);
 int lsc_inlet_body(struct lsc_inlet *inlet, struct lsc_err *err);
-
-/* The link is over, for the reason in err (code 0: in good order). */
-void lsc_inlet_close(struct lsc_inlet *inlet, const struct lsc_err *err);
+void lsc_inlet_close(struct lsc_inlet *inlet); /* the link is over, for whatever reason */
 
 #endif

@@ -4,18 +4,22 @@
  *
  *   offer     an image to be had or received: its name and manifest (the body), the node's role
  *   ready     the node's answer: the pieces it has, and whether that is all of the image
- *   start     the schedule, and where its ranks are
+ *   plan      whom to send which pieces; again whenever that changes
  *   progress  from the node, PROGRESS_NS apart whether or not there is any: it lives
  *   block     all pieces of a block are there and verified
  *   complete  the image is whole, synced and named
- *   failed    the node gives up; whose fault it was, where it is another's
- *   end       to the node: everyone has everything (else the link is aborted)
+ *   fault     what another node does or fails to do; the cast goes on
+ *   failed    the node gives up
+ *   end       to the node: the cast is over (where it ends badly, the link is aborted)
+ *   stats     the answer: what it has cost the node
  *
  * From a node to those it sends to, on links it opens (data links), and back:
  *
- *   peer      which cast, and which rank is speaking
+ *   peer      which cast, and which node is speaking
  *   have      the answer: the pieces that need not be sent
  *   piece     a piece (the body)
+ *   got       the answering side got a piece over another link
+ *   lack      it did not get a piece after all
  *
  * The functions build and parse these records and bound every field.
  */
@@ -34,7 +38,9 @@
 #define LSC_CAST_NAME        201 /* of an image, with the 0 */
 #define LSC_CAST_ADDRESS     280 /* "HOST:PORT", with the 0 */
 #define LSC_CAST_WHY         400
-#define LSC_CAST_MAX_NODES   4096 /* whose addresses fit into a record */
+#define LSC_CAST_MAX_NODES   4096
+#define LSC_CAST_MAX_ROUNDS  (1u << 24) /* of a schedule: what a node works off before it sends */
+#define LSC_CAST_MAX_SENT    8          /* peers of which progress says how it gets on with them */
 #define LSC_CAST_PROGRESS_NS 200000000
 
 struct lsc_cast_id {
@@ -48,52 +54,106 @@ struct lsc_offer {
 };
 
 struct lsc_ready {
-	uint32_t pieces;
 	bool complete;
 	char exec[LSC_CAST_ADDRESS]; /* where its stage worker listens; "" where there is none */
 };
 
-struct lsc_start {
-	enum lsc_order order;
-	uint32_t rank; /* the receiver's */
-	uint32_t sources;
-	uint32_t n_nodes;
-	double rate;         /* bytes a second that it may send; 0: as many as it can */
-	uint64_t timeout_ns; /* for its links to its peers */
-	char (*addresses)[LSC_CAST_ADDRESS]; /* by rank; "" for one that nobody sends to */
+/* Which pieces a node sends to another. */
+enum lsc_duty {
+	LSC_DUTY_ALL,    /* whatever that one lacks */
+	LSC_DUTY_INJECT, /* what none of those has to which this node injects */
+	LSC_DUTY_PART,   /* what a schedule says */
+	LSC_DUTIES
 };
 
+struct lsc_plan_to {
+	uint32_t node;
+	enum lsc_duty duty;
+	uint32_t rank; /* in the schedule; of LSC_DUTY_PART */
+	char address[LSC_CAST_ADDRESS];
+};
+
+/* What a node is to do from now on.  Links to nodes that are in neither list stay, and rest. */
+struct lsc_plan {
+	uint32_t node;       /* the receiver of this */
+	uint32_t first;      /* the piece at which it begins, to go on after the last with 0 */
+	double rate;         /* bytes a second that it may send; 0: as many as it can */
+	uint64_t timeout_ns; /* for its links to its peers */
+	bool scheduled;      /* by the next four */
+	enum lsc_order order;
+	uint32_t rank, ranks, sources;
+	uint32_t n_to, n_gone;
+	struct lsc_plan_to *to;
+	uint32_t *gone; /* nodes that take part no more */
+};
+
+#define LSC_PLAN_INIT                                                                              \
+	{                                                                                          \
+		0                                                                                  \
+	}
+
+struct lsc_progress {
+	uint32_t pieces;
+	uint64_t bytes; /* with those of pieces that are on their way */
+	uint32_t n_sent;
+	struct lsc_sent {
+		uint32_t node;
+		uint64_t sent, ready; /* bytes: since the cast began, and that wait to be sent */
+	} sent[LSC_CAST_MAX_SENT];
+};
+
+/* A node's failure, or, with a node, what it says of that one. */
 struct lsc_failed {
-	int code;         /* errno */
-	uint32_t culprit; /* rank, or LSC_NOBODY: the node itself */
+	int code; /* errno */
+	uint32_t node;
+	uint32_t piece; /* that was wrong; LSC_NOBODY: it is not about one */
 	char why[LSC_CAST_WHY];
+};
+
+struct lsc_stats {
+	double cpu_s;
+	uint64_t received, sent; /* bytes of pieces */
+	uint64_t memory;         /* the most that the process took beside what it maps */
 };
 
 int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_t manifest_len);
 int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, struct lsc_err *err);
 
-int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready);
-int lsc_ready_parse(const struct lsc_record *record, struct lsc_ready *ret, struct lsc_err *err);
+/* bits: the pieces that are there; NULL for none.  parse adds them to ret_bits (which may be NULL)
+ * and counts them. */
+int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready, const uint64_t *bits,
+		   uint32_t n_pieces);
+int lsc_ready_parse(const struct lsc_record *record, uint32_t n_pieces, struct lsc_ready *ret,
+		    uint64_t *ret_bits, uint32_t *ret_n, struct lsc_err *err);
 
-/* parse allocates ret->addresses, which lsc_start_release() frees. */
-int lsc_start_pack(struct lsc_pack *pack, const struct lsc_start *start);
-int lsc_start_parse(const struct lsc_record *record, struct lsc_start *ret, struct lsc_err *err);
-void lsc_start_release(struct lsc_start *start);
+/* parse allocates the lists, which lsc_plan_release() frees. */
+int lsc_plan_pack(struct lsc_pack *pack, const struct lsc_plan *plan);
+int lsc_plan_parse(const struct lsc_record *record, struct lsc_plan *ret, struct lsc_err *err);
+void lsc_plan_release(struct lsc_plan *plan);
 
+int lsc_progress_pack(struct lsc_pack *pack, const struct lsc_progress *progress);
+int lsc_progress_parse(const struct lsc_record *record, struct lsc_progress *ret,
+		       struct lsc_err *err);
+
+/* A record `failed`, or, where failed->node is one, `fault`. */
 int lsc_failed_pack(struct lsc_pack *pack, const struct lsc_failed *failed);
 int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret, struct lsc_err *err);
 
-int lsc_peer_pack(struct lsc_pack *pack, const struct lsc_cast_id *cast, uint32_t rank);
-int lsc_peer_parse(const struct lsc_record *record, struct lsc_cast_id *ret_cast,
-		   uint32_t *ret_rank, struct lsc_err *err);
+int lsc_stats_pack(struct lsc_pack *pack, const struct lsc_stats *stats);
+int lsc_stats_parse(const struct lsc_record *record, struct lsc_stats *ret, struct lsc_err *err);
 
-/* bits: NULL for no piece; else piece p is bit p % 64 of word p / 64. */
+int lsc_peer_pack(struct lsc_pack *pack, const struct lsc_cast_id *cast, uint32_t node);
+int lsc_peer_parse(const struct lsc_record *record, struct lsc_cast_id *ret_cast,
+		   uint32_t *ret_node, struct lsc_err *err);
+
+/* bits: the pieces that are there; NULL for none.  parse adds them to ret_bits. */
 int lsc_have_pack(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces);
-/* Calls fn for each piece. */
-int lsc_have_parse(const struct lsc_record *record, uint32_t n_pieces,
-		   void (*fn)(void *data, uint32_t piece), void *data, struct lsc_err *err);
+int lsc_have_parse(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
+		   struct lsc_err *err);
 
 int lsc_piece_pack(struct lsc_pack *pack, uint32_t piece, uint32_t piece_bytes);
+/* `got` and `lack`; lsc_piece_parse() parses these too. */
+int lsc_piece_note_pack(struct lsc_pack *pack, const char *type, uint32_t piece);
 int lsc_piece_parse(const struct lsc_record *record, uint32_t n_pieces, uint32_t *ret_piece,
 		    struct lsc_err *err);
 

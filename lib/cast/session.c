@@ -1,7 +1,7 @@
 /* session - answers an offer, runs the member, tells the coordinator how it goes
  *
- * What goes wrong here is told to the coordinator, which ends the cast; the session then waits for
- * that, so that its links do not close before the reason has arrived.
+ * What goes wrong here is told to the coordinator, which goes on without this node; the session
+ * then waits to be let go, so that its links do not close before the reason has arrived.
  */
 #include "cast/session.h"
 
@@ -13,7 +13,9 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/macros.h"
 #include "cast/commit.h"
+#include "cast/usage.h"
 
 #define MAX_UNREAD 65536
 
@@ -33,8 +35,9 @@ struct lsc_session {
 	struct lsc_timer *grow; /* the next part of the segment's allocation */
 	struct lsc_pack pack;
 	bool complete; /* the image was here when it was offered */
-	bool started;
 	bool failed;
+	double cpu_s;    /* that the process had used before */
+	uint64_t memory; /* the most that was seen */
 };
 
 static int tell(struct lsc_session *s)
@@ -42,38 +45,39 @@ static int tell(struct lsc_session *s)
 	return lsc_link_send(s->link, &s->pack, NULL, 0, NULL);
 }
 
-/* Reports a failure, ours or a peer's, once. */
-static void fail(struct lsc_session *s, const struct lsc_err *err, uint32_t culprit)
+static void tell_failure(struct lsc_session *s, const struct lsc_err *err, uint32_t node,
+			 uint32_t piece)
 {
-	struct lsc_failed failed = {.code = err->code, .culprit = culprit};
+	struct lsc_failed failed = {.code = err->code, .node = node, .piece = piece};
 
+	snprintf(failed.why, sizeof(failed.why), "%.*s", (int)sizeof(failed.why) - 1, err->text);
+	if (lsc_failed_pack(&s->pack, &failed) == 0)
+		tell(s);
+}
+
+/* Reports our own failure, once. */
+static void fail(struct lsc_session *s, const struct lsc_err *err)
+{
 	if (s->failed)
 		return;
 	s->failed = true;
-	snprintf(failed.why, sizeof(failed.why), "%.*s", (int)sizeof(failed.why) - 1, err->text);
-	lsc_info("cast of '%s' failed: %s", s->offer.name, failed.why);
-	if (lsc_failed_pack(&s->pack, &failed) == 0)
-		tell(s);
+	lsc_info("cast of '%s' failed: %s", s->offer.name, err->text);
+	tell_failure(s, err, LSC_NOBODY, LSC_NOBODY);
 }
 
 /* --- what the member reports --- */
 
 static void tell_progress(struct lsc_session *s)
 {
-	uint32_t pieces = 0;
-	uint64_t bytes = 0;
+	struct lsc_progress progress = {0};
 
+	if (s->member) /* not while there is no room for the image yet */
+		lsc_member_progress(s->member, &progress);
 	if (s->complete) {
-		pieces = s->image.n_pieces;
-		bytes = s->image.bytes;
-	} else if (s->member) { /* not while there is no room for the image yet */
-		pieces = lsc_member_pieces(s->member);
-		bytes = lsc_member_bytes(s->member);
+		progress.pieces = s->image.n_pieces;
+		progress.bytes = s->image.bytes;
 	}
-	lsc_pack_begin(&s->pack, "progress");
-	lsc_pack_uint(&s->pack, "pieces", pieces);
-	lsc_pack_uint(&s->pack, "bytes", bytes);
-	if (lsc_pack_end(&s->pack) == 0)
+	if (lsc_progress_pack(&s->pack, &progress) == 0)
 		tell(s);
 }
 
@@ -84,6 +88,7 @@ static void on_progress(void *data)
 	/* A coordinator that does not read has no use for more, and they must not pile up here. */
 	if (lsc_link_queued(s->link) < MAX_UNREAD)
 		tell_progress(s);
+	s->memory = LSC_MAX(s->memory, lsc_usage_memory());
 	lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
 }
 
@@ -102,7 +107,7 @@ static void on_committed(void *data, int result, const struct lsc_err *err)
 	struct lsc_session *s = data;
 
 	if (result < 0) {
-		fail(s, err, LSC_NOBODY);
+		fail(s, err);
 		return;
 	}
 	lsc_info("image '%s' is here", s->offer.name);
@@ -118,15 +123,24 @@ static void on_all(void *data)
 
 	tell_progress(s);
 	if (lsc_commit_start(&s->commit, s->loop, s->segment, on_committed, s, &err) < 0)
-		fail(s, &err, LSC_NOBODY);
+		fail(s, &err);
 }
 
-static void on_failed(void *data, const struct lsc_err *err, uint32_t culprit)
+static void on_fault(void *data, uint32_t node, uint32_t piece, const struct lsc_err *err)
 {
-	fail(data, err, culprit);
+	struct lsc_session *s = data;
+
+	lsc_info("cast of '%s': node %u: %s", s->offer.name, node, err->text);
+	if (!s->failed && lsc_link_queued(s->link) < MAX_UNREAD)
+		tell_failure(s, err, node, piece);
 }
 
-static const struct lsc_member_events member_events = {on_block, on_all, on_failed};
+static void on_failed(void *data, const struct lsc_err *err)
+{
+	fail(data, err);
+}
+
+static const struct lsc_member_events member_events = {on_block, on_all, on_fault, on_failed};
 
 /* --- the offer --- */
 
@@ -185,7 +199,7 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.loop = s->loop,
 		.cast = s->offer.cast,
 		.image = &s->image,
-		.data = s->image.data,
+		.data = segment ? NULL : s->image.data,
 		.segment = segment,
 		.events = &member_events,
 		.data_of_events = s,
@@ -199,10 +213,10 @@ static void be_ready(struct lsc_session *s)
 {
 	struct lsc_ready ready = {.complete = s->complete};
 
-	ready.pieces = s->complete ? s->image.n_pieces : lsc_member_pieces(s->member);
 	if (s->exec)
 		snprintf(ready.exec, sizeof(ready.exec), "%s", s->exec);
-	if (lsc_ready_pack(&s->pack, &ready) == 0)
+	if (lsc_ready_pack(&s->pack, &ready, s->member ? lsc_member_here(s->member) : NULL,
+			   s->image.n_pieces) == 0)
 		tell(s);
 }
 
@@ -224,7 +238,7 @@ static void on_grow(void *data)
 		r = make_member(s, s->segment, &err);
 	}
 	if (r < 0)
-		fail(s, &err, LSC_NOBODY);
+		fail(s, &err);
 	else
 		be_ready(s);
 }
@@ -241,7 +255,7 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 		return lsc_err_set(err, ENOENT, "has no image '%s' to be a source of",
 				   s->offer.name);
 	if (s->complete) {
-		r = s->offer.source ? make_member(s, NULL, err) : 0;
+		r = make_member(s, NULL, err); /* it may be asked to send */
 		if (r == 0)
 			be_ready(s);
 		return r;
@@ -264,6 +278,7 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 	if (!s)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
+	s->cpu_s = lsc_usage_cpu_s();
 	r = lsc_offer_parse(record, &s->offer, err);
 	if (r == 0 && (body_len == 0 || body_len > LSC_MANIFEST_MAX_BYTES))
 		r = lsc_err_set(err, EPROTO, "offers a manifest of %u bytes", body_len);
@@ -289,7 +304,7 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 int lsc_session_body(struct lsc_session *s, struct lsc_err *err)
 {
 	if (prepare(s, err) < 0)
-		fail(s, err, LSC_NOBODY);
+		fail(s, err);
 	else
 		lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
 	return 0;
@@ -297,38 +312,50 @@ int lsc_session_body(struct lsc_session *s, struct lsc_err *err)
 
 /* --- the rest of the talk --- */
 
-static int start(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
+static int plan(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
 {
-	struct lsc_start parsed;
+	struct lsc_plan parsed;
 	int r;
 
-	if (!s->member || s->started)
-		return lsc_err_set(err, EPROTO, "starts what was not made ready");
-	r = lsc_start_parse(record, &parsed, err);
+	if (!s->member)
+		return lsc_err_set(err, EPROTO, "plans for what was not made ready");
+	r = lsc_plan_parse(record, &parsed, err);
 	if (r < 0)
 		return r;
-	if ((parsed.rank < parsed.sources) != s->offer.source) {
-		r = lsc_err_set(err, EPROTO, "gives a %s rank %u of a cast with %u sources",
-				s->offer.source ? "source" : "receiver", parsed.rank,
-				parsed.sources);
-		lsc_start_release(&parsed);
-		return r;
-	}
-	s->started = true;
-	lsc_info("cast of '%s': rank %u of %u, %s", s->offer.name, parsed.rank, parsed.n_nodes,
-		 lsc_order_name(parsed.order));
-	r = lsc_member_start(s->member, &parsed, err);
-	lsc_start_release(&parsed);
+	lsc_info("cast of '%s': node %u, sends to %u%s%s", s->offer.name, parsed.node, parsed.n_to,
+		 parsed.scheduled ? ", " : "",
+		 parsed.scheduled ? lsc_order_name(parsed.order) : "");
+	r = s->failed ? 0 : lsc_member_plan(s->member, &parsed, err);
+	lsc_plan_release(&parsed);
 	if (r < 0)
-		fail(s, err, LSC_NOBODY);
+		fail(s, err);
 	return 0;
+}
+
+/* The last word, which says what it has cost. */
+static void tell_stats(struct lsc_session *s)
+{
+	struct lsc_stats stats = {
+		.cpu_s = lsc_usage_cpu_s() - s->cpu_s,
+		.memory = LSC_MAX(s->memory, lsc_usage_memory()),
+	};
+
+	if (s->member) {
+		stats.received = lsc_member_received(s->member);
+		stats.sent = lsc_member_sent(s->member);
+	}
+	if (lsc_stats_pack(&s->pack, &stats) == 0)
+		tell(s);
 }
 
 int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, struct lsc_err *err)
 {
-	if (lsc_record_is(record, "start"))
-		return start(s, record, err);
-	return lsc_record_is(record, "end") ? 1 : 0;
+	if (lsc_record_is(record, "plan"))
+		return plan(s, record, err);
+	if (!lsc_record_is(record, "end"))
+		return 0;
+	tell_stats(s);
+	return 1;
 }
 
 struct lsc_member *lsc_session_member(const struct lsc_session *s)

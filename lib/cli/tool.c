@@ -159,6 +159,7 @@ int lsc_tool_status(int errnum)
 	case EISDIR:
 	case ENOTDIR:
 	case EIO:
+	case ENODATA:
 	case ENOSPC:
 	case EDQUOT:
 	case EFBIG:

@@ -515,6 +515,11 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 	fail_with(link, code, why);
 }
 
+uint32_t lsc_link_body_left(const struct lsc_link *link)
+{
+	return link->rx.body_left;
+}
+
 const char *lsc_link_peer(const struct lsc_link *link)
 {
 	return link->peer;

@@ -43,9 +43,9 @@ int lsc_order_parse(const char *name, enum lsc_order *ret_order, struct lsc_err 
 /* A chain takes N - 2 rounds beyond one copy and keeps every link busy with one flow.  The flows of
  * a round-optimal schedule, several over each link, share it less evenly than its rounds suppose:
  * that costs up to 8 percent (tests/bench/results/cast.md). */
-enum lsc_order lsc_order_fastest(uint32_t nodes, uint32_t pieces)
+bool lsc_chain_is_fastest(uint32_t group_size, uint32_t pieces)
 {
-	return nodes <= 2 + pieces / 32 ? LSC_ORDER_CHAIN : LSC_ORDER_ROUND_OPTIMAL;
+	return group_size <= 2 + pieces / 16;
 }
 
 /* --- the tree: place p has the children 2p + 1 and 2p + 2 --- */
@@ -159,6 +159,41 @@ void lsc_part_init(struct lsc_part *part, const struct lsc_schedule *schedule, u
 	part->log = lsc_circulant_skips(part->group_size, part->skip);
 	if (is_circulant(schedule->order))
 		lsc_circulant_node(part->place, part->log, part->skip, part->recv, part->send);
+}
+
+static uint32_t circulant_peer(const struct lsc_part *part, uint32_t i)
+{
+	/* One skip of them leads to place 0, except from it. */
+	for (uint32_t k = 0; k < part->log; k++) {
+		uint32_t to = (part->place + part->skip[k]) % part->group_size;
+
+		if (to != 0 && i-- == 0)
+			return to;
+	}
+	return 0;
+}
+
+uint32_t lsc_part_peer(const struct lsc_part *part, uint32_t i)
+{
+	uint32_t to;
+
+	switch (part->schedule->order) {
+	case LSC_ORDER_CHAIN:
+		to = i == 0 ? part->place + 1 : 0;
+		break;
+	case LSC_ORDER_TREE:
+		to = i < 2 ? 2 * part->place + 1 + i : 0;
+		break;
+	case LSC_ORDER_SEQUENTIAL:
+		to = part->place ? 0 : i + 1;
+		break;
+	default:
+		to = circulant_peer(part, i);
+		break;
+	}
+	if (to == 0 || to >= part->group_size)
+		return LSC_NOBODY;
+	return lsc_schedule_rank(part->schedule, part->group, to);
 }
 
 /* A step in terms of the group: places, and blocks in the group's own order. */

@@ -44,8 +44,9 @@ enum lsc_order {
 const char *lsc_order_name(enum lsc_order order);
 int lsc_order_parse(const char *name, enum lsc_order *ret_order, struct lsc_err *err);
 
-/* The order by which one source's pieces reach all first, over links that do not keep time. */
-enum lsc_order lsc_order_fastest(uint32_t nodes, uint32_t pieces);
+/* Whether a source's pieces reach the others of its group soonest along a chain, over links that do
+ * not keep time; else that is round-optimal. */
+bool lsc_chain_is_fastest(uint32_t group_size, uint32_t pieces);
 
 struct lsc_schedule {
 	enum lsc_order order;
@@ -78,6 +79,10 @@ struct lsc_part {
 void lsc_part_init(struct lsc_part *part, const struct lsc_schedule *schedule, uint32_t rank);
 
 #define LSC_NOBODY UINT32_MAX
+
+/* The ranks that it sends to in some round, for i from 0; LSC_NOBODY after the last.  With few
+ * pieces there may be one among them that gets none. */
+uint32_t lsc_part_peer(const struct lsc_part *part, uint32_t i);
 
 struct lsc_step {
 	uint32_t send_to; /* rank, or LSC_NOBODY */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/endpoint.h"
 #include "fuzz.h"
@@ -32,14 +33,18 @@ static void try_ready(const struct lsc_record *record)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
+	uint64_t bits[2] = {0}, bits_again[2] = {0};
 	struct lsc_ready ready, again;
+	uint32_t n, n_again;
 
-	if (lsc_ready_parse(record, &ready, NULL) < 0)
+	if (lsc_ready_parse(record, 77, &ready, bits, &n, NULL) < 0)
 		return;
-	check(lsc_ready_pack(&pack, &ready) == 0);
+	check(n == lsc_bits_count(bits, 77) && n <= 77 && bits[1] >> 13 == 0);
+	check(lsc_ready_pack(&pack, &ready, bits, 77) == 0);
 	reparse(&copy, &pack);
-	check(lsc_ready_parse(&copy, &again, NULL) == 0 && again.pieces == ready.pieces &&
-	      again.complete == ready.complete && !strcmp(again.exec, ready.exec));
+	check(lsc_ready_parse(&copy, 77, &again, bits_again, &n_again, NULL) == 0 && n_again == n &&
+	      !memcmp(bits, bits_again, sizeof(bits)) && again.complete == ready.complete &&
+	      !strcmp(again.exec, ready.exec));
 }
 
 /* An address is parsed by whoever gets it, and means the same when it is written again. */
@@ -55,26 +60,43 @@ static void try_address(const char *text)
 	check(!strcmp(lsc_endpoint_text(&again, rewritten), written));
 }
 
-static void try_start(const struct lsc_record *record)
+static void try_plan(const struct lsc_record *record)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
-	struct lsc_start start, again;
+	struct lsc_plan plan, again;
 
-	if (lsc_start_parse(record, &start, NULL) < 0)
+	if (lsc_plan_parse(record, &plan, NULL) < 0)
 		return;
-	check(start.rank < start.n_nodes && start.n_nodes <= LSC_CAST_MAX_NODES);
-	check(start.rate >= 0 && start.timeout_ns > 0);
-	for (uint32_t i = 0; i < start.n_nodes; i++)
-		try_address(start.addresses[i]);
-	check(lsc_start_pack(&pack, &start) == 0);
+	check(plan.n_to <= LSC_CAST_MAX_NODES && plan.n_gone <= LSC_CAST_MAX_NODES);
+	check(plan.rate >= 0 && plan.timeout_ns > 0 && (!plan.scheduled || plan.rank < plan.ranks));
+	for (uint32_t i = 0; i < plan.n_to; i++) {
+		check((plan.to[i].duty == LSC_DUTY_PART) == plan.scheduled);
+		try_address(plan.to[i].address);
+	}
+	check(lsc_plan_pack(&pack, &plan) == 0);
 	if (pack.buf.len <= LSC_RECORD_MAX_BYTES) {
 		reparse(&copy, &pack);
-		check(lsc_start_parse(&copy, &again, NULL) == 0 && again.rank == start.rank &&
-		      again.n_nodes == start.n_nodes && again.order == start.order);
-		lsc_start_release(&again);
+		check(lsc_plan_parse(&copy, &again, NULL) == 0 && again.node == plan.node &&
+		      again.n_to == plan.n_to && again.n_gone == plan.n_gone);
+		lsc_plan_release(&again);
 	}
-	lsc_start_release(&start);
+	lsc_plan_release(&plan);
+}
+
+static void try_progress(const struct lsc_record *record)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
+	struct lsc_progress progress, again;
+
+	if (lsc_progress_parse(record, &progress, NULL) < 0)
+		return;
+	check(progress.n_sent <= LSC_CAST_MAX_SENT);
+	check(lsc_progress_pack(&pack, &progress) == 0);
+	reparse(&copy, &pack);
+	check(lsc_progress_parse(&copy, &again, NULL) == 0 && again.bytes == progress.bytes &&
+	      again.n_sent == progress.n_sent);
 }
 
 static void try_failed(const struct lsc_record *record)
@@ -88,27 +110,14 @@ static void try_failed(const struct lsc_record *record)
 		check((unsigned char)*c >= ' ' && *c != 127);
 }
 
-struct seen {
-	uint32_t n_pieces, n;
-	int64_t last;
-};
-
-static void see(void *data, uint32_t piece)
-{
-	struct seen *seen = data;
-
-	check(piece < seen->n_pieces && piece > seen->last);
-	seen->last = piece;
-	seen->n++;
-}
-
 static void try_pieces(const struct lsc_record *record, uint32_t n_pieces)
 {
-	struct seen seen = {n_pieces, 0, -1};
+	uint64_t bits[2] = {0};
 	uint32_t piece;
 
-	lsc_have_parse(record, n_pieces, see, &seen, NULL);
-	check(seen.n <= n_pieces);
+	lsc_have_parse(record, n_pieces, bits, NULL);
+	for (uint32_t i = n_pieces; i < 128; i++)
+		check(!lsc_bits_has(bits, i));
 	if (lsc_piece_parse(record, n_pieces, &piece, NULL) == 0)
 		check(piece < n_pieces);
 }
@@ -117,16 +126,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
 	struct lsc_cast_id cast;
-	uint32_t rank;
+	struct lsc_stats stats;
+	uint32_t node;
 
 	if (lsc_record_parse(&record, data, len, NULL) <= 0)
 		return 0;
 	try_offer(&record);
 	try_ready(&record);
-	try_start(&record);
+	try_plan(&record);
+	try_progress(&record);
 	try_failed(&record);
-	if (lsc_peer_parse(&record, &cast, &rank, NULL) == 0)
-		check(rank <= LSC_CAST_MAX_NODES);
+	lsc_stats_parse(&record, &stats, NULL);
+	if (lsc_peer_parse(&record, &cast, &node, NULL) == 0)
+		check(node <= LSC_CAST_MAX_NODES);
 	try_pieces(&record, 0);
 	try_pieces(&record, 13);
 	try_pieces(&record, 64);

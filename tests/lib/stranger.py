@@ -110,15 +110,15 @@ class Stream:
 
     def hello(self, kind):
         t, r, _ = self.next()
-        assert (t, r["kind"], r["version"][0]) == ("hello", kind, 1), r
+        assert (t, r["kind"], r["version"][0]) == ("hello", kind, 2 if kind == "cast" else 1), r
 
 
 class Link(Stream):
-    def __init__(self, sock, kind, version=(1, 0)):
+    def __init__(self, sock, kind, version=None):
         self.sock, self.lock = sock, threading.Lock()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock.makefile("rb"))
-        self.say("hello", kind=kind, version=list(version))
+        self.say("hello", kind=kind, version=list(version or (2 if kind == "cast" else 1, 0)))
 
     def say(self, type_, body=None, **keys):
         data = pack({"type": type_, **keys, **({} if body is None else {"body": len(body)})})
@@ -430,26 +430,55 @@ def moves(order, x, p, b):
                 yield i, to[k], min(v[k] + i - k, b - 1)
 
 
-def sends(start, b):
-    """rank -> the pieces to send it, in the order of rounds"""
-    n, s, r = len(start["nodes"]), start["sources"], start["rank"]
+def parts(plan, b):
+    """rank -> the pieces that a schedule gives it from here"""
+    n, s, r = plan["ranks"], plan["sources"], plan["rank"]
     g, m = r % s, min(s, n - s)
-    f = g * b // m if start["order"] == "kway" and g < m else 0
+    f = g * b // m if plan["order"] == "kway" and g < m else 0
     out = {}
-    for _, place, block in sorted(moves(start["order"], r // s, (n - g - 1) // s + 1, b)):
-        out.setdefault(place * s + g, []).append((block + f) % b)
+    for _, place, block in moves(plan["order"], r // s, (n - g - 1) // s + 1, b):
+        out.setdefault(place * s + g, set()).add((block + f) % b)
     return out
 
 
 # --- casts ---
 
 
+def numbers(bits):
+    return {i for i in range(8 * len(bits)) if bits[i // 8] >> i % 8 & 1}
+
+
+class Outlet:
+    """A data link to a node that this one sends to."""
+
+    def __init__(self, member, address):
+        self.duty, self.has, self.busy = None, set(), 0
+        self.link = connect(address, "cast")
+        self.link.say("peer", cast=member.cast, node=member.node)
+        self.link.hello("cast")
+        _, have, _ = self.link.next()
+        self.has |= numbers(have["bits"])
+
+    def listen(self, member):
+        while True:
+            try:
+                t, r, _ = self.link.next()
+            except (EOFError, OSError):
+                return
+            with member.changed:
+                if t == "got":
+                    self.has.add(r["piece"])
+                elif t == "lack":
+                    self.has.discard(r["piece"])
+                member.changed.notify_all()
+
+
 class Member:
-    """Sends what the schedule says as soon as it is here."""
+    """Sends what its plan says as soon as it is here."""
 
     def __init__(self):
         self.changed, self.ended = threading.Condition(), queue.Queue()
-        self.here, self.links = set(), []
+        self.here, self.outlets, self.node, self.received, self.sent = set(), {}, 0, 0, 0
 
     def spawn(self, fn, *args):
         def run():
@@ -459,19 +488,55 @@ class Member:
                 self.ended.put("stranger: %r" % e)
         threading.Thread(target=run, daemon=True).start()
 
-    def send(self, address, rank, pieces):
-        link = connect(address, "cast")
-        self.links.append(link)  # stays open until the cast ends
-        link.say("peer", cast=self.cast, rank=rank)
-        link.hello("cast")
-        bits = link.next()[1]["bits"]
-        for piece in pieces:
-            if piece // 8 < len(bits) and bits[piece // 8] >> piece % 8 & 1:
-                continue
+    def plan(self, plan):
+        assert not plan.get("rate"), "this one cannot hold itself to a rate"
+        self.node, self.first = plan["node"], plan["first"]
+        part = parts(plan, len(self.image.pieces)) if "order" in plan else {}
+        for gone in plan["gone"]:
+            self.outlets.pop(gone, None)
+        for to in self.outlets.values():
+            to.duty = None
+        for node, address, duty, *rank in plan["to"]:
+            new = node not in self.outlets
+            if new:
+                self.outlets[node] = Outlet(self, address)
+            outlet = self.outlets[node]
+            outlet.duty, outlet.part = duty, part.get(rank[0], set()) if rank else None
+            if new:
+                self.spawn(outlet.listen, self)
+                self.spawn(self.feed, outlet)
+        with self.changed:
+            self.changed.notify_all()
+
+    def choose(self, outlet):
+        """The next piece for it, or None."""
+        able = self.here - outlet.has
+        if outlet.duty == "part":
+            able &= outlet.part
+        elif outlet.duty == "inject":
+            lacks = able
+            for other in self.outlets.values():
+                if other is not outlet:
+                    able = able - other.has
+            if lacks and not able:
+                return max(lacks)
+        elif outlet.duty is None:
+            return None
+        return min(able, key=lambda p: (p < self.first, p), default=None)
+
+    def feed(self, outlet):
+        while True:
             with self.changed:
-                self.changed.wait_for(lambda: piece in self.here)
+                self.changed.wait_for(lambda: self.choose(outlet) is not None)
+                piece = self.choose(outlet)
+                outlet.has.add(piece)
             _, offset, length = self.image.pieces[piece]
-            link.say("piece", piece=piece, body=bytes(self.data[offset:offset + length]))
+            try:
+                outlet.link.say("piece", piece=piece,
+                                body=bytes(self.data[offset:offset + length]))
+            except OSError:
+                return  # it left; the coordinator knows
+            self.sent += length
 
 
 class Coordinator(Member):
@@ -489,27 +554,53 @@ class Coordinator(Member):
         self.spawn(self.talk)
         sys.exit(self.ended.get())
 
+    def circle(self, nodes):
+        """Node -> whom it sends to: receivers in a circle, into which we inject at one place."""
+        out = {node: [[after, "all"]] for node, after in zip(nodes, nodes[1:] + nodes[:1])
+               if node != after}
+        return {0: [[nodes[0], "inject"]], **out}
+
+    def plans(self, nodes):
+        n, b = len(nodes) + 1, len(self.here)
+        ranks = {node: rank for rank, node in enumerate([0] + nodes)}
+        if self.order == "throughput":
+            circle = self.circle(nodes)
+            return {node: {"to": [[to, self.addresses[to - 1], duty]
+                                  for to, duty in circle.get(node, [])]} for node in ranks}
+        keys = {"order": self.order, "ranks": n, "sources": 1}
+        return {node: {"rank": rank, **keys, "to": [
+            [([0] + nodes)[to], self.addresses[([0] + nodes)[to] - 1], "part", to]
+            for to in parts({"rank": rank, **keys}, b)]} for node, rank in ranks.items()}
+
     def talk(self):
-        controls, lacking = [connect(a, "cast") for a in self.addresses], []
-        for link, address in zip(controls, self.addresses):
+        controls, lacking = [connect(a, "cast") for a in self.addresses], {}
+        for node, link in enumerate(controls, 1):
             link.say("offer", self.manifest, cast=self.cast, name=self.name)
             link.hello("cast")
             t, r, _ = link.next()
+            while t == "progress":
+                t, r, _ = link.next()
             assert t == "ready", r
             if not r.get("complete"):
-                lacking.append((link, address))
-        start = {"order": self.order, "sources": 1, "nodes": [""] + [a for _, a in lacking]}
-        for rank, (link, _) in enumerate(lacking, 1):
-            link.say("start", rank=rank, **start)
-        for rank, pieces in sends({"rank": 0, **start}, len(self.here)).items():
-            self.spawn(self.send, start["nodes"][rank], 0, pieces)
-        for link, _ in lacking:
+                lacking[node] = link
+        for node, plan in self.plans(sorted(lacking)).items():
+            plan = {"node": node, "first": 0, "timeout": 10, "gone": [], **plan}
+            if node:
+                lacking[node].say("plan", **plan)
+            else:
+                own = plan
+        self.plan(own)
+        for link in lacking.values():
             t = None
             while t != "complete":
                 t, r, _ = link.next()
                 assert t in ("progress", "block", "complete"), r
         for link in controls:
             link.say("end")
+            t = None
+            while t != "stats":
+                t, r, _ = link.next()
+            assert r["received"] >= 0 and r["cpu"] >= 0
             while link.file.read(4096):
                 pass  # until it closes
         self.ended.put(0)
@@ -518,10 +609,10 @@ class Coordinator(Member):
 class Receiver(Member):
     """Takes part in one cast."""
 
-    def __init__(self, root, major=1):
+    def __init__(self, root, major=2):
         super().__init__()
-        self.root, self.version = root, (int(major), 7 if int(major) > 1 else 0)
-        self.started = False
+        self.root, self.version = root, (int(major), 7 if int(major) > 2 else 0)
+        self.planned, self.inlets = False, []
         self.listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(self):
@@ -544,8 +635,10 @@ class Receiver(Member):
         while t != "end":
             t, r, _ = link.next()
             assert t != "abort", r["why"]
-            if t == "start":
-                self.start(r)
+            if t == "plan":
+                self.plan(r)
+                self.begin()
+        link.say("stats", cpu=0, received=self.received, sent=self.sent, memory=0)
         self.ended.put(0)
 
     def take_offer(self, link, offer, manifest):
@@ -559,7 +652,7 @@ class Receiver(Member):
         self.missing = [0] * len(self.image.layout["blocks"])
         for block, _, _ in self.image.pieces:
             self.missing[block] += 1
-        link.say("ready", pieces=0)
+        link.say("ready", bits=b"")
         self.spawn(self.report)
 
     def report(self):
@@ -567,10 +660,15 @@ class Receiver(Member):
             time.sleep(0.2)
             with self.changed:
                 sizes = [self.image.pieces[p][2] for p in self.here]
-            self.control.say("progress", pieces=len(sizes), bytes=sum(sizes))
+            self.control.say("progress", pieces=len(sizes), bytes=sum(sizes), sent=[])
 
     def take_pieces(self, link):
-        link.say("have", bits=b"")
+        with self.changed:
+            self.inlets.append(link)
+            bits = bytearray(len(self.image.pieces) // 8 + 1)
+            for p in self.here:
+                bits[p // 8] |= 1 << p % 8
+            link.say("have", bits=bytes(bits))
         while True:
             try:
                 _, r, body = link.next()
@@ -578,14 +676,18 @@ class Receiver(Member):
                 return  # the control link tells whether the cast is over
             block, offset, length = self.image.pieces[r["piece"]]
             assert len(body) == length
+            self.received += length
             with self.changed:
                 if r["piece"] in self.here:
                     continue
                 self.data[offset:offset + length] = body
                 self.here.add(r["piece"])
                 self.changed.notify_all()
+                for inlet in self.inlets:
+                    if inlet is not link:
+                        inlet.say("got", piece=r["piece"])
                 self.missing[block] -= 1
-                if self.started:
+                if self.planned:
                     self.tell(block)
 
     def tell(self, block):
@@ -597,12 +699,11 @@ class Receiver(Member):
                 f.write(self.data)
             self.control.say("complete")
 
-    def start(self, start):
-        assert not start.get("rate"), "this one cannot hold itself to a rate"
-        for rank, pieces in sends(start, len(self.image.pieces)).items():
-            self.spawn(self.send, start["nodes"][rank], start["rank"], pieces)
+    def begin(self):
         with self.changed:
-            self.started = True
+            if self.planned:
+                return
+            self.planned = True
             whole = [b for b, n in enumerate(self.missing) if n == 0]
             for block in whole[:-1] if not any(self.missing) else whole:
                 self.control.say("block", block=block)

@@ -1,16 +1,19 @@
 #!/bin/sh
-# lsc-cast when processes are killed or stopped, two casts meet, or a disk takes no more: one line that
-# names the node, a status, and the next cast moves what is missing.
+# lsc-cast when processes are killed or stopped, sources change, two casts meet, or a disk takes no
+# more: a line that names the node, the others go on, and the next cast moves what is missing.
+#
+# Each loss is tried LSC_TEST_REPEAT times (1).
 . tests/lib/tap.sh
 
+repeat=${LSC_TEST_REPEAT:-1}
 lsc-shard pack --dummy smollm2-135m --layers 4 "$SCRATCH/image.lsc"
 size=$(wc -c <"$SCRATCH/image.lsc/image")
+total=$(lsc-shard ls --json "$SCRATCH/image.lsc" | sed 's/.*"pieces":\([0-9]*\).*/\1/')
 rate=$((size / 2))
-start_node one
-start_node two
-start_node three
+for node in one two three four; do start_node $node; done
+all=$one,$two,$three,$four
 
-# begin OPTION...: a cast that takes 2 s, in the background; $pid
+# begin OPTION...: a cast that takes 2 s, in the background, and 1 s of it; $pid
 begin() {
 	lsc-cast send "$SCRATCH/image.lsc" --max-rate $rate "$@" >"$SCRATCH/out" 2>"$SCRATCH/err" &
 	pid=$!
@@ -18,70 +21,197 @@ begin() {
 	sleep 1
 }
 
+revive() { # revive NODE: a node that was killed, at its address
+	eval "address=\$$1"
+	start_server "$1" lsc-cast serve --dir "$SCRATCH/$1" --listen "$address"
+}
+
+records() { lsc-msg <"$SCRATCH/out" 2>/dev/null; }
+
 pieces() { # pieces NODE head|tail: of the records in out, in the first or last progress of NODE
-	lsc-msg <"$SCRATCH/out" 2>/dev/null | grep '"type":"progress"' | grep "\"node\":$1," |
-		"$2" -n 1 | sed 's/.*"pieces":\([0-9]*\).*/\1/'
+	records | grep '"type":"progress"' | grep "\"node\":$1," | "$2" -n 1 |
+		sed 's/.*"pieces":\([0-9]*\).*/\1/'
+}
+
+has() { [ -e "$SCRATCH/$1/image.lsc" ]; }
+clear_nodes() { rm -rf "$SCRATCH"/one/* "$SCRATCH"/two/* "$SCRATCH"/three/* "$SCRATCH"/four/*; }
+
+# complete WHEN NODE...: they have the image, and it is right
+complete() {
+	when=$1 good=0
+	shift
+	for node; do
+		cmp -s "$SCRATCH/image.lsc/image" "$SCRATCH/$node/image.lsc/image" || good=1
+	done
+	ok $good "$when: $* have the image"
 }
 
 half() { # half NODE...: has a part of the image, and nothing that looks like all of it
 	for node; do
-		[ -d "$SCRATCH/$node/image.lsc.part" ] && [ ! -e "$SCRATCH/$node/image.lsc" ]
+		[ -d "$SCRATCH/$node/image.lsc.part" ] && ! has "$node"
 		ok $? "$node keeps what it has, and does not call it an image"
 	done
 }
 
-# again FIRST OPTION...: the next cast succeeds, and its node 1 begins with FIRST pieces at least.
-again() {
-	first=$1
-	shift
-	expect_status 0 'the next cast succeeds' lsc-cast send "$SCRATCH/image.lsc" \
-		--max-rate $rate "$@"
-	[ "$(pieces 1 head)" -ge "$first" ] && [ "$first" -gt 0 ]
-	ok $? "and moves the rest: one had $first of 345, began with $(pieces 1 head)"
-	expect_status 0 'what arrived is right' lsc-shard verify "$SCRATCH/one/image.lsc"
-	rm -rf "$SCRATCH/one/image.lsc" "$SCRATCH/two/image.lsc"
+# on_time WHEN SECONDS: when the last node was complete
+on_time() {
+	took=$(records | grep '"type":"complete"' | tail -n 1 | sed 's/.*"t":\([0-9.]*\).*/\1/')
+	awk -v t="${took:-99}" -v most="$2" 'BEGIN { exit !(t < most) }'
+	ok $? "$1: the others are complete after ${took:-?} s, at most $2"
 }
 
-begin --to "$one,$two"
-kill -KILL $pid
-wait $pid 2>/dev/null
-had=$(pieces 1 tail)
+# --- nothing is lost: what a cast takes undisturbed ---
+
+began=$(date +%s%N)
+lsc-cast send "$SCRATCH/image.lsc" --max-rate $rate --to "$all" >"$SCRATCH/out"
+quiet=$(awk -v t=$(($(date +%s%N) - began)) 'BEGIN { print t / 1e9 }')
+limit=$(awk -v t="$quiet" 'BEGIN { print 1.25 * t + 2 }') # and the time-out
+sooner=$(awk -v t="$quiet" 'BEGIN { print 1.25 * t + 0.3 }')
+clear_nodes
+
+# --- receivers ---
+
+lose() { # lose VICTIM OTHER...: a receiver is killed half-way
+	victim=$1
+	shift
+	eval "address=\$$victim victim_pid=\$${victim}_pid"
+	begin --to "$all"
+	kill -KILL "$victim_pid"
+	wait $pid
+	expect_equal "$victim killed: status" $? 1
+	grep -q "$address: left the cast before its end, going on" "$SCRATCH/err"
+	ok $? "it is named"
+	complete "$victim killed" "$@"
+	on_time "$victim killed" "$sooner"
+	half "$victim"
+	revive "$victim"
+	had=$(du -k "$SCRATCH/$victim/image.lsc.part/image" | cut -f1)
+	expect_status 0 'the next cast brings it the rest' lsc-cast send "$SCRATCH/image.lsc" --to "$all"
+	complete "after it, with $had KiB before" one two three four
+	clear_nodes
+}
+
 i=0
-until grep -q 'abandoned' "$SCRATCH/log.one" || [ $i -gt 50 ]; do
-	sleep 0.1
+while [ $i -lt "$repeat" ]; do
+	lose one two three four
+	lose two one three four
+	lose four one two three
+
+	begin --to "$all"
+	kill -STOP "$two_pid"
+	wait $pid
+	expect_equal 'a receiver stopped: status' $? 1
+	grep -q "$two: nothing heard for 2.0 s" "$SCRATCH/err"
+	ok $? 'it is named'
+	complete 'a receiver stopped' one three four
+	on_time 'a receiver stopped' "$limit"
+	kill -CONT "$two_pid"
+	half two
+	expect_status 0 'when it goes on, the next cast completes it' lsc-cast send \
+		"$SCRATCH/image.lsc" --to "$all"
+	complete 'after it' one two three four
+	clear_nodes
 	i=$((i + 1))
 done
-half one two
-again "$had" --to "$one,$two"
 
-begin --to "$one,$two"
-kill -KILL "$two_pid"
-wait $pid
-expect_equal 'a receiver killed: status' $? 74
-expect_one_line "$two: "
-half one two
-had=$(pieces 1 tail)
-start_server two lsc-cast serve --dir "$SCRATCH/two" --listen "$two"
-again "$had" --to "$one,$two"
+# --- sources ---
 
-lsc-cast send "$SCRATCH/image.lsc" --to "$three" >"$SCRATCH/out"
-begin --to "$one,$two" --sources "$three"
-kill -KILL "$three_pid"
-wait $pid
-expect_equal 'a source killed: status' $? 74
-expect_one_line "$three: "
-half one two
-had=$(pieces 2 tail)
-again "${had:-0}" --to "$one,$two"
+i=0
+while [ $i -lt "$repeat" ]; do
+	cp -r "$SCRATCH/image.lsc" "$SCRATCH/three"
+	begin --to "$one,$two,$four" --sources "$three"
+	kill -KILL "$three_pid"
+	wait $pid
+	expect_equal 'one of two sources killed: status' $? 0
+	grep -q "$three: left the cast before its end, going on" "$SCRATCH/err"
+	ok $? 'it is named'
+	complete 'one of two sources killed' one two four
+	on_time 'one of two sources killed' "$sooner"
+	clear_nodes
+	revive three
 
-begin --to "$one,$two" --timeout 1s
-kill -STOP "$two_pid"
-wait $pid
-expect_equal 'a receiver that hangs: status' $? 75
-expect_one_line "$two: nothing heard for 1.0 s"
-kill -CONT "$two_pid"
+	begin --to "$all"
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	had=$(pieces 1 tail)
+	sleep 0.5
+	half one two three four
+	expect_status 0 'the only source killed: another cast of it' lsc-cast send \
+		"$SCRATCH/image.lsc" --to "$all"
+	[ "${had:-0}" -gt 0 ] && [ "$(pieces 1 head)" -ge "$had" ]
+	ok $? "moves the rest: one had ${had:-0} of $total, began with $(pieces 1 head)"
+	complete 'after it' one two three four
+	clear_nodes
+	i=$((i + 1))
+done
+
+# All sources are gone when every piece is somewhere: what the receivers hold makes it whole.
+cp -r "$SCRATCH/image.lsc" "$SCRATCH/three"
+lsc-cast send "$SCRATCH/image.lsc" --max-rate $rate --to "$one,$two" --sources "$three" \
+	>"$SCRATCH/out" 2>"$SCRATCH/err" &
+pid=$!
+ended_at_exit $pid
+sleep 1.7
+kill -KILL $pid "$three_pid"
+wait $pid 2>/dev/null
+sleep 0.5
 half one two
-again "$(pieces 1 tail)" --to "$one,$two"
+rm -rf "$SCRATCH/three/image.lsc"
+revive three
+expect_status 0 'without a source, from parts' lsc-cast send "$SCRATCH/one/image.lsc.part" \
+	--to "$all"
+complete 'from parts' one two three four
+clear_nodes
+
+begin --to "$one"
+kill -KILL $pid
+wait $pid 2>/dev/null
+sleep 0.5
+expect_status 74 'a part that is not all of it' lsc-cast send "$SCRATCH/one/image.lsc.part" --to "$two"
+expect_one_line 'is neither here nor at any other node'
+clear_nodes
+
+# The file of the source is written over while it is cast.
+cp -r "$SCRATCH/image.lsc" "$SCRATCH/edited"
+lsc-cast send "$SCRATCH/edited" --max-rate $rate --to "$all" >"$SCRATCH/out" 2>"$SCRATCH/err" &
+pid=$!
+ended_at_exit $pid
+sleep 0.5
+dd if=/dev/urandom of="$SCRATCH/edited/image" bs=65536 seek=$((size / 65536 * 3 / 4)) count=64 \
+	conv=notrunc 2>/dev/null
+wait $pid
+expect_equal 'an image that is edited during its cast: status' $? 65
+expect_one_line 'with a wrong hash (said by'
+! has one && [ ! -e "$SCRATCH/one/edited" ] && [ ! -e "$SCRATCH/four/edited" ]
+ok $? 'nobody takes it for an image'
+clear_nodes
+
+# --- strangers ---
+
+# Noise on a node's port, and connections that say nothing, while it receives.
+if command -v python3 >/dev/null; then
+	begin --to "$all"
+	python3 - "$two" <<-'END'
+		import os, socket, sys, time
+		host, port = sys.argv[1].rsplit(":", 1)
+		links = [socket.create_connection((host, int(port))) for _ in range(60)]
+		for i, link in enumerate(links[:30]):
+		    try:
+		        link.sendall(os.urandom(1 + i * 500))
+		    except OSError:
+		        pass
+		time.sleep(0.5)
+	END
+	wait $pid
+	expect_equal 'noise and silence at a port disturb nobody: status' $? 0
+	complete 'noise at a port' one two three four
+	on_time 'noise at a port' "$sooner"
+	clear_nodes
+else
+	skip 'no python3 to make noise with'
+fi
+
+# --- casts that meet ---
 
 begin --to "$one,$two"
 expect_status 75 'a second cast of the same image meanwhile' lsc-cast send "$SCRATCH/image.lsc" \
@@ -91,7 +221,8 @@ expect_status 0 'one under another name' lsc-cast send "$SCRATCH/image.lsc" --to
 	--name other.lsc
 wait $pid
 expect_equal 'the first is not disturbed' $? 0
-rm -rf "$SCRATCH/one/image.lsc" "$SCRATCH/two/image.lsc" "$SCRATCH/two/other.lsc"
+expect_status 0 'the same cast once more' lsc-cast send "$SCRATCH/image.lsc" --to "$one,$two"
+clear_nodes
 
 begin --to "$one,$two"
 kill -TERM $pid
@@ -99,8 +230,11 @@ wait $pid
 expect_equal 'a cast that is told to end' $? 143
 expect_equal 'says nothing of it' "$(wc -c <"$SCRATCH/err")" 0
 half one two
+clear_nodes
 
-# A disk of 20 MB, and one that is read-only.
+# --- disks ---
+
+# One of 20 MB, and one that is read-only, beside a good one.
 if unshare -m true 2>/dev/null; then
 	cat >"$SCRATCH/small.sh" <<-'END'
 		mkdir "$1/small" && mount -t tmpfs -o "size=20m" none "$1/small" || exit 99
@@ -108,15 +242,18 @@ if unshare -m true 2>/dev/null; then
 		while [ ! -s "$1/address" ]; do sleep 0.05; done
 		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address")" >/dev/null 2>"$1/err.full"
 		echo $? $(ls "$1/small" | wc -l) >"$1/status"
+		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address"),$2" >/dev/null 2>"$1/err.both"
+		echo $? >>"$1/status"
 		mount -o remount,ro "$1/small"
 		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address")" >/dev/null 2>"$1/err.ro"
 		echo $? >>"$1/status"
 		kill $!
 		wait
 	END
-	unshare -m sh "$SCRATCH/small.sh" "$SCRATCH"
-	expect_equal 'a full disk is 74 and leaves nothing, a read-only one is 74' \
-		"$(tr '\n' ' ' <"$SCRATCH/status")" '74 0 74 '
+	unshare -m sh "$SCRATCH/small.sh" "$SCRATCH" "$one"
+	expect_equal 'a full disk is 74 and leaves nothing, 1 beside a good one; a read-only one is 74' \
+		"$(tr '\n' ' ' <"$SCRATCH/status")" '74 0 1 74 '
+	complete 'beside a full disk' one
 	mv "$SCRATCH/err.full" "$SCRATCH/err"
 	expect_one_line 'No space left on device'
 	mv "$SCRATCH/err.ro" "$SCRATCH/err"

@@ -63,7 +63,7 @@ send >"$SCRATCH/out"
 expect_equal 'no bars but on a terminal' "$(wc -c <"$SCRATCH/err")" 0
 rm -rf "$SCRATCH/one/image.lsc"
 send -v >"$SCRATCH/out"
-grep -q "sending 'image.lsc' to 1 nodes, chain" "$SCRATCH/err" &&
+grep -q "sending 'image.lsc' to 1 nodes" "$SCRATCH/err" &&
 	grep -q 'all nodes have the image' "$SCRATCH/err"
 ok $? '-v tells the beginning and the end'
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then

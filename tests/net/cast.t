@@ -50,9 +50,11 @@ for exec in nonsense 127.0.0.1:0 /a/path fd:3 0.0.0.0:7001 [::]:7001; do
 done
 
 forget one two three
-expect_status 69 "a node that is not there" lsc-cast send "$SCRATCH/image.lsc" \
-	--to "$one,127.0.0.1:1"
+expect_status 69 "a node that is not there" lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1:1
 expect_one_line "127.0.0.1:1"
+expect_status 1 "beside one that is" lsc-cast send "$SCRATCH/image.lsc" --to "$one,127.0.0.1:1"
+expect_equal "is named" "$(sed 's/.*127/127/' "$SCRATCH/err" | head -n 1)" \
+	"127.0.0.1:1': Connection refused, going on without it"
 
 # A source whose bytes are not what its manifest says.
 cp -r "$SCRATCH/image.lsc" "$SCRATCH/bad.lsc"

@@ -39,6 +39,7 @@ struct run {
 	char records[PATH_MAX]; /* a file */
 	/* from the records */
 	uint32_t nodes, blocks, completes, ends, failures, progresses;
+	double last_complete;
 	bool ordered;
 	char failed_why[LSC_ERR_TEXT];
 	uint64_t failed_node;
@@ -75,7 +76,21 @@ static void open_host(struct run *run, uint32_t i)
 		printf("# host %u: %s\n", i, err.text);
 }
 
-static void set_up(struct run *run, uint32_t n_hosts, uint32_t n_sources, enum lsc_order order)
+/* Orders beside the fixed ones. */
+enum {
+	THROUGHPUT = LSC_ORDER_COUNT,
+	KWAY,
+	ORDERS,
+};
+
+static const char *order_name(int order)
+{
+	return order == THROUGHPUT ? "throughput"
+	       : order == KWAY     ? "a ring's kway"
+				   : lsc_order_name(order);
+}
+
+static void set_up(struct run *run, uint32_t n_hosts, uint32_t n_sources, int order)
 {
 	char path[PATH_MAX];
 
@@ -94,8 +109,10 @@ static void set_up(struct run *run, uint32_t n_hosts, uint32_t n_sources, enum l
 		.n_sources = n_sources,
 		.to = run->names + n_sources,
 		.n_to = n_hosts - n_sources,
-		.order = order,
-		.timeout_ns = 5000000000u,
+		.scheduled = order < LSC_ORDER_COUNT,
+		.order = order < LSC_ORDER_COUNT ? (enum lsc_order)order : LSC_ORDER_CHAIN,
+		.rotate = order == KWAY,
+		.timeout_ns = 2000000000u,
 		.report_fd = -1,
 		.on_done = on_done,
 		.data = run,
@@ -130,7 +147,10 @@ static void count_record(struct run *run, const struct lsc_record *record, doubl
 	*last = t;
 	run->nodes += lsc_record_is(record, "node");
 	run->blocks += lsc_record_is(record, "block");
-	run->completes += lsc_record_is(record, "complete");
+	if (lsc_record_is(record, "complete")) {
+		run->completes++;
+		run->last_complete = t;
+	}
 	run->ends += lsc_record_is(record, "end");
 	run->progresses += lsc_record_is(record, "progress");
 	if (!lsc_record_is(record, "failed"))
@@ -212,7 +232,7 @@ static void test_orders(void)
 		uint32_t hosts, sources;
 	} sizes[] = {{1, 0}, {2, 0}, {3, 0}, {4, 1}, {6, 0}, {7, 2}, {11, 3}};
 
-	for (int order = 0; order < LSC_ORDER_COUNT; order++)
+	for (int order = 0; order < ORDERS; order++)
 		for (unsigned i = 0; i < LSC_ARRAY_SIZE(sizes); i++) {
 			uint32_t to = sizes[i].hosts - sizes[i].sources;
 			struct run run;
@@ -220,7 +240,7 @@ static void test_orders(void)
 			set_up(&run, sizes[i].hosts, sizes[i].sources, order);
 			cast(&run, NULL);
 			ok(run.result == 0 && all_have_it(&run), "%s to %u from %u: all have it",
-			   lsc_order_name(order), to, sizes[i].sources + 1);
+			   order_name(order), to, sizes[i].sources + 1);
 			ok(run.ordered && run.nodes == run.n_hosts + 1 &&
 				   run.blocks == to * image.n_blocks && run.completes == to &&
 				   run.ends == 1 && run.failures == 0,
@@ -252,7 +272,7 @@ static void test_resume(void)
 	char path[PATH_MAX];
 	struct run run;
 
-	set_up(&run, 4, 0, LSC_ORDER_ROUND_OPTIMAL);
+	set_up(&run, 4, 0, THROUGHPUT);
 	for (uint32_t host = 1; host < 4; host++) {
 		path_of(path, &run, host, "");
 		if (lsc_segment_create(&part, path, "image.lsc", image.manifest, image.manifest_len,
@@ -284,19 +304,40 @@ static void test_unreachable(void)
 {
 	struct run run;
 
-	set_up(&run, 3, 0, LSC_ORDER_ROUND_OPTIMAL);
+	set_up(&run, 3, 0, THROUGHPUT);
 	run.names[1] = (char[]){"memory:nobody"};
 	cast(&run, NULL);
-	ok(run.result == -ECONNREFUSED && strstr(run.err.text, "memory:nobody"),
+	ok(run.result == 1 && strstr(run.err.text, "1 of 3") &&
+		   strstr(run.failed_why, "memory:nobody"),
 	   "an unreachable node is named");
-	ok(run.failures == 1 && run.failed_node == 2 && run.ends == 0 &&
-		   !strcmp(run.failed_why, run.err.text),
-	   "in the records as well");
-	ok(!has_image(&run, 0) && !has_image(&run, 2), "nothing looks finished");
+	ok(run.failures == 1 && run.failed_node == 2 && run.ends == 1, "in the records as well");
+	ok(has_image(&run, 0) && has_image(&run, 2), "the others have the image");
 	run.names[1] = run.addresses[1];
 	cast(&run, NULL);
-	ok(run.result == 0 && all_have_it(&run), "the next cast does what that one could not");
+	ok(run.result == 0 && all_have_it(&run), "the next cast brings it to that one");
 	tear_down(&run);
+
+	set_up(&run, 1, 0, THROUGHPUT);
+	run.names[0] = (char[]){"memory:nobody"};
+	cast(&run, NULL);
+	ok(run.result == -ECONNREFUSED && run.ends == 0, "nobody has it where none can be reached");
+	run.names[0] = run.addresses[0];
+	tear_down(&run);
+}
+
+/* Bytes that are not those of the manifest, in the folder of a host. */
+static void put_damaged(struct run *run, uint32_t host, const uint8_t *data)
+{
+	char path[PATH_MAX], file[PATH_MAX + 16];
+	struct lsc_err err = LSC_ERR_INIT;
+
+	path_of(path, run, host, "image.lsc");
+	unlink(path);
+	mkdir(path, 0777);
+	snprintf(file, sizeof(file), "%s/manifest", path);
+	lsc_file_write(file, image.manifest, image.manifest_len, &err);
+	snprintf(file, sizeof(file), "%s/image", path);
+	lsc_file_write(file, data, image.bytes, &err);
 }
 
 /* A source whose bytes are not those of its manifest is found out before anyone uses them. */
@@ -305,41 +346,40 @@ static void test_corrupt(void)
 	uint32_t piece = image.n_pieces / 2;
 	struct lsc_image bad = image;
 	uint8_t *data = malloc(image.bytes);
-	char path[PATH_MAX], file[PATH_MAX + 16];
-	struct lsc_err err = LSC_ERR_INIT;
 	struct run run;
 
 	memcpy(data, image.data, image.bytes);
 	data[lsc_image_piece_offset(&image, piece) + 5] ^= 0x10;
 	bad.data = data;
-	set_up(&run, 3, 0, LSC_ORDER_ROUND_OPTIMAL);
-	run.options.image = &bad;
-	cast(&run, NULL);
-	ok(run.result == -EBADMSG && !strncmp(run.err.text, "local: sent piece ", 18) &&
-		   atoi(run.err.text + 18) == (int)piece,
-	   "a damaged piece of the coordinator's is caught, and named");
-	ok(!has_image(&run, 0) && !has_image(&run, 1) && !has_image(&run, 2),
-	   "nobody believes to have the image");
-	tear_down(&run);
+	for (int order = LSC_ORDER_ROUND_OPTIMAL; order < ORDERS; order++) {
+		set_up(&run, 3, 0, order);
+		run.options.image = &bad;
+		cast(&run, NULL);
+		ok(run.result == -EBADMSG && !strncmp(run.err.text, "local: sent piece ", 18) &&
+			   atoi(run.err.text + 18) == (int)piece,
+		   "%s: a damaged piece of the coordinator's is caught, and named",
+		   order_name(order));
+		ok(!has_image(&run, 0) && !has_image(&run, 1) && !has_image(&run, 2),
+		   "nobody believes to have the image");
+		tear_down(&run);
 
-	set_up(&run, 5, 1, LSC_ORDER_KWAY);
-	path_of(path, &run, 0, "image.lsc");
-	unlink(path);
-	mkdir(path, 0777);
-	snprintf(file, sizeof(file), "%s/manifest", path);
-	lsc_file_write(file, image.manifest, image.manifest_len, &err);
-	snprintf(file, sizeof(file), "%s/image", path);
-	lsc_file_write(file, data, image.bytes, &err);
-	run.n_sources = 0; /* it is a folder now */
-	cast(&run, NULL);
-	ok(run.result == -EBADMSG && strstr(run.err.text, run.addresses[0]) == run.err.text,
-	   "one of another source's too");
-	is_int(run.failed_node, 1, "with its number");
-	tear_down(&run);
+		set_up(&run, 5, 1, order);
+		put_damaged(&run, 0, data);
+		run.n_sources = 0; /* it is a folder now */
+		cast(&run, NULL);
+		ok(run.result == 0 && run.failures == 1 && run.failed_node == 1 &&
+			   strstr(run.failed_why, run.addresses[0]) == run.failed_why &&
+			   strstr(run.failed_why, "wrong hash"),
+		   "another source's too, which is left out: %s", run.failed_why);
+		ok(has_image(&run, 1) && has_image(&run, 2) && has_image(&run, 3) &&
+			   has_image(&run, 4),
+		   "and everyone gets the image elsewhere");
+		tear_down(&run);
+	}
 	free(data);
 }
 
-/* Ends a host when the second half of the records has come. */
+/* Ends a host when a third of the image has come. */
 static void end_host(struct run *run)
 {
 	struct lsc_segment s = LSC_SEGMENT_INIT;
@@ -355,22 +395,53 @@ static void end_host(struct run *run)
 	lsc_segment_close(&s);
 }
 
+static void end_source(struct run *run)
+{
+	struct lsc_segment s = LSC_SEGMENT_INIT;
+	char path[PATH_MAX];
+
+	path_of(path, run, 2, "");
+	if (!run->hosts[0] || lsc_segment_open(&s, path, "image.lsc", NULL) < 0)
+		return;
+	if (lsc_segment_count(&s) > image.n_pieces / 3) {
+		lsc_host_close(run->hosts[0]);
+		run->hosts[0] = NULL;
+	}
+	lsc_segment_close(&s);
+}
+
+/* A third of the image takes 0.1 s, and what is left when somebody is lost goes on at once. */
 static void test_lost(void)
 {
 	struct run run;
 
-	set_up(&run, 5, 0, LSC_ORDER_ROUND_OPTIMAL);
-	run.options.rate = (double)image.bytes / 0.3;
-	cast(&run, end_host);
-	ok(run.result == -ECONNRESET && strstr(run.err.text, run.addresses[2]) == run.err.text,
-	   "a node that leaves half-way is named");
-	is_int(run.failed_node, 3, "with its number");
-	ok(!has_image(&run, 2), "it has no image");
-	open_host(&run, 2);
-	run.options.rate = 0;
-	cast(&run, NULL);
-	ok(run.result == 0 && all_have_it(&run), "when it is back, the next cast completes all");
-	tear_down(&run);
+	for (int order = LSC_ORDER_ROUND_OPTIMAL; order < ORDERS; order++) {
+		set_up(&run, 5, 0, order);
+		run.options.rate = (double)image.bytes / 0.3;
+		cast(&run, end_host);
+		ok(run.result == 1 && run.failures == 1 && run.failed_node == 3 &&
+			   strstr(run.failed_why, run.addresses[2]) == run.failed_why,
+		   "%s: a node that leaves half-way is named: %s", order_name(order),
+		   run.failed_why);
+		ok(!has_image(&run, 2) && has_image(&run, 0) && has_image(&run, 1) &&
+			   has_image(&run, 3) && has_image(&run, 4),
+		   "the others have the image, in %.2f s", run.last_complete);
+		open_host(&run, 2);
+		run.options.rate = 0;
+		cast(&run, NULL);
+		ok(run.result == 0 && all_have_it(&run),
+		   "when it is back, the next cast completes it");
+		tear_down(&run);
+
+		set_up(&run, 6, 1, order);
+		run.options.rate = (double)image.bytes / 0.3;
+		cast(&run, end_source);
+		ok(run.result == 0 && run.failures == 1 && run.failed_node == 1 && run.ends == 1 &&
+			   all_have_it(&run),
+		   "%s: a source that leaves is done without, in %.2f s", order_name(order),
+		   run.last_complete);
+		tear_down(&run);
+	}
 }
 
 static void test_refusals(void)
@@ -378,12 +449,13 @@ static void test_refusals(void)
 	char path[PATH_MAX];
 	struct run run;
 
-	set_up(&run, 3, 1, LSC_ORDER_KWAY);
+	set_up(&run, 3, 1, KWAY);
 	path_of(path, &run, 0, "image.lsc");
 	unlink(path);
 	cast(&run, NULL);
-	ok(run.result == -ENOENT && strstr(run.err.text, run.addresses[0]) == run.err.text,
-	   "a source without the image");
+	ok(run.result == 0 && run.failures == 1 &&
+		   strstr(run.failed_why, run.addresses[0]) == run.failed_why,
+	   "a source without the image is left out");
 	run.options.name = "../up";
 	cast(&run, NULL);
 	is_int(run.result, -EINVAL, "a name that leads elsewhere");
@@ -393,12 +465,59 @@ static void test_refusals(void)
 	ok(run.result == -EINVAL && strstr(run.err.text, "twice"), "a node given twice");
 	tear_down(&run);
 
-	set_up(&run, 2, 0, LSC_ORDER_ROUND_OPTIMAL);
+	set_up(&run, 2, 0, THROUGHPUT);
 	path_of(path, &run, 1, "image.lsc");
 	mkdir(path, 0777);
 	cast(&run, NULL);
-	ok(run.result < 0 && strstr(run.err.text, run.addresses[1]) == run.err.text,
+	ok(run.result == 1 && has_image(&run, 0) &&
+		   strstr(run.failed_why, run.addresses[1]) == run.failed_why,
 	   "a node where something else has the name");
+	tear_down(&run);
+}
+
+/* Receivers that hold parts of the image, and a coordinator that holds one: together they have all
+ * of it, and all get it; where a piece is nowhere, the cast says which. */
+static void test_parts(void)
+{
+	struct lsc_segment parts[3] = {LSC_SEGMENT_INIT, LSC_SEGMENT_INIT, LSC_SEGMENT_INIT};
+	struct lsc_image whole = image;
+	struct lsc_err err = LSC_ERR_INIT;
+	char path[PATH_MAX];
+	struct run run;
+
+	set_up(&run, 4, 0, THROUGHPUT);
+	for (uint32_t host = 0; host < 3; host++) {
+		struct lsc_segment *s = &parts[host];
+
+		path_of(path, &run, host, "");
+		lsc_segment_create(s, path, "image.lsc", image.manifest, image.manifest_len,
+				   image.bytes, image.n_pieces, &err);
+		for (uint32_t i = host; i < image.n_pieces; i += 3) {
+			uint64_t at = lsc_image_piece_offset(&image, i);
+
+			if (i == 7)
+				continue;
+			memcpy(s->data + at, image.data + at, lsc_image_piece_bytes(&image, i));
+			lsc_segment_mark(s, i);
+		}
+	}
+	lsc_segment_close(&parts[1]);
+	lsc_segment_close(&parts[2]);
+	whole.data = parts[0].data;
+	run.options.image = &whole;
+	run.options.segment = &parts[0];
+	run.options.to = run.names + 1;
+	run.options.n_to = 3;
+	cast(&run, NULL);
+	ok(run.result == -ENODATA && strstr(run.err.text, "piece 7 "), "a piece is nowhere: %s",
+	   run.err.text);
+	memcpy(parts[0].data + lsc_image_piece_offset(&image, 7),
+	       image.data + lsc_image_piece_offset(&image, 7), lsc_image_piece_bytes(&image, 7));
+	lsc_segment_mark(&parts[0], 7);
+	cast(&run, NULL);
+	ok(run.result == 0 && has_image(&run, 1) && has_image(&run, 2) && has_image(&run, 3),
+	   "from parts, all of it for all");
+	lsc_segment_close(&parts[0]);
 	tear_down(&run);
 }
 
@@ -446,6 +565,7 @@ int main(void)
 	test_corrupt();
 	test_lost();
 	test_refusals();
+	test_parts();
 	test_rate();
 	lsc_loop_free(loop);
 	lsc_image_close(&image);

@@ -24,13 +24,13 @@ static struct lsc_err err;
 
 /* What it says, to which word of the coordinator's, or does. */
 struct liar {
-	struct lsc_pack at_once, to_offer, to_start;
-	bool hangs_up_at_once, hangs_up_at_offer, hangs_up_at_start;
+	struct lsc_pack at_once, to_offer, to_plan;
+	bool hangs_up_at_once, hangs_up_at_offer, hangs_up_at_plan;
 	bool lives; /* says progress without any */
 
 	int listener, control, data;
 	struct lsc_buf got;
-	bool offered, started;
+	bool offered, planned;
 };
 
 static char address[64];
@@ -85,19 +85,16 @@ static void act(struct liar *liar)
 		liar->offered = true;
 		say(&liar->control, &liar->to_offer, liar->hangs_up_at_offer);
 	}
-	if (!liar->started && has_heard(liar, "start")) {
-		liar->started = true;
-		say(&liar->control, &liar->to_start, liar->hangs_up_at_start);
+	if (!liar->planned && has_heard(liar, "timeout")) {
+		liar->planned = true;
+		say(&liar->control, &liar->to_plan, liar->hangs_up_at_plan);
 	}
 	if (liar->control >= 0 && has_heard(liar, "abort")) {
 		close(liar->control);
 		liar->control = -1;
 	}
 	if (liar->lives && liar->offered) {
-		lsc_pack_begin(&pack, "progress");
-		lsc_pack_uint(&pack, "pieces", 0);
-		lsc_pack_uint(&pack, "bytes", 0);
-		lsc_pack_end(&pack);
+		lsc_progress_pack(&pack, &(struct lsc_progress){0});
 		say(&liar->control, &pack, false);
 	}
 	lsc_pack_release(&pack);
@@ -152,14 +149,15 @@ static void expect(struct liar *liar, int code, const char *text, const char *wh
 	lsc_buf_release(&liar->got);
 	lsc_pack_release(&liar->at_once);
 	lsc_pack_release(&liar->to_offer);
-	lsc_pack_release(&liar->to_start);
+	lsc_pack_release(&liar->to_plan);
 }
 
 static void pack_ready(struct lsc_pack *pack, uint32_t pieces)
 {
-	struct lsc_ready ready = {.pieces = pieces};
+	const uint64_t bits[64] = {[63] = 1};
+	struct lsc_ready ready = {0};
 
-	lsc_ready_pack(pack, &ready);
+	lsc_ready_pack(pack, &ready, bits, pieces);
 }
 
 static void test_hello(void)
@@ -174,53 +172,53 @@ static void test_hello(void)
 	lsc_pack_hello(&exec.at_once, "exec");
 	expect(&exec, EPROTO, "'cast'", "is a stage worker");
 	lsc_pack_hello(&new.at_once, LSC_CAST_KIND);
-	new.at_once.buf.data[new.at_once.buf.len - 2] = 2; /* the major version */
-	expect(&new, EPROTO, "has version 2.0; this program reads 1.x", "is of another version");
+	new.at_once.buf.data[new.at_once.buf.len - 2] = 3; /* the major version */
+	expect(&new, EPROTO, "has version 3.0; this program reads 2.x", "is of another version");
 }
 
 static void test_offer(void)
 {
 	struct liar gone = {.hangs_up_at_offer = true}, silent = {0}, many = {0}, twice = {0};
 	struct liar bad = {0}, fails = {0};
-	struct lsc_failed failed = {.code = EINVAL, .culprit = LSC_NOBODY};
+	struct lsc_failed failed = {.code = EINVAL, .node = LSC_NOBODY};
 
 	lsc_pack_hello(&gone.at_once, LSC_CAST_KIND);
 	expect(&gone, ECONNRESET, "", "closes when it got the offer");
 	lsc_pack_hello(&silent.at_once, LSC_CAST_KIND);
 	expect(&silent, ETIMEDOUT, "nothing heard for", "does not answer it");
 	lsc_pack_hello(&many.at_once, LSC_CAST_KIND);
-	pack_ready(&many.to_offer, image.n_pieces + 1);
-	expect(&many, EPROTO, "pieces of", "has more pieces than there are");
+	pack_ready(&many.to_offer, 64 * 64);
+	expect(&many, EPROTO, "key 'bits'", "has more pieces than there are");
 	lsc_pack_hello(&twice.at_once, LSC_CAST_KIND);
 	pack_ready(&twice.to_offer, 0);
-	pack_ready(&twice.to_start, 0);
+	pack_ready(&twice.to_plan, 0);
 	expect(&twice, EPROTO, "out of turn", "is ready twice");
 	lsc_pack_hello(&bad.at_once, LSC_CAST_KIND);
 	lsc_pack_begin(&bad.to_offer, "ready");
-	lsc_pack_str(&bad.to_offer, "pieces", "many");
+	lsc_pack_str(&bad.to_offer, "bits", "many");
 	lsc_pack_end(&bad.to_offer);
-	expect(&bad, EPROTO, "key 'pieces'", "counts in words");
+	expect(&bad, EPROTO, "key 'bits'", "counts in words");
 	lsc_pack_hello(&fails.at_once, LSC_CAST_KIND);
 	snprintf(failed.why, sizeof(failed.why), "\x1b[31mred\nalert");
 	lsc_failed_pack(&fails.to_offer, &failed);
 	expect(&fails, EPROTO, ": ?[31mred?alert", "fails in colour");
 }
 
-static void test_start(void)
+static void test_plan(void)
 {
-	struct liar gone = {.hangs_up_at_start = true}, silent = {0}, block = {0};
+	struct liar gone = {.hangs_up_at_plan = true}, silent = {0}, block = {0};
 	struct liar idle = {.lives = true};
 	struct lsc_pack *pack;
 
 	lsc_pack_hello(&gone.at_once, LSC_CAST_KIND);
 	pack_ready(&gone.to_offer, 0);
-	expect(&gone, ECONNRESET, "", "closes when it is to start");
+	expect(&gone, ECONNRESET, "", "closes when it gets a plan");
 	lsc_pack_hello(&silent.at_once, LSC_CAST_KIND);
 	pack_ready(&silent.to_offer, 0);
-	expect(&silent, ETIMEDOUT, "nothing heard for", "starts and says no more");
+	expect(&silent, ETIMEDOUT, "nothing heard for", "gets a plan and says no more");
 	lsc_pack_hello(&block.at_once, LSC_CAST_KIND);
 	pack_ready(&block.to_offer, 0);
-	pack = &block.to_start;
+	pack = &block.to_plan;
 	lsc_pack_begin(pack, "block");
 	lsc_pack_uint(pack, "block", image.n_blocks);
 	lsc_pack_end(pack);
@@ -244,7 +242,7 @@ int main(void)
 	}
 	test_hello();
 	test_offer();
-	test_start();
+	test_plan();
 	lsc_loop_free(loop);
 	lsc_image_close(&image);
 	lsc_dir_remove(path, NULL);

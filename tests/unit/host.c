@@ -189,47 +189,68 @@ static void test_manifests(void)
 	free(lie);
 }
 
-/* --- starts --- */
+/* --- plans --- */
 
-static void start(struct caller *caller, uint32_t rank, uint32_t sources, const char *order)
+/* A plan for the node that is offered the image: one that sends to a node with a duty. */
+static void plan(struct caller *caller, const char *order, uint32_t rank, uint32_t to,
+		 const char *duty)
 {
 	call(caller);
 	offer(caller, "img", 3, image.manifest, image.manifest_len);
 	listen_until(caller, "ready", 5000);
-	lsc_pack_begin(&pack, "start");
-	lsc_pack_str(&pack, "order", order);
-	lsc_pack_uint(&pack, "rank", rank);
-	lsc_pack_uint(&pack, "sources", sources);
-	lsc_pack_array(&pack, "nodes", 3);
-	for (int i = 0; i < 3; i++)
-		lsc_pack_str(&pack, NULL, "127.0.0.1:1");
+	lsc_pack_begin(&pack, "plan");
+	lsc_pack_uint(&pack, "node", 1);
+	lsc_pack_uint(&pack, "first", 0);
+	lsc_pack_real(&pack, "timeout", 1);
+	if (*order) {
+		lsc_pack_str(&pack, "order", order);
+		lsc_pack_uint(&pack, "rank", rank);
+		lsc_pack_uint(&pack, "ranks", 3);
+		lsc_pack_uint(&pack, "sources", 1);
+	}
+	lsc_pack_array(&pack, "to", 1);
+	lsc_pack_array(&pack, NULL, *order ? 4 : 3);
+	lsc_pack_uint(&pack, NULL, to);
+	lsc_pack_str(&pack, NULL, "127.0.0.1:1");
+	lsc_pack_str(&pack, NULL, duty);
+	if (*order)
+		lsc_pack_uint(&pack, NULL, 2);
+	lsc_pack_array(&pack, "gone", 0);
 	lsc_pack_end(&pack);
 	say_pack(caller);
 }
 
-static void test_starts(void)
+static void test_plans(void)
 {
 	static const struct {
-		uint32_t rank, sources;
-		const char *order, *what;
-	} starts[] = {
-		{0, 1, "sequential", "a source's rank for a receiver"},
-		{1, 2, "kway", "another source's"},
-		{3, 1, "chain", "a rank that the cast has not"},
-		{1, 1, "shortest", "an order that there is not"},
+		const char *order;
+		uint32_t rank, to;
+		const char *duty, *what;
+	} plans[] = {
+		{"", 0, 2, "some", "a duty that there is not"},
+		{"", 0, 2, "part", "a part of no schedule"},
+		{"chain", 1, 2, "all", "a schedule and other duties"},
+		{"chain", 3, 2, "part", "a rank that the cast has not"},
+		{"shortest", 1, 2, "part", "an order that there is not"},
+		{"", 0, 5000, "all", "a number that no node has"},
 	};
 	struct caller caller;
 
-	for (size_t i = 0; i < LSC_ARRAY_SIZE(starts); i++) {
-		start(&caller, starts[i].rank, starts[i].sources, starts[i].order);
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(plans); i++) {
+		plan(&caller, plans[i].order, plans[i].rank, plans[i].to, plans[i].duty);
 		listen_for(&caller, 5000);
-		ok(was_told(&caller, "ready") && caller.closed, "refuses %s", starts[i].what);
+		ok(was_told(&caller, "ready") && caller.closed, "refuses %s", plans[i].what);
 		hang_up(&caller);
 	}
-	start(&caller, 2, 1, "chain");
+	plan(&caller, "", 0, 1, "all");
+	listen_until(&caller, "failed", 5000);
+	ok(was_told(&caller, "to itself"), "will not send to itself");
+	hang_up(&caller);
+	plan(&caller, "chain", 1, 2, "part");
+	listen_until(&caller, "fault", 5000);
 	listen_until(&caller, "progress", 5000);
-	listen_for(&caller, 50);
-	ok(!caller.closed && was_told(&caller, "progress"), "a start that makes sense");
+	ok(!caller.closed && was_told(&caller, "fault") && was_told(&caller, "progress"),
+	   "a plan that makes sense, and whom it names does not listen");
 	hang_up(&caller);
 	is_int(count_entries(dir), 0, "no piece came, so nothing is left");
 }
@@ -313,7 +334,7 @@ int main(void)
 	fds = count_fds();
 	test_names();
 	test_manifests();
-	test_starts();
+	test_plans();
 	test_silent();
 	test_garbage();
 	for (int i = 0; i < 60; i++)

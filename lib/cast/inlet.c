@@ -1,0 +1,126 @@
+/* inlet - the receiving side of a member: one link from a peer, and where its pieces go
+ *
+ * A piece that comes over one link is told to the peers of all others, so that hardly any comes
+ * twice.  One that is on its way twice nevertheless is taken from who was first; should that link
+ * break inside it, the others are told that it is missing after all.
+ *
+ * A peer that sends what is wrong is reported and not listened to any more.  Its link stays until
+ * the coordinator has decided: were it closed, the peer would complain of us.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/cleanup.h"
+#include "cast/member_own.h"
+
+/* Says something of a piece to everyone who sends here, but one.  What cannot be said costs a
+ * piece that comes twice, or once more later. */
+static void tell_others(struct lsc_inlet *inlet, const char *note, uint32_t piece)
+{
+	struct lsc_member *m = inlet->member;
+
+	for (struct lsc_inlet *i = m->inlets; i; i = i->next)
+		if (i != inlet && !i->banned && lsc_piece_note_pack(&m->pack, note, piece) == 0)
+			lsc_link_send(i->link, &m->pack, NULL, 0, NULL);
+}
+
+int lsc_inlet_open(struct lsc_inlet *inlet, struct lsc_member *m, struct lsc_link *link,
+		   uint32_t node, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	int r;
+
+	if (m->o.data)
+		return lsc_err_set(err, EPROTO, "sends to a source");
+	*inlet = (struct lsc_inlet){m, link, node, LSC_NOBODY, false, m->inlets, NULL};
+	if (m->inlets)
+		m->inlets->previous = inlet;
+	m->inlets = inlet;
+	r = lsc_have_pack(&pack, m->here, m->o.image->n_pieces);
+	if (r == 0)
+		r = lsc_link_send(link, &pack, NULL, 0, NULL);
+	if (r == 0)
+		return 0;
+	lsc_inlet_close(inlet);
+	return lsc_err_set(err, -r, "cannot answer: %m");
+}
+
+static int blame(struct lsc_inlet *inlet, uint32_t piece, const struct lsc_err *err)
+{
+	struct lsc_member *m = inlet->member;
+
+	inlet->banned = true;
+	m->o.events->on_fault(m->o.data_of_events, inlet->node, piece, err);
+	return 0;
+}
+
+/* A piece that is here, or on its way from someone else, is skipped. */
+int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, uint32_t body_len,
+		     void **ret_body, struct lsc_err *err)
+{
+	struct lsc_member *m = inlet->member;
+	uint32_t piece, bytes;
+
+	inlet->piece = LSC_NOBODY;
+	if (!lsc_record_is(record, "piece") || m->failed || inlet->banned)
+		return 0;
+	if (lsc_piece_parse(record, m->o.image->n_pieces, &piece, err) < 0) {
+		err->code = EPROTO;
+		return blame(inlet, LSC_NOBODY, err);
+	}
+	bytes = lsc_image_piece_bytes(m->o.image, piece);
+	if (body_len != bytes) {
+		lsc_err_set(err, EPROTO, "sent piece %u with %u bytes, and it has %u", piece,
+			    body_len, bytes);
+		return blame(inlet, LSC_NOBODY, err);
+	}
+	m->received += bytes;
+	if (lsc_bits_has(m->here, piece) || lsc_bits_has(m->coming, piece))
+		return 0;
+	lsc_bits_add(m->coming, piece);
+	inlet->piece = piece;
+	*ret_body = m->o.segment->data + lsc_image_piece_offset(m->o.image, piece);
+	return 0;
+}
+
+int lsc_inlet_body(struct lsc_inlet *inlet, struct lsc_err *err)
+{
+	struct lsc_member *m = inlet->member;
+	uint32_t piece = inlet->piece;
+	struct lsc_hash hash;
+
+	inlet->piece = LSC_NOBODY;
+	if (piece == LSC_NOBODY)
+		return 0;
+	lsc_bits_remove(m->coming, piece);
+	hash = lsc_hash_of(m->data + lsc_image_piece_offset(m->o.image, piece),
+			   lsc_image_piece_bytes(m->o.image, piece));
+	if (lsc_hash_equal(&hash, &m->o.image->pieces[piece])) {
+		lsc_member_take(m, piece);
+		tell_others(inlet, "got", piece);
+		return 0;
+	}
+	tell_others(inlet, "lack", piece);
+	lsc_err_set(err, EBADMSG, "sent piece %u with a wrong hash", piece);
+	return blame(inlet, piece, err);
+}
+
+void lsc_inlet_close(struct lsc_inlet *inlet)
+{
+	struct lsc_member *m = inlet->member;
+
+	if (!m)
+		return;
+	if (inlet->next)
+		inlet->next->previous = inlet->previous;
+	if (inlet->previous)
+		inlet->previous->next = inlet->next;
+	else
+		m->inlets = inlet->next;
+	if (inlet->piece != LSC_NOBODY) {
+		lsc_bits_remove(m->coming, inlet->piece);
+		tell_others(inlet, "lack", inlet->piece);
+	}
+	inlet->member = NULL;
+}

@@ -1,0 +1,71 @@
+/* What member.c shares with outlet.c and inlet.c, the two sides of it, and nobody else. */
+#ifndef LSC_CAST_MEMBER_OWN_H
+#define LSC_CAST_MEMBER_OWN_H
+
+#include "cast/member.h"
+#include "net/rate.h"
+
+/* A node that is sent to. */
+struct lsc_outlet {
+	struct lsc_member *member;
+	struct lsc_outlet *next;
+	uint32_t node;
+	char address[LSC_CAST_ADDRESS];
+	bool resting; /* the plan does not name it */
+	enum lsc_duty duty;
+	uint64_t *part; /* the pieces of LSC_DUTY_PART */
+
+	struct lsc_link *link; /* NULL: broken, to be opened again */
+	bool open;             /* the peer has said what it has */
+	uint64_t *has;         /* that the peer has, or was sent */
+	uint32_t sends;        /* under way */
+	uint64_t sent;         /* bytes */
+	struct lsc_timer *again;
+	uint64_t pause_ns; /* before the next try */
+};
+
+struct lsc_member {
+	struct lsc_member_options o;
+	const uint8_t *data; /* the image's bytes */
+	uint64_t *here, *coming;
+	uint32_t *blocks; /* by block: pieces that are missing */
+	uint32_t n_here;
+	uint64_t bytes_here, received, sent;
+	bool planned, failed;
+
+	uint32_t node; /* this one's number */
+	uint32_t first;
+	uint64_t timeout_ns;
+	struct lsc_outlet *outlets;
+	struct lsc_inlet *inlets;
+	bool limited;
+	struct lsc_rate rate;
+	struct lsc_pack pack; /* reused from piece to piece */
+};
+
+/* Its own failure. */
+void lsc_member_fail(struct lsc_member *member, const struct lsc_err *err);
+
+/* A piece is here and verified: marks and reports it, and sends it on. */
+void lsc_member_take(struct lsc_member *member, uint32_t piece);
+
+/* Gives every outlet that has room what there is for it. */
+void lsc_member_pump(struct lsc_member *member);
+
+/* The words of err without the name of the link's other end: who it is says a number. */
+struct lsc_err lsc_member_plain(const struct lsc_err *err, const struct lsc_link *link);
+
+/* --- outlet.c --- */
+
+int lsc_outlet_new(struct lsc_outlet **ret_outlet, struct lsc_member *member, uint32_t node,
+		   const char *address, struct lsc_err *err);
+void lsc_outlet_free(struct lsc_outlet *outlet);
+void lsc_outlet_pump(struct lsc_outlet *outlet);
+
+/* Bytes that are here and could be sent to it now, beside those that are under way. */
+uint64_t lsc_outlet_ready(const struct lsc_outlet *outlet);
+
+/* Connects, where there is no link; again and again, for as long as the outlet does not rest. */
+void lsc_outlet_connect(struct lsc_outlet *outlet);
+
+#endif
