@@ -16,6 +16,7 @@
  */
 #include "plan/ring.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,14 +29,17 @@
 #define MS      1000000ull
 
 /* A machine that does other things as well lets pieces wait for some tens of milliseconds. */
-#define WAITS_S     0.25
+#define WAITS_S     0.15
 #define WAITS_PART  128 /* of the image: less than this is never much */
 #define FALLS_SHORT 0.2 /* part of what came in that did not go on: slow, seen twice */
 #define FALLS_FAR   0.5 /* slow, seen once */
-#define TAKES_ALL   0.85
-#define TRIAL_MS    450
-#define WATCH_MS    1200
+#define TAKES_ALL   0.75
+#define FAR_LESS    0.6
+#define UNEQUAL     1.6
+#define SOON        4 /* samples: enough for what is clear */
+#define SURE        6
 #define AGAIN_MS    3000
+#define PAUSE_MS    4000
 
 struct sample {
 	uint64_t at_ns, bytes;
@@ -61,7 +65,6 @@ struct node {
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
-	uint64_t took_ns;    /* when it was last seen to take as much as others from a source */
 	uint64_t held;
 	double rate; /* bytes a second: of one who is slow, what it can do */
 	struct history got;
@@ -89,10 +92,13 @@ struct segment {
 	uint32_t inject[LSC_RING_MAX_TO];
 	uint32_t n_inject;
 	uint32_t trial;
-	uint32_t best;    /* of those tried alone */
-	double best_rate; /* what it took */
-	double most;      /* what any set of receivers took */
-	uint32_t probe;   /* offered pieces to see whether it takes them; NONE */
+	double most;        /* what the first two took together */
+	double share;       /* and what the second to the first */
+	double alone, peak; /* what the head takes lately, and at best */
+	uint32_t pairs;     /* that took alike, so far */
+	bool spare;         /* the source could send more than the head takes */
+	uint64_t pause_ns;  /* between trials */
+	uint32_t probe;     /* offered pieces to see whether it takes them; NONE */
 };
 
 struct lsc_ring {
@@ -120,13 +126,6 @@ static void record(struct history *history, const struct sample *sample)
 	if (history->n >= 2 && sample->at_ns - back(history, 1)->at_ns < 100 * MS)
 		history->n--;
 	history->samples[history->n++ % SAMPLES] = *sample;
-}
-
-static uint64_t span_ns(const struct history *history)
-{
-	uint32_t n = LSC_MIN(history->n, SAMPLES);
-
-	return n < 2 ? 0 : back(history, 0)->at_ns - back(history, n - 1)->at_ns;
 }
 
 /* Bytes a second over the samples there are: the slope of the line through them, since each is late
@@ -232,15 +231,6 @@ static void move(struct lsc_ring *ring, uint32_t id)
 	put(ring, id, g);
 }
 
-static uint32_t last_well(const struct lsc_ring *ring, const struct segment *segment)
-{
-	uint32_t at = segment->tail;
-
-	while (at != NONE && ring->nodes[at].slow)
-		at = ring->nodes[at].prev;
-	return at;
-}
-
 /* The next in a ring after a node, which may be itself. */
 static uint32_t after(const struct lsc_ring *ring, uint32_t id)
 {
@@ -298,87 +288,146 @@ static void inject_at(struct segment *segment, uint32_t id)
 	segment->n_inject = 1;
 }
 
-static void begin(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
-{
-	uint32_t head = segment->head, second;
-
-	segment->probe = NONE;
-	segment->most = segment->best_rate = 0;
-	segment->best = head;
-	segment->trial = ++ring->trials;
-	segment->n_inject = 0;
-	if (head == NONE)
-		return;
-	inject_at(segment, head);
-	second = ring->nodes[head].next;
-	if (second != NONE && !ring->nodes[second].slow)
-		segment->inject[segment->n_inject++] = second;
-	enter(ring, segment, segment->n_inject > 1 ? BOTH : STEADY, now_ns);
-}
-
-/* What the source sends to those it injects at, once all links were watched for so long. */
-static bool injected(struct lsc_ring *ring, const struct segment *segment, uint64_t for_ns,
-		     double *rates, double *ret_sum)
-{
-	double sum = 0;
-
-	for (uint32_t i = 0; i < segment->n_inject; i++) {
-		struct link *link = link_of(ring, segment->leader, segment->inject[i]);
-
-		if (!link || link->seen.n < 3 || span_ns(&link->seen) < for_ns)
-			return false;
-		sum += rates[i] = rate_of(&link->seen);
-	}
-	*ret_sum = sum;
-	return segment->n_inject > 0;
-}
-
-static void after_both(struct lsc_ring *ring, struct segment *segment, const double *rates,
-		       uint64_t now_ns)
-{
-	bool second = rates[1] > 1.5 * rates[0];
-	double less = LSC_MIN(rates[0], rates[1]), more = LSC_MAX(rates[0], rates[1]);
-
-	if (less > 0.75 * more)
-		for (int i = 0; i < 2; i++)
-			ring->nodes[segment->inject[i]].took_ns = now_ns;
-	inject_at(segment, segment->inject[second]);
-	enter(ring, segment, ALONE, now_ns);
-}
-
 /* Somebody who keeps up and was not tried in this trial. */
-static uint32_t untried(const struct lsc_ring *ring, const struct segment *segment, uint32_t from)
+static uint32_t untried(const struct lsc_ring *ring, const struct segment *segment)
 {
-	for (uint32_t at = after(ring, from); at != from; at = after(ring, at))
-		if (!ring->nodes[at].slow && ring->nodes[at].trial != segment->trial)
+	uint32_t at = ring->nodes[segment->head].next;
+
+	while (at != NONE && !ring->nodes[at].slow)
+		if (ring->nodes[at].trial != segment->trial)
 			return at;
+		else
+			at = ring->nodes[at].next;
 	return NONE;
 }
 
-static void after_alone(struct lsc_ring *ring, struct segment *segment, double rate,
+static void at_head(struct lsc_ring *ring, struct segment *segment, enum state state,
+		    uint64_t now_ns)
+{
+	inject_at(segment, segment->head);
+	enter(ring, segment, state, now_ns);
+}
+
+/* Injects at the head and at another who may be as good, if there is one. */
+static void at_two(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
+{
+	uint32_t second = untried(ring, segment);
+
+	if (second == NONE) {
+		at_head(ring, segment, segment->n > 1 ? ALONE : STEADY, now_ns);
+		return;
+	}
+	inject_at(segment, segment->head);
+	segment->inject[segment->n_inject++] = second;
+	enter(ring, segment, BOTH, now_ns);
+}
+
+static void begin(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
+{
+	segment->probe = NONE;
+	segment->most = segment->alone = segment->peak = 0;
+	segment->spare = false;
+	segment->pairs = 0;
+	segment->trial = ++ring->trials;
+	segment->n_inject = 0;
+	segment->pause_ns = PAUSE_MS * MS;
+	if (segment->head != NONE)
+		at_two(ring, segment, now_ns);
+}
+
+/* What one of a source's links carries to what another does, over the same reports. */
+static double ratio(const struct link *link, const struct link *other)
+{
+	uint32_t n = link && other ? LSC_MIN(link->seen.n, other->seen.n) : 0;
+	uint64_t a, b;
+
+	if (n < 2)
+		return 0;
+	n = LSC_MIN(n, SAMPLES);
+	a = back(&link->seen, 0)->bytes - back(&link->seen, n - 1)->bytes;
+	b = back(&other->seen, 0)->bytes - back(&other->seen, n - 1)->bytes;
+	return (double)a / (double)LSC_MAX(b, 1);
+}
+
+/* What the source sends to those it injects at; returns from how many samples. */
+static uint32_t injected(struct lsc_ring *ring, const struct segment *segment, double *ret_sum)
+{
+	uint32_t n = SAMPLES;
+
+	*ret_sum = 0;
+	for (uint32_t i = 0; i < segment->n_inject; i++) {
+		struct link *link = link_of(ring, segment->leader, segment->inject[i]);
+
+		if (!link)
+			return 0;
+		n = LSC_MIN(n, link->seen.n);
+		*ret_sum += rate_of(&link->seen);
+	}
+	return segment->n_inject ? n : 0;
+}
+
+/* Shares are known soon, since they are free of the clock, and what both take together later.  If
+ * that is more than the head takes alone, the source could send more than it does. */
+static void after_both(struct lsc_ring *ring, struct segment *segment, double rate, uint32_t n,
+		       uint64_t now_ns)
+{
+	uint32_t first = segment->inject[0], second = segment->inject[1];
+	double share;
+
+	if (n < SOON)
+		return;
+	share = ratio(link_of(ring, segment->leader, second),
+		      link_of(ring, segment->leader, first));
+	if (share > UNEQUAL) {
+		ring->nodes[first].trial = segment->trial;
+		say(ring, "node %u takes more than node %u", second, first);
+		turn_to(ring, second);
+		segment->alone = segment->peak = 0;
+		at_two(ring, segment, now_ns);
+	} else if (share < 1 / UNEQUAL) {
+		ring->nodes[second].trial = segment->trial;
+		at_head(ring, segment, segment->alone > 0 ? STEADY : ALONE, now_ns);
+	} else if (n >= SURE && segment->alone > 0) {
+		ring->nodes[second].trial = segment->trial;
+		segment->spare = rate > segment->alone * sqrt(1 + share);
+		inject_at(segment, segment->spare ? second : first);
+		enter(ring, segment, segment->spare ? ALONE : STEADY, now_ns);
+	} else if (n >= SURE) {
+		segment->most = rate;
+		segment->share = share;
+		ring->nodes[second].trial = segment->trial;
+		if (!segment->pairs++ && untried(ring, segment) != NONE)
+			at_two(ring, segment, now_ns);
+		else
+			at_head(ring, segment, ALONE, now_ns);
+	}
+}
+
+static void after_alone(struct lsc_ring *ring, struct segment *segment, double rate, uint32_t n,
 			uint64_t now_ns)
 {
 	uint32_t id = segment->inject[0], next;
 
+	if (n < SOON || (n < SAMPLES && rate > FAR_LESS * segment->most && rate < segment->most))
+		return;
 	ring->nodes[id].trial = segment->trial;
-	if (rate > 1.1 * segment->best_rate || segment->best == NONE) {
-		segment->best = id;
-		segment->best_rate = rate;
+	if (id == segment->head) {
+		segment->alone = rate;
+		segment->spare = rate < segment->most / sqrt(1 + segment->share);
+	} else if (rate > 1.2 * segment->alone) {
+		say(ring, "node %u is faster than node %u", id, segment->head);
+		turn_to(ring, id);
+		segment->alone = rate;
+		segment->spare = rate < 0.8 * segment->most;
 	}
-	next = untried(ring, segment, id);
-	if (rate < TAKES_ALL * segment->most && next != NONE) {
+	next = segment->spare ? untried(ring, segment) : NONE;
+	if (next != NONE) {
 		inject_at(segment, next);
-		say(ring, "node %u cannot take all alone", id);
 		enter(ring, segment, ALONE, now_ns);
 		return;
 	}
-	if (segment->head != segment->best)
-		say(ring, "node %u is the fastest", segment->best);
-	turn_to(ring, segment->best);
-	inject_at(segment, segment->best);
-	segment->most = LSC_MAX(segment->most, segment->best_rate);
-	enter(ring, segment, segment->best_rate < TAKES_ALL * segment->most ? MANY : STEADY,
-	      now_ns);
+	segment->peak = segment->alone;
+	at_head(ring, segment, segment->spare ? MANY : STEADY, now_ns);
 }
 
 /* Injects at one more, as far as possible from the others. */
@@ -400,50 +449,61 @@ static bool one_more(struct lsc_ring *ring, struct segment *segment)
 
 static void after_many(struct lsc_ring *ring, struct segment *segment, double rate, uint64_t now_ns)
 {
-	if (rate > 1.2 * segment->best_rate && one_more(ring, segment)) {
-		segment->best_rate = rate;
+	if ((segment->n_inject == 1 || rate > 1.2 * segment->alone) && one_more(ring, segment)) {
+		segment->alone = rate;
 		say(ring, "node %u is faster than any it sends to", segment->leader);
 		enter(ring, segment, MANY, now_ns);
 		return;
 	}
-	segment->best_rate = rate;
+	segment->peak = rate;
 	enter(ring, segment, STEADY, now_ns);
 }
 
-/* The head takes less than it did: it or the source has become slow. */
+/* The head may take less than it did, if it or the source has become slow; and somebody else might
+ * take more than the head, which costs nothing to find out while the ring keeps up. */
 static void watch_head(struct lsc_ring *ring, struct segment *segment, double rate, uint64_t now_ns)
 {
-	segment->best_rate = LSC_MAX(segment->best_rate, rate);
-	if (rate > 0.6 * segment->best_rate || now_ns - segment->since_ns < AGAIN_MS * MS)
-		return;
+	uint64_t for_ns = now_ns - segment->since_ns;
+
 	if (segment->n < 2 || ring->nodes[segment->inject[0]].done)
 		return;
-	say(ring, "node %u takes less than it did", segment->inject[0]);
-	begin(ring, segment, now_ns);
+	segment->peak = LSC_MAX(segment->peak, rate);
+	if (rate < 0.6 * segment->peak && for_ns > AGAIN_MS * MS) {
+		say(ring, "node %u takes less than it did", segment->inject[0]);
+		begin(ring, segment, now_ns);
+	} else if (segment->n_inject == 1 && for_ns > segment->pause_ns &&
+		   untried(ring, segment) != NONE &&
+		   ring->nodes[segment->head].held < ring->bytes / 2) {
+		segment->alone = rate;
+		segment->pause_ns *= 2;
+		at_two(ring, segment, now_ns);
+	}
 }
 
 static void steer(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
 {
-	double rates[LSC_RING_MAX_TO], sum;
-	bool steady = segment->state == STEADY;
+	double sum;
+	uint32_t n;
 
-	if (segment->leader == NONE || segment->probe != NONE ||
-	    !injected(ring, segment, (steady ? WATCH_MS : TRIAL_MS) * MS, rates, &sum))
+	if (segment->leader == NONE || segment->probe != NONE)
 		return;
-	if (!steady)
-		segment->most = LSC_MAX(segment->most, sum);
+	if (segment->state == BOTH && ring->nodes[segment->inject[1]].slow)
+		at_two(ring, segment, now_ns);
+	n = injected(ring, segment, &sum);
 	switch (segment->state) {
 	case BOTH:
-		after_both(ring, segment, rates, now_ns);
+		after_both(ring, segment, sum, n, now_ns);
 		return;
 	case ALONE:
-		after_alone(ring, segment, sum, now_ns);
+		after_alone(ring, segment, sum, n, now_ns);
 		return;
 	case MANY:
-		after_many(ring, segment, sum, now_ns);
+		if (n >= SURE)
+			after_many(ring, segment, sum, now_ns);
 		return;
 	case STEADY:
-		watch_head(ring, segment, sum, now_ns);
+		if (n >= SAMPLES)
+			watch_head(ring, segment, sum, now_ns);
 		return;
 	}
 }
@@ -457,14 +517,24 @@ static bool much(const struct lsc_ring *ring, uint32_t from, uint64_t ready)
 	return ready > ring->bytes / WAITS_PART && (double)ready > waits;
 }
 
-/* The part of what came in that did not go on, if much waits and more each time. */
+/* The least that waited lately: one who came late, or had to wait, stays behind by as much. */
+static uint64_t least_ready(const struct history *history)
+{
+	uint64_t least = back(history, 0)->ready;
+
+	for (uint32_t by = 1; by < LSC_MIN(history->n, SAMPLES); by++)
+		least = LSC_MIN(least, back(history, by)->ready);
+	return least;
+}
+
+/* The part of what came in that did not go on, if much more waits than did, and more each time. */
 static double shortfall(const struct lsc_ring *ring, uint32_t from, const struct link *link)
 {
 	const struct history *seen = &link->seen;
 	const struct sample *now, *before;
 	double most = 0;
 
-	if (seen->n < 2 || !much(ring, from, back(seen, 0)->ready))
+	if (seen->n < 2 || !much(ring, from, back(seen, 0)->ready - least_ready(seen)))
 		return 0;
 	now = back(seen, 0);
 	for (uint32_t by = 1; by < LSC_MIN(seen->n, 3); by++) {
@@ -502,10 +572,45 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		move(ring, to);
 	}
 	call_slow(ring, from, link ? rate_of(&link->seen) : 0);
-	if (head || segment->state != STEADY) {
-		inject_at(segment, segment->head);
-		enter(ring, segment, STEADY, now_ns);
-	}
+	if (head)
+		begin(ring, segment, now_ns);
+	else if (segment->state == BOTH)
+		at_two(ring, segment, now_ns);
+}
+
+/* Whether the source gives this receiver, too, and it takes what the others do. */
+static bool takes_share(struct lsc_ring *ring, uint32_t id)
+{
+	struct segment *segment = &ring->segments[ring->nodes[id].segment];
+	struct link *link = NULL, *other = NULL;
+
+	for (uint32_t i = 0; segment->leader != NONE && i < segment->n_inject; i++)
+		*(segment->inject[i] == id ? &link : &other) =
+			link_of(ring, segment->leader, segment->inject[i]);
+	return link && other && LSC_MIN(link->seen.n, other->seen.n) >= 3 &&
+	       ratio(link, other) > 1 / UNEQUAL;
+}
+
+/* Whether a receiver gets less from its sender than from its source, where the sender has much. */
+static bool gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
+{
+	const struct segment *segment = &ring->segments[ring->nodes[to].segment];
+	const struct link *link = link_of(ring, from, to);
+	const struct link *direct = link_of(ring, segment->leader, to);
+
+	return link && direct && rate_of(&link->seen) * UNEQUAL < rate_of(&direct->seen);
+}
+
+/* Whether it is not clear yet if somebody is slow because of this one. */
+static bool under_trial(const struct lsc_ring *ring, uint32_t from)
+{
+	const struct segment *segment = &ring->segments[ring->nodes[from].segment];
+
+	for (uint32_t at = segment->tail; at != NONE && ring->nodes[at].slow;
+	     at = ring->nodes[at].prev)
+		if (ring->nodes[at].unsure && ring->nodes[at].accuser == from)
+			return segment->leader != NONE;
+	return false;
 }
 
 static void accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double falls, uint64_t now_ns)
@@ -518,10 +623,13 @@ static void accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double fal
 			node->unsure = false;
 		return;
 	}
-	if (node->took_ns && now_ns - node->took_ns < 1000 * MS) {
-		convict_sender(ring, from, to, now_ns);
+	if (takes_share(ring, to)) {
+		if (gives_less(ring, from, to))
+			convict_sender(ring, from, to, now_ns);
 		return;
 	}
+	if (under_trial(ring, from))
+		return;
 	node->accuser = from;
 	node->unsure = true;
 	call_slow(ring, to, rate);
@@ -544,6 +652,12 @@ static void judge(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 		link = link_of(ring, at, next);
 		falls = link ? shortfall(ring, at, link) : 0;
 		if (falls > 0) {
+			if (getenv("RD"))
+				for (uint32_t i = LSC_MIN(link->seen.n, 4); i-- > 0;)
+					printf("#    %u>%u at %.2f ready %lu held %lu\n", at, next,
+					       back(&link->seen, i)->at_ns / 1e9,
+					       back(&link->seen, i)->ready / 1000000,
+					       back(&link->seen, i)->held / 1000000);
 			accuse(ring, at, next, falls, now_ns);
 			return;
 		}
@@ -571,10 +685,10 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 
 /* ---- whether a receiver is slow, or who sends to it ---- */
 
-static void end_probe(struct lsc_ring *ring, struct segment *segment)
+static void end_probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
 {
 	segment->probe = NONE;
-	ring->dirty = true;
+	enter(ring, segment, segment->state, now_ns);
 }
 
 static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
@@ -583,17 +697,18 @@ static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now
 	struct node *node = &ring->nodes[id];
 	struct link *mine = link_of(ring, segment->leader, id);
 	struct link *others = link_of(ring, segment->leader, segment->inject[0]);
-	double falls;
+	bool takes;
 
-	if (!mine || mine->seen.n < 3 || span_ns(&mine->seen) < TRIAL_MS * MS)
+	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
 		return;
-	end_probe(ring, segment);
 	node->unsure = false;
-	if (!others || rate_of(&mine->seen) < 0.6 * rate_of(&others->seen))
+	takes = ratio(mine, others) > 1 / UNEQUAL;
+	end_probe(ring, segment, now_ns);
+	if (!takes)
 		return;
 	mine = node->accuser == node->prev ? link_of(ring, node->accuser, id) : NULL;
-	falls = mine && mine->seen.n ? much(ring, node->accuser, back(&mine->seen, 0)->ready) : 0;
-	if (falls > 0 && !ring->nodes[node->accuser].slow) {
+	if (mine && mine->seen.n && !ring->nodes[node->accuser].slow &&
+	    much(ring, node->accuser, back(&mine->seen, 0)->ready)) {
 		convict_sender(ring, node->accuser, id, now_ns);
 		return;
 	}
@@ -603,7 +718,7 @@ static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now
 
 static void probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
 {
-	if (segment->leader == NONE || segment->state != STEADY)
+	if (segment->leader == NONE || !segment->n_inject)
 		return;
 	if (segment->probe != NONE) {
 		verdict(ring, segment, now_ns);
@@ -718,7 +833,9 @@ static void leaders_part(const struct lsc_ring *ring, const struct segment *segm
 	bool done = true;
 
 	for (uint32_t i = 0; i < segment->n_inject; i++) {
-		add_to(part, segment->leader, segment->inject[i], true);
+		/* A probe is between two: of three each might take its share, however slow. */
+		if (i == 0 || segment->probe == NONE)
+			add_to(part, segment->leader, segment->inject[i], true);
 		done = done && ring->nodes[segment->inject[i]].done;
 	}
 	add_to(part, segment->leader, segment->probe, true);
@@ -773,12 +890,14 @@ static bool same_part(const struct lsc_ring_part *a, const struct lsc_ring_part 
 }
 
 /* Takes a new part over; what was seen of links that stay is kept. */
-static void set_part(struct node *node, const struct lsc_ring_part *part)
+static void set_part(struct node *node, const struct lsc_ring_part *part, uint64_t now_ns)
 {
 	struct link links[LSC_RING_MAX_TO];
 
 	for (uint32_t i = 0; i < part->n_to; i++) {
 		links[i] = (struct link){.to = part->to[i].node};
+		if (!node->held) /* so nothing waits either */
+			record(&links[i].seen, &(struct sample){.at_ns = now_ns});
 		for (uint32_t k = 0; k < node->part.n_to; k++)
 			if (node->links[k].to == links[i].to)
 				links[i] = node->links[k];
@@ -788,7 +907,7 @@ static void set_part(struct node *node, const struct lsc_ring_part *part)
 	node->changed = true;
 }
 
-static bool refresh(struct lsc_ring *ring)
+static bool refresh(struct lsc_ring *ring, uint64_t now_ns)
 {
 	bool changed = false;
 
@@ -799,7 +918,7 @@ static bool refresh(struct lsc_ring *ring)
 		work_out(ring, id, &part);
 		if (same_part(&part, &ring->nodes[id].part))
 			continue;
-		set_part(&ring->nodes[id], &part);
+		set_part(&ring->nodes[id], &part, now_ns);
 		changed = true;
 	}
 	ring->dirty = false;
@@ -816,7 +935,6 @@ static void empty_segment(struct segment *segment, double first)
 		.leader = NONE,
 		.first = first,
 		.state = STEADY,
-		.best = NONE,
 		.probe = NONE,
 	};
 }
@@ -893,8 +1011,6 @@ static void remove_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	take_out(ring, id);
 	if (segment->probe == id)
 		segment->probe = NONE;
-	if (segment->best == id)
-		segment->best = NONE;
 	for (uint32_t i = 0; i < segment->n_inject; i++) {
 		uint32_t to = segment->inject[i];
 
@@ -1030,6 +1146,10 @@ void lsc_ring_sent(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t s
 	if (from >= ring->max_nodes || to >= ring->max_nodes || !ring->nodes[from].here)
 		return;
 	link = link_of(ring, from, to);
+	/* A link carries nothing until it is open, which says nothing about whom it leads to. */
+	if (link && ring->nodes[from].source && link->seen.n == 1 &&
+	    back(&link->seen, 0)->bytes == sent_bytes)
+		link->seen.n = 0;
 	if (link)
 		record(&link->seen, &(struct sample){
 					    .at_ns = now_ns,
@@ -1055,7 +1175,7 @@ bool lsc_ring_step(struct lsc_ring *ring, uint64_t now_ns)
 		steer(ring, segment, now_ns);
 		probe(ring, segment, now_ns);
 	}
-	return ring->dirty && refresh(ring);
+	return ring->dirty && refresh(ring, now_ns);
 }
 
 bool lsc_ring_part(struct lsc_ring *ring, uint32_t node, struct lsc_ring_part *ret_part)
