@@ -39,6 +39,7 @@
 #define SOON        4 /* samples: enough for what is clear */
 #define SURE        6
 #define AGAIN_MS    3000
+#define QUIET_MS    300
 #define PAUSE_MS    4000
 
 struct sample {
@@ -66,7 +67,8 @@ struct node {
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
 	uint64_t held;
-	double rate; /* bytes a second: of one who is slow, what it can do */
+	uint64_t quiet_ns; /* until then nothing is concluded from what waits for it */
+	double rate;       /* bytes a second: of one who is slow, what it can do */
 	struct history got;
 	struct lsc_ring_part part;
 	bool changed;
@@ -455,7 +457,9 @@ static void after_many(struct lsc_ring *ring, struct segment *segment, double ra
 		enter(ring, segment, MANY, now_ns);
 		return;
 	}
-	segment->peak = rate;
+	if (segment->n_inject > 1 && rate <= 1.2 * segment->alone)
+		segment->n_inject--;
+	segment->peak = 0;
 	enter(ring, segment, STEADY, now_ns);
 }
 
@@ -578,17 +582,26 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		at_two(ring, segment, now_ns);
 }
 
-/* Whether the source gives this receiver, too, and it takes what the others do. */
-static bool takes_share(struct lsc_ring *ring, uint32_t id)
+enum answer { NO, YES, UNKNOWN };
+
+/* Whether the source gives this receiver, too, and it takes what the others do.  One who does need
+ * not take all that its sender has as well. */
+static enum answer takes_share(struct lsc_ring *ring, uint32_t id)
 {
 	struct segment *segment = &ring->segments[ring->nodes[id].segment];
 	struct link *link = NULL, *other = NULL;
+	bool given = segment->probe == id;
 
-	for (uint32_t i = 0; segment->leader != NONE && i < segment->n_inject; i++)
+	for (uint32_t i = 0; segment->leader != NONE && i < segment->n_inject; i++) {
+		given = given || segment->inject[i] == id;
 		*(segment->inject[i] == id ? &link : &other) =
 			link_of(ring, segment->leader, segment->inject[i]);
-	return link && other && LSC_MIN(link->seen.n, other->seen.n) >= 3 &&
-	       ratio(link, other) > 1 / UNEQUAL;
+	}
+	if (!given)
+		return NO;
+	if (!link || !other || LSC_MIN(link->seen.n, other->seen.n) < 3)
+		return UNKNOWN;
+	return ratio(link, other) > 1 / UNEQUAL ? YES : NO;
 }
 
 /* Whether a receiver gets less from its sender than from its source, where the sender has much. */
@@ -613,28 +626,35 @@ static bool under_trial(const struct lsc_ring *ring, uint32_t from)
 	return false;
 }
 
-static void accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double falls, uint64_t now_ns)
+/* Returns whether that changed the order. */
+static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double falls, uint64_t now_ns)
 {
 	struct node *sender = &ring->nodes[from], *node = &ring->nodes[to];
-	double rate = rate_of(&sender->got) * (1 - falls);
 
 	if (node->slow) {
 		if (node->accuser != from)
 			node->unsure = false;
-		return;
+		return false;
 	}
-	if (takes_share(ring, to)) {
-		if (gives_less(ring, from, to))
-			convict_sender(ring, from, to, now_ns);
-		return;
+	switch (takes_share(ring, to)) {
+	case YES:
+		if (!gives_less(ring, from, to))
+			return false;
+		convict_sender(ring, from, to, now_ns);
+		return true;
+	case UNKNOWN:
+		return false;
+	case NO:
+		break;
 	}
 	if (under_trial(ring, from))
-		return;
+		return false;
 	node->accuser = from;
 	node->unsure = true;
-	call_slow(ring, to, rate);
+	call_slow(ring, to, rate_of(&sender->got) * (1 - falls));
 	if (!sender->slow && ring->segments[sender->segment].head != from)
 		move(ring, from);
+	return true;
 }
 
 static void judge(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
@@ -651,16 +671,8 @@ static void judge(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 			continue;
 		link = link_of(ring, at, next);
 		falls = link ? shortfall(ring, at, link) : 0;
-		if (falls > 0) {
-			if (getenv("RD"))
-				for (uint32_t i = LSC_MIN(link->seen.n, 4); i-- > 0;)
-					printf("#    %u>%u at %.2f ready %lu held %lu\n", at, next,
-					       back(&link->seen, i)->at_ns / 1e9,
-					       back(&link->seen, i)->ready / 1000000,
-					       back(&link->seen, i)->held / 1000000);
-			accuse(ring, at, next, falls, now_ns);
+		if (falls > 0 && accuse(ring, at, next, falls, now_ns))
 			return;
-		}
 	}
 }
 
@@ -890,10 +902,15 @@ static bool same_part(const struct lsc_ring_part *a, const struct lsc_ring_part 
 }
 
 /* Takes a new part over; what was seen of links that stay is kept. */
-static void set_part(struct node *node, const struct lsc_ring_part *part, uint64_t now_ns)
+static void set_part(struct lsc_ring *ring, uint32_t id, const struct lsc_ring_part *part,
+		     uint64_t now_ns)
 {
+	struct node *node = &ring->nodes[id];
 	struct link links[LSC_RING_MAX_TO];
 
+	/* Whoever got from the source as well has something to catch up on. */
+	for (uint32_t k = 0; node->source && k < node->part.n_to; k++)
+		ring->nodes[node->part.to[k].node].quiet_ns = now_ns + QUIET_MS * MS;
 	for (uint32_t i = 0; i < part->n_to; i++) {
 		links[i] = (struct link){.to = part->to[i].node};
 		if (!node->held) /* so nothing waits either */
@@ -918,7 +935,7 @@ static bool refresh(struct lsc_ring *ring, uint64_t now_ns)
 		work_out(ring, id, &part);
 		if (same_part(&part, &ring->nodes[id].part))
 			continue;
-		set_part(&ring->nodes[id], &part, now_ns);
+		set_part(ring, id, &part, now_ns);
 		changed = true;
 	}
 	ring->dirty = false;
@@ -1150,7 +1167,9 @@ void lsc_ring_sent(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t s
 	if (link && ring->nodes[from].source && link->seen.n == 1 &&
 	    back(&link->seen, 0)->bytes == sent_bytes)
 		link->seen.n = 0;
-	if (link)
+	if (link && !ring->nodes[from].source && now_ns < ring->nodes[to].quiet_ns)
+		link->seen.n = 0;
+	else if (link)
 		record(&link->seen, &(struct sample){
 					    .at_ns = now_ns,
 					    .bytes = sent_bytes,

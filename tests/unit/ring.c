@@ -642,9 +642,9 @@ static void test_one_slow(bool down)
 				sim.nodes[at].down = 0.25;
 			good = run(&sim) && good;
 			last = latest(&sim, down ? at : NOBODY);
-			if (getenv("RING_ALL"))
-				printf("# n %u at %u: %.3f, slow %.3f\n", n, at, last,
-				       sim.nodes[at].finished);
+			if (getenv("RING_ALL") && last > 1.1)
+				printf("# seed %lu n %u at %u: %.3f, slow %.3f\n", seed, n, at,
+				       last, sim.nodes[at].finished);
 			worst = LSC_MAX(worst, last);
 			slow = LSC_MAX(slow, sim.nodes[at].finished);
 			moves = LSC_MAX(moves, sim.moves);
@@ -668,7 +668,7 @@ static void mixed(const double *rates, uint32_t n, double *worst)
 		double part = sim.nodes[i].finished * rates[i - 1];
 
 		if (getenv("RING_ALL") && (!good || part > 1.1)) {
-			printf("#");
+			printf("# seed %lu", seed);
 			for (uint32_t k = 0; k < n; k++)
 				printf(" %.2f", rates[k]);
 			printf(": node %u %.3f\n", i, part);
@@ -709,6 +709,8 @@ static void test_mixed(void)
 
 int main(void)
 {
+	if (getenv("SEED"))
+		seed = strtoul(getenv("SEED"), NULL, 0);
 	if (getenv("RING_ONE")) {
 		struct sim sim;
 		const char *p = getenv("RING_ONE");
