@@ -132,11 +132,11 @@ static void record(struct history *history, const struct sample *sample)
 
 /* Bytes a second over the samples there are: the slope of the line through them, since each is late
  * by another amount. */
-static double rate_of(const struct history *history)
+static double rate_over(const struct history *history, uint32_t n)
 {
-	uint32_t n = LSC_MIN(history->n, SAMPLES);
 	double t = 0, b = 0, tt = 0, tb = 0;
 
+	n = LSC_MIN(n, LSC_MIN(history->n, SAMPLES));
 	if (n < 2)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -152,6 +152,11 @@ static double rate_of(const struct history *history)
 	if (n * tt - t * t < 1e-6)
 		return 0;
 	return LSC_MAX(0, (n * tb - t * b) / (n * tt - t * t));
+}
+
+static double rate_of(const struct history *history)
+{
+	return rate_over(history, SAMPLES);
 }
 
 static struct link *link_of(struct lsc_ring *ring, uint32_t from, uint32_t to)
@@ -412,6 +417,8 @@ static void after_alone(struct lsc_ring *ring, struct segment *segment, double r
 
 	if (n < SOON || (n < SAMPLES && rate > FAR_LESS * segment->most && rate < segment->most))
 		return;
+	/* What still comes around the ring takes its part of the link. */
+	rate = LSC_MAX(rate, rate_over(&ring->nodes[id].got, n));
 	ring->nodes[id].trial = segment->trial;
 	if (id == segment->head) {
 		segment->alone = rate;
@@ -714,29 +721,30 @@ static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now
 	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
 		return;
 	node->unsure = false;
-	takes = ratio(mine, others) > 1 / UNEQUAL;
+	takes = ratio(mine, others) > 1 / UNEQUAL &&
+		(gives_less(ring, node->accuser, id) ||
+		 rate_over(&node->got, mine->seen.n) > UNEQUAL * node->rate);
 	end_probe(ring, segment, now_ns);
 	if (!takes)
 		return;
 	mine = node->accuser == node->prev ? link_of(ring, node->accuser, id) : NULL;
 	if (mine && mine->seen.n && !ring->nodes[node->accuser].slow &&
-	    much(ring, node->accuser, back(&mine->seen, 0)->ready)) {
+	    much(ring, node->accuser, back(&mine->seen, 0)->ready))
 		convict_sender(ring, node->accuser, id, now_ns);
-		return;
-	}
-	node->slow = false;
-	move(ring, id);
 }
 
 static void probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
 {
+	double sum;
+
 	if (segment->leader == NONE || !segment->n_inject)
 		return;
 	if (segment->probe != NONE) {
 		verdict(ring, segment, now_ns);
 		return;
 	}
-	if (segment->n_inject == LSC_RING_MAX_TO || ring->nodes[segment->inject[0]].done)
+	if (ring->nodes[segment->inject[0]].done ||
+	    (segment->state == BOTH && !segment->pairs && injected(ring, segment, &sum) < SOON))
 		return;
 	for (uint32_t at = segment->tail; at != NONE && ring->nodes[at].slow;
 	     at = ring->nodes[at].prev) {
