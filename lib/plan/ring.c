@@ -62,6 +62,7 @@ struct node {
 	bool here, source, done;
 	bool slow;   /* among the last of its segment */
 	bool unsure; /* slow, or its accuser is */
+	bool chokes; /* slow in sending */
 	uint32_t accuser;
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
@@ -321,7 +322,7 @@ static void at_two(struct lsc_ring *ring, struct segment *segment, uint64_t now_
 	uint32_t second = untried(ring, segment);
 
 	if (second == NONE) {
-		at_head(ring, segment, segment->n > 1 ? ALONE : STEADY, now_ns);
+		at_head(ring, segment, segment->n > 1 && !segment->alone ? ALONE : STEADY, now_ns);
 		return;
 	}
 	inject_at(segment, segment->head);
@@ -393,15 +394,17 @@ static void after_both(struct lsc_ring *ring, struct segment *segment, double ra
 		at_two(ring, segment, now_ns);
 	} else if (share < 1 / UNEQUAL) {
 		ring->nodes[second].trial = segment->trial;
-		at_head(ring, segment, segment->alone > 0 ? STEADY : ALONE, now_ns);
+		at_two(ring, segment, now_ns);
 	} else if (n >= SURE && segment->alone > 0) {
 		ring->nodes[second].trial = segment->trial;
 		segment->spare = rate > segment->alone * sqrt(1 + share);
 		inject_at(segment, segment->spare ? second : first);
 		enter(ring, segment, segment->spare ? ALONE : STEADY, now_ns);
 	} else if (n >= SURE) {
-		segment->most = rate;
-		segment->share = share;
+		if (rate > segment->most) {
+			segment->most = rate;
+			segment->share = share;
+		}
 		ring->nodes[second].trial = segment->trial;
 		if (!segment->pairs++ && untried(ring, segment) != NONE)
 			at_two(ring, segment, now_ns);
@@ -582,6 +585,7 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		ring->nodes[to].slow = false;
 		move(ring, to);
 	}
+	ring->nodes[from].chokes = true;
 	call_slow(ring, from, link ? rate_of(&link->seen) : 0);
 	if (head)
 		begin(ring, segment, now_ns);
@@ -677,6 +681,8 @@ static void judge(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 		if (next == NONE || ring->nodes[next].done)
 			continue;
 		link = link_of(ring, at, next);
+		if (link && now_ns < ring->nodes[next].quiet_ns)
+			link->seen.n = 0;
 		falls = link ? shortfall(ring, at, link) : 0;
 		if (falls > 0 && accuse(ring, at, next, falls, now_ns))
 			return;
@@ -690,7 +696,7 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 		struct node *node = &ring->nodes[at];
 		double rate = rate_of(&node->got);
 
-		if (node->got.n >= SAMPLES && rate > node->rate)
+		if (node->got.n >= SAMPLES && rate > node->rate && !node->chokes)
 			node->rate = rate;
 		at = node->prev;
 		if (at != NONE && ring->nodes[at].slow && node->rate > 1.3 * ring->nodes[at].rate) {

@@ -43,7 +43,7 @@ struct node {
 	bool alive, source;
 	double up, down; /* part of the rate of one link */
 	double up_now, down_now;
-	struct set has;
+	struct set has, gone; /* gone: sent to somebody */
 	uint32_t n_has;
 	double finished;
 
@@ -213,6 +213,15 @@ static int choose(const struct sim *sim, const struct node *node, const struct f
 
 	if (flow->inject) {
 		set = uninjected(sim, node);
+		if (!getenv("STALE")) {
+			struct set fresh = set;
+
+			for (uint32_t w = 0; w < WORDS; w++)
+				fresh.words[w] &= ~node->gone.words[w];
+			piece = first_from(&fresh, node->first);
+			if (piece >= 0)
+				return piece;
+		}
 		piece = first_from(&set, node->first);
 		if (piece >= 0)
 			return piece;
@@ -231,6 +240,8 @@ static void start_flows(struct sim *sim, struct node *node)
 		if (flow->piece >= 0 || flow->opens > sim->now || !sim->nodes[flow->to].alive)
 			continue;
 		flow->piece = choose(sim, node, flow);
+		if (flow->piece >= 0)
+			put_in(&node->gone, (uint32_t)flow->piece);
 		flow->done = 0;
 		sim->stale |= flow->piece >= 0;
 	}
