@@ -1,0 +1,751 @@
+/* ring: casts over modelled links, piece by piece, with a clock of their own
+ *
+ * Links are full duplex; a node's uplink and downlink are shared by those who use them (max-min
+ * fair, as TCP comes to).  Every node does what lsc_ring_part() says, 20 ms later, and 60 ms more
+ * for a new connection.  Each reports every 0.2 s what it holds, has sent and has ready; the
+ * reports come up to 0.2 s late.  Time is in units of one copy over one link of rate 1.
+ */
+#include "tap.h"
+
+#include <math.h>
+
+#include "base/macros.h"
+#include "plan/ring.h"
+
+#define MAX_NODES  24
+#define MAX_PIECES 1024
+#define WORDS      (MAX_PIECES / 64)
+#define PIECE      1000000ull /* bytes */
+#define NEVER      1e30
+#define NOBODY     UINT32_MAX
+
+struct set {
+	uint64_t words[WORDS];
+};
+
+struct flow {
+	uint32_t to;
+	bool inject;
+	double opens; /* when it can be used */
+	int piece;    /* on its way, or -1 */
+	double done;  /* part of it */
+	double rate;  /* pieces a second */
+};
+
+struct report {
+	double at; /* when it comes */
+	uint32_t n_to;
+	double held, sent[LSC_RING_MAX_TO], ready[LSC_RING_MAX_TO];
+	uint32_t to[LSC_RING_MAX_TO];
+};
+
+struct node {
+	bool alive, source;
+	double up, down; /* part of the rate of one link */
+	double up_now, down_now;
+	struct set has, gone; /* gone: sent to somebody */
+	uint32_t n_has;
+	double finished;
+
+	uint32_t first, n_flows;
+	struct flow flows[LSC_RING_MAX_TO];
+	double sent[MAX_NODES];
+	bool told; /* a part is on its way to it */
+	double told_at;
+	struct lsc_ring_part part;
+	double report_at;
+	uint32_t n_reports; /* on their way, in order */
+	struct report reports[4];
+};
+
+struct sim {
+	/* What there is. */
+	double seconds; /* of one copy */
+	uint32_t pieces, n_nodes;
+	bool rotate, frozen;
+	double noise;     /* pieces of backlog reported too many */
+	double jitter;    /* part by which rates vary over 0.2 s */
+	uint32_t dies[2]; /* nodes */
+	double dies_at[2];
+	uint32_t joins; /* node, NOBODY */
+	double joins_at;
+	struct node nodes[MAX_NODES];
+
+	/* What comes out. */
+	double now, all; /* when all receivers have everything */
+	double covered;  /* when they do together */
+	uint32_t moves, changes, twice;
+
+	struct lsc_ring *ring;
+	double step_at, jitter_at;
+	double drawn[MAX_NODES][2];
+	bool stale;       /* rates of flows are to be worked out */
+	double learns[2]; /* when a death is noticed */
+	uint64_t random;
+	bool verbose;
+};
+
+static struct lsc_err err;
+static uint64_t seed;
+
+static double draw(struct sim *sim)
+{
+	sim->random = sim->random * 6364136223846793005ull + 1442695040888963407ull;
+	return (double)(sim->random >> 40) / (double)(1 << 24);
+}
+
+static bool in_set(const struct set *set, uint32_t piece)
+{
+	return set->words[piece / 64] >> piece % 64 & 1;
+}
+
+static void put_in(struct set *set, uint32_t piece)
+{
+	set->words[piece / 64] |= 1ull << piece % 64;
+}
+
+static struct set whole(uint32_t pieces)
+{
+	struct set set = {0};
+
+	for (uint32_t i = 0; i < pieces; i++)
+		put_in(&set, i);
+	return set;
+}
+
+static uint32_t count(const struct set *set)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < WORDS; i++)
+		n += (uint32_t)__builtin_popcountll(set->words[i]);
+	return n;
+}
+
+/* n receivers after k sources, all of rate 1. */
+static void setup(struct sim *sim, uint32_t sources, uint32_t receivers)
+{
+	*sim = (struct sim){
+		.seconds = 12,
+		.pieces = MAX_PIECES,
+		.n_nodes = sources + receivers,
+		.dies = {NOBODY, NOBODY},
+		.joins = NOBODY,
+		.learns = {NEVER, NEVER},
+		.random = ++seed,
+	};
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		struct node *node = &sim->nodes[i];
+
+		*node = (struct node){.alive = true, .source = i < sources, .up = 1, .down = 1};
+		node->finished = NEVER;
+	}
+}
+
+static void set_rate(struct sim *sim, uint32_t node, double rate)
+{
+	sim->nodes[node].up = sim->nodes[node].down = rate;
+}
+
+/* ---- what nodes do with their parts ---- */
+
+static struct set missing(const struct sim *sim, const struct node *node, const struct flow *flow)
+{
+	const struct node *peer = &sim->nodes[flow->to];
+	struct set set;
+
+	for (uint32_t w = 0; w < WORDS; w++)
+		set.words[w] = node->has.words[w] & ~peer->has.words[w];
+	if (flow->piece >= 0)
+		set.words[flow->piece / 64] &= ~(1ull << flow->piece % 64);
+	return set;
+}
+
+/* What none of those it injects at has or is being sent. */
+static struct set uninjected(const struct sim *sim, const struct node *node)
+{
+	struct set set = node->has;
+
+	for (uint32_t i = 0; i < node->n_flows; i++) {
+		const struct flow *flow = &node->flows[i];
+
+		if (!flow->inject)
+			continue;
+		for (uint32_t w = 0; w < WORDS; w++)
+			set.words[w] &= ~sim->nodes[flow->to].has.words[w];
+		if (flow->piece >= 0)
+			set.words[flow->piece / 64] &= ~(1ull << flow->piece % 64);
+	}
+	return set;
+}
+
+static int first_from(const struct set *set, uint32_t from)
+{
+	for (uint32_t i = 0; i <= WORDS; i++) {
+		uint32_t w = (from / 64 + i) % WORDS;
+		uint64_t word = set->words[w];
+
+		if (i == 0)
+			word &= ~0ull << from % 64;
+		if (i == WORDS)
+			word &= ~(~0ull << from % 64);
+		if (word)
+			return (int)(w * 64 + (uint32_t)__builtin_ctzll(word));
+	}
+	return -1;
+}
+
+static int last_before(const struct set *set, uint32_t pieces, uint32_t from)
+{
+	for (uint32_t i = 1; i <= pieces; i++) {
+		uint32_t piece = (from + pieces - i) % pieces;
+
+		if (in_set(set, piece))
+			return (int)piece;
+	}
+	return -1;
+}
+
+static int choose(const struct sim *sim, const struct node *node, const struct flow *flow)
+{
+	struct set set;
+	int piece;
+
+	if (flow->inject) {
+		set = uninjected(sim, node);
+		if (!getenv("STALE")) {
+			struct set fresh = set;
+
+			for (uint32_t w = 0; w < WORDS; w++)
+				fresh.words[w] &= ~node->gone.words[w];
+			piece = first_from(&fresh, node->first);
+			if (piece >= 0)
+				return piece;
+		}
+		piece = first_from(&set, node->first);
+		if (piece >= 0)
+			return piece;
+		set = missing(sim, node, flow);
+		return last_before(&set, sim->pieces, node->first);
+	}
+	set = missing(sim, node, flow);
+	return first_from(&set, node->first);
+}
+
+static void start_flows(struct sim *sim, struct node *node)
+{
+	for (uint32_t i = 0; i < node->n_flows; i++) {
+		struct flow *flow = &node->flows[i];
+
+		if (flow->piece >= 0 || flow->opens > sim->now || !sim->nodes[flow->to].alive)
+			continue;
+		flow->piece = choose(sim, node, flow);
+		if (flow->piece >= 0)
+			put_in(&node->gone, (uint32_t)flow->piece);
+		flow->done = 0;
+		sim->stale |= flow->piece >= 0;
+	}
+}
+
+static void arrive(struct sim *sim, struct node *node, struct flow *flow)
+{
+	struct node *peer = &sim->nodes[flow->to];
+
+	node->sent[flow->to]++;
+	if (in_set(&peer->has, (uint32_t)flow->piece))
+		sim->twice++;
+	else
+		peer->n_has++;
+	put_in(&peer->has, (uint32_t)flow->piece);
+	flow->piece = -1;
+	if (peer->n_has == sim->pieces && peer->finished == NEVER)
+		peer->finished = sim->now / sim->seconds;
+}
+
+static void take_part(struct sim *sim, struct node *node)
+{
+	struct flow flows[LSC_RING_MAX_TO];
+
+	node->told = false;
+	for (uint32_t i = 0; i < node->part.n_to; i++) {
+		const struct lsc_ring_to *to = &node->part.to[i];
+
+		flows[i] = (struct flow){.to = to->node, .piece = -1, .opens = sim->now + 0.06};
+		for (uint32_t k = 0; k < node->n_flows; k++)
+			if (node->flows[k].to == to->node)
+				flows[i] = node->flows[k];
+		flows[i].inject = to->inject;
+	}
+	node->first = (uint32_t)(node->part.first * sim->pieces) % sim->pieces;
+	node->n_flows = node->part.n_to;
+	memcpy(node->flows, flows, sizeof(flows));
+	sim->stale = true;
+}
+
+/* ---- rates ---- */
+
+/* Fills all links at once, and fixes the flows of each as it becomes full. */
+static void share(struct sim *sim)
+{
+	struct flow *flows[MAX_NODES * LSC_RING_MAX_TO];
+	double left[2][MAX_NODES];
+	uint32_t users[2][MAX_NODES] = {0}, from[MAX_NODES * LSC_RING_MAX_TO], n = 0;
+	double speed = sim->pieces / sim->seconds;
+
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		struct node *node = &sim->nodes[i];
+
+		left[0][i] = node->up_now * speed;
+		left[1][i] = node->down_now * speed;
+		for (uint32_t k = 0; k < node->n_flows; k++) {
+			if (node->flows[k].piece < 0)
+				continue;
+			from[n] = i;
+			flows[n++] = &node->flows[k];
+			users[0][i]++;
+			users[1][node->flows[k].to]++;
+		}
+	}
+	while (n > 0) {
+		double least = NEVER;
+		uint32_t side = 0, at = 0;
+
+		for (uint32_t s = 0; s < 2; s++) {
+			for (uint32_t i = 0; i < sim->n_nodes; i++) {
+				if (users[s][i] && left[s][i] / users[s][i] < least) {
+					least = left[s][i] / users[s][i];
+					side = s;
+					at = i;
+				}
+			}
+		}
+		for (uint32_t i = n; i-- > 0;) {
+			uint32_t to = flows[i]->to;
+
+			if ((side ? to : from[i]) != at)
+				continue;
+			flows[i]->rate = least;
+			left[0][from[i]] -= least;
+			left[1][to] -= least;
+			users[0][from[i]]--;
+			users[1][to]--;
+			flows[i] = flows[--n];
+			from[i] = from[n];
+		}
+	}
+	sim->stale = false;
+}
+
+/* Two windows together are what they would be without. */
+static void vary(struct sim *sim)
+{
+	uint64_t window = (uint64_t)(sim->jitter_at / 0.2 + 0.5);
+
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		struct node *node = &sim->nodes[i];
+
+		for (int s = 0; s < 2; s++)
+			sim->drawn[i][s] =
+				window % 2 ? -sim->drawn[i][s] : sim->jitter * (2 * draw(sim) - 1);
+		node->up_now = node->up * (1 + sim->drawn[i][0]);
+		node->down_now = node->down * (1 + sim->drawn[i][1]);
+	}
+	sim->jitter_at = sim->jitter > 0 ? sim->jitter_at + 0.2 : NEVER;
+	sim->stale = true;
+}
+
+/* ---- what the ring is told, and tells ---- */
+
+static uint64_t ns(double seconds)
+{
+	return (uint64_t)(seconds * 1e9) + 1;
+}
+
+static void write_report(struct sim *sim, struct node *node)
+{
+	struct report *report = &node->reports[node->n_reports];
+	double late = 0.2 * draw(sim);
+
+	node->report_at += 0.2;
+	if (node->n_reports == LSC_ARRAY_SIZE(node->reports))
+		return;
+	*report = (struct report){.at = sim->now + late, .held = node->n_has};
+	if (node->n_reports && node->reports[node->n_reports - 1].at > report->at)
+		report->at = node->reports[node->n_reports - 1].at;
+	for (uint32_t i = 0; i < node->n_flows; i++) {
+		const struct flow *flow = &node->flows[i];
+		struct set set = missing(sim, node, flow);
+
+		report->to[i] = flow->to;
+		report->sent[i] = node->sent[flow->to] + (flow->piece >= 0 ? flow->done : 0);
+		report->ready[i] = count(&set) + floor(draw(sim) * (sim->noise + 0.999));
+	}
+	report->n_to = node->n_flows;
+	node->n_reports++;
+}
+
+static void deliver_report(struct sim *sim, uint32_t id)
+{
+	struct node *node = &sim->nodes[id];
+	const struct report *report = &node->reports[0];
+
+	if (!node->source)
+		lsc_ring_held(sim->ring, id, (uint64_t)report->held * PIECE, ns(sim->now));
+	for (uint32_t i = 0; i < report->n_to; i++)
+		lsc_ring_sent(sim->ring, id, report->to[i],
+			      (uint64_t)(report->sent[i] * (double)PIECE),
+			      (uint64_t)report->ready[i] * PIECE, ns(sim->now));
+	node->n_reports--;
+	memmove(node->reports, node->reports + 1, node->n_reports * sizeof(*report));
+}
+
+static void step(struct sim *sim)
+{
+	bool changed;
+
+	if (sim->frozen && sim->changes)
+		return;
+	changed = lsc_ring_step(sim->ring, ns(sim->now));
+	if (strstr(lsc_ring_why(sim->ring), "slow"))
+		sim->moves++;
+	if (!changed)
+		return;
+	sim->changes++;
+	if (sim->verbose)
+		printf("# %.2f: %s\n#  ", sim->now, lsc_ring_why(sim->ring));
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		struct node *node = &sim->nodes[i];
+
+		if (node->alive && lsc_ring_part(sim->ring, i, &node->part)) {
+			node->told_at = node->told ? node->told_at : sim->now + 0.02;
+			node->told = true;
+		}
+		for (uint32_t k = 0; sim->verbose && k < node->part.n_to; k++)
+			printf(" %u%s%u", i, node->part.to[k].inject ? "=>" : ">",
+			       node->part.to[k].node);
+	}
+	if (sim->verbose)
+		printf("\n");
+}
+
+static void die(struct sim *sim, uint32_t i)
+{
+	struct node *node = &sim->nodes[sim->dies[i]];
+
+	node->alive = false;
+	node->n_flows = node->n_reports = 0;
+	sim->dies_at[i] = NEVER;
+	for (uint32_t id = 0; id < sim->n_nodes; id++)
+		for (uint32_t k = 0; k < sim->nodes[id].n_flows; k++)
+			if (sim->nodes[id].flows[k].to == sim->dies[i])
+				sim->nodes[id].flows[k].piece = -1;
+	sim->stale = true;
+}
+
+/* ---- the clock ---- */
+
+static double next_event(const struct sim *sim)
+{
+	double at = LSC_MIN(sim->step_at, sim->jitter_at);
+
+	for (uint32_t i = 0; i < 2; i++) {
+		if (sim->dies[i] != NOBODY)
+			at = LSC_MIN(at, LSC_MIN(sim->dies_at[i], sim->learns[i]));
+	}
+	if (sim->joins != NOBODY)
+		at = LSC_MIN(at, sim->joins_at);
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		const struct node *node = &sim->nodes[i];
+
+		if (!node->alive)
+			continue;
+		at = LSC_MIN(at, node->report_at);
+		if (node->told)
+			at = LSC_MIN(at, node->told_at);
+		if (node->n_reports)
+			at = LSC_MIN(at, node->reports[0].at);
+		for (uint32_t k = 0; k < node->n_flows; k++) {
+			const struct flow *flow = &node->flows[k];
+
+			if (flow->piece >= 0)
+				at = LSC_MIN(at, sim->now + (1 - flow->done) / flow->rate);
+			else if (flow->opens > sim->now)
+				at = LSC_MIN(at, flow->opens);
+		}
+	}
+	return LSC_MAX(at, sim->now);
+}
+
+static void pass(struct sim *sim, double to)
+{
+	double time = to - sim->now;
+
+	sim->now = to;
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		for (uint32_t k = 0; k < sim->nodes[i].n_flows; k++) {
+			struct flow *flow = &sim->nodes[i].flows[k];
+
+			if (flow->piece < 0)
+				continue;
+			flow->done += time * flow->rate;
+			if (flow->done < 1 - 1e-9)
+				continue;
+			arrive(sim, &sim->nodes[i], flow);
+			sim->stale = true;
+		}
+	}
+}
+
+static void happen(struct sim *sim)
+{
+	bool again = false;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		if (sim->dies[i] == NOBODY)
+			continue;
+		if (sim->dies_at[i] <= sim->now) {
+			sim->learns[i] = sim->dies_at[i] + 0.4;
+			die(sim, i);
+		}
+		if (sim->learns[i] <= sim->now) {
+			lsc_ring_leave(sim->ring, sim->dies[i], ns(sim->now));
+			sim->learns[i] = NEVER;
+			again = true;
+		}
+	}
+	if (sim->joins != NOBODY && sim->joins_at <= sim->now) {
+		sim->nodes[sim->joins].alive = true;
+		lsc_ring_join(sim->ring, sim->joins, false, ns(sim->now));
+		sim->joins_at = NEVER;
+		again = true;
+	}
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		struct node *node = &sim->nodes[i];
+
+		if (!node->alive)
+			continue;
+		if (node->told && node->told_at <= sim->now)
+			take_part(sim, node);
+		if (node->report_at <= sim->now)
+			write_report(sim, node);
+		while (node->n_reports && node->reports[0].at <= sim->now)
+			deliver_report(sim, i);
+	}
+	if (sim->jitter_at <= sim->now)
+		vary(sim);
+	if (again || sim->step_at <= sim->now)
+		step(sim);
+	if (sim->step_at <= sim->now)
+		sim->step_at += 0.2;
+}
+
+static bool finished(struct sim *sim)
+{
+	struct set all = {0};
+	bool done = true;
+
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		const struct node *node = &sim->nodes[i];
+
+		if (sim->joins == i && !node->alive)
+			done = false;
+		if (node->source || !node->alive)
+			continue;
+		done = done && node->n_has == sim->pieces;
+		for (uint32_t w = 0; w < WORDS && sim->covered == NEVER; w++)
+			all.words[w] |= node->has.words[w];
+	}
+	if (sim->covered == NEVER && count(&all) == sim->pieces)
+		sim->covered = sim->now / sim->seconds;
+	return done;
+}
+
+/* Runs a cast to its end; false where it does not end. */
+static bool run(struct sim *sim)
+{
+	bool done = false;
+
+	if (lsc_ring_new(&sim->ring, MAX_NODES, sim->pieces * PIECE, sim->rotate, &err) < 0)
+		return false;
+	sim->covered = NEVER;
+	for (uint32_t i = 0; i < sim->n_nodes; i++) {
+		struct node *node = &sim->nodes[i];
+
+		if (node->source)
+			node->has = whole(sim->pieces);
+		node->n_has = count(&node->has);
+		node->report_at = 0.2 * draw(sim);
+		if (sim->joins == i)
+			node->alive = false;
+		else
+			lsc_ring_join(sim->ring, i, node->source, ns(0));
+	}
+	for (uint32_t i = 0; i < sim->n_nodes; i++)
+		if (sim->nodes[i].n_has && !sim->nodes[i].source)
+			lsc_ring_held(sim->ring, i, sim->nodes[i].n_has * PIECE, ns(0));
+	vary(sim);
+	while (sim->now < 40 * sim->seconds && !(done = finished(sim))) {
+		pass(sim, next_event(sim));
+		happen(sim);
+		for (uint32_t i = 0; i < sim->n_nodes; i++)
+			start_flows(sim, &sim->nodes[i]);
+		if (sim->stale)
+			share(sim);
+	}
+	sim->all = sim->now / sim->seconds;
+	lsc_ring_free(sim->ring);
+	return done;
+}
+
+/* The latest to finish, in copies of one link; but is left out. */
+static double latest(const struct sim *sim, uint32_t but)
+{
+	double last = 0;
+
+	for (uint32_t i = 0; i < sim->n_nodes; i++)
+		if (!sim->nodes[i].source && sim->nodes[i].alive && i != but)
+			last = LSC_MAX(last, sim->nodes[i].finished);
+	return last;
+}
+
+/* What the last of a chain is late at best: it connects, is told, and each passes whole pieces on.
+ */
+static double fill(const struct sim *sim)
+{
+	return 0.1 / sim->seconds + 1.5 * sim->n_nodes / sim->pieces;
+}
+
+static void test_uniform(void)
+{
+	double worst = 0, most_twice = 0, moves = 0;
+	bool good = true;
+
+	for (uint32_t n = 1; n <= 16; n++) {
+		struct sim sim;
+
+		setup(&sim, 1, n);
+		good = run(&sim) && good;
+		worst = LSC_MAX(worst, latest(&sim, NOBODY) - fill(&sim));
+		if (getenv("RING_ALL"))
+			printf("# n %u: %.3f %.3f\n", n, latest(&sim, NOBODY), fill(&sim));
+		most_twice = LSC_MAX(most_twice, (double)sim.twice / sim.pieces / n);
+		moves += sim.moves;
+	}
+	ok(good && worst <= 1.01, "uniform, 1 to 16 receivers: %.3f copies and the fill", worst);
+	ok(most_twice < 0.01 && moves == 0, "no one is moved, %.2f %% is sent twice",
+	   100 * most_twice);
+}
+
+static void test_one_slow(bool down)
+{
+	double worst = 0, slow = 0;
+	bool good = true;
+	uint32_t moves = 0;
+
+	for (uint32_t n = 2; n <= 8; n++) {
+		for (uint32_t at = 1; at <= n; at++) {
+			struct sim sim;
+			double last;
+
+			setup(&sim, 1, n);
+			sim.nodes[at].up = 0.25;
+			if (down)
+				sim.nodes[at].down = 0.25;
+			good = run(&sim) && good;
+			last = latest(&sim, down ? at : NOBODY);
+			if (getenv("RING_ALL") && last > 1.1)
+				printf("# seed %lu n %u at %u: %.3f, slow %.3f\n", seed, n, at,
+				       last, sim.nodes[at].finished);
+			worst = LSC_MAX(worst, last);
+			slow = LSC_MAX(slow, sim.nodes[at].finished);
+			moves = LSC_MAX(moves, sim.moves);
+		}
+	}
+	ok(good && worst < 1.05, "one %s a quarter, at every place of 2 to 8: others %.3f copies",
+	   down ? "has" : "sends at", worst);
+	ok(slow < (down ? 4.1 : 1.1), "and itself %.3f; %u moves at most", slow, moves);
+}
+
+static void mixed(const double *rates, uint32_t n, double *worst)
+{
+	struct sim sim;
+	bool good;
+
+	setup(&sim, 1, n);
+	for (uint32_t i = 0; i < n; i++)
+		set_rate(&sim, i + 1, rates[i]);
+	good = run(&sim);
+	for (uint32_t i = 1; i <= n; i++) {
+		double part = sim.nodes[i].finished * rates[i - 1];
+
+		if (getenv("RING_ALL") && (!good || part > 1.1)) {
+			printf("# seed %lu", seed);
+			for (uint32_t k = 0; k < n; k++)
+				printf(" %.2f", rates[k]);
+			printf(": node %u %.3f\n", i, part);
+		}
+		*worst = LSC_MAX(*worst, good ? part : NEVER);
+	}
+}
+
+/* Every order of what there is n of each. */
+static void orders(double *rates, uint32_t at, uint32_t *left, uint32_t n, double *worst)
+{
+	static const double kinds[] = {1, 0.5, 0.25};
+
+	if (at == n)
+		mixed(rates, n, worst);
+	for (uint32_t kind = 0; kind < 3; kind++) {
+		if (!left[kind])
+			continue;
+		left[kind]--;
+		rates[at] = kinds[kind];
+		orders(rates, at + 1, left, n, worst);
+		left[kind]++;
+	}
+}
+
+static void test_mixed(void)
+{
+	double rates[6], worst;
+
+	for (uint32_t each = 1; each <= 2; each++) {
+		worst = 0;
+		orders(rates, 0, (uint32_t[]){each, each, each}, 3 * each, &worst);
+		ok(worst < 1.1,
+		   "whole, half and quarter in every order of %u: %.3f of one's own copy", 3 * each,
+		   worst);
+	}
+}
+
+int main(void)
+{
+	if (getenv("SEED"))
+		seed = strtoul(getenv("SEED"), NULL, 0);
+	if (getenv("RING_ONE")) {
+		struct sim sim;
+		const char *p = getenv("RING_ONE");
+		uint32_t n = 0;
+
+		setup(&sim, 1, 16);
+		for (; *p; n++) {
+			char *end;
+
+			sim.nodes[n].up = strtod(p, &end);
+			sim.nodes[n].down = *end == ':' ? strtod(end + 1, &end) : sim.nodes[n].up;
+			p = *end ? end + 1 : end;
+		}
+		sim.n_nodes = n;
+		sim.verbose = true;
+		run(&sim);
+		for (uint32_t i = 1; i < n; i++)
+			printf("# node %u: %.3f\n", i, sim.nodes[i].finished);
+		printf("# twice %u covered %.3f\n", sim.twice, sim.covered);
+		return 0;
+	}
+	test_uniform();
+	test_one_slow(true);
+	test_one_slow(false);
+	test_mixed();
+	return done_testing();
+}
