@@ -9,6 +9,8 @@
 mbit=${LSC_BENCH_RATE:-200mbit}
 mbit=${mbit%mbit}
 files=
+folders= # that end with the benchmark
+[ -n "${LSC_SCRATCH:-}" ] || folders=$work
 servers=" " # " NODE:PID ..."
 
 say() { echo "$bench: $*" >&2; }
@@ -25,10 +27,7 @@ begin() {
 		say "LSC_BENCH_RATE is '${LSC_BENCH_RATE}', and has to be like 200mbit"
 		exit 64
 	}
-	files=$(mktemp -d "${LSC_BENCH_DIR:-$work}/nodes.XXXXXX") || exit 74
-	trap finish EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM
+	keep_files "${LSC_BENCH_DIR:-$work}"
 	cluster up "$1" "${mbit}mbit" || exit
 	[ "$(cluster kind)" = netns ] || {
 		say 'no network namespaces here, not measured'
@@ -39,7 +38,17 @@ begin() {
 finish() {
 	[ ! -f "$work/cluster" ] || cluster down
 	wait
-	[ -z "$files" ] || rm -rf "$files"
+	# shellcheck disable=SC2086
+	rm -rf $folders
+}
+
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+keep_files() { # keep_files FOLDER: nodes keep theirs there from now on
+	files=$(mktemp -d "$1/lsc-nodes.XXXXXX") || exit 74
+	folders="$folders $files"
 }
 
 cluster() { examples/cluster.sh "$work" "$@"; }
