@@ -8,6 +8,8 @@
 #	LSC_BENCH_CASES		what to measure: uniform memory sources unequal partial faults peers
 #	LSC_BENCH_RATE		of each node's link (200mbit)
 #	LSC_BENCH_LAYERS	of the image, 16 MiB each (16)
+#	LSC_BENCH_PIECE		size of its pieces (the default)
+#	LSC_BENCH_OPTIONS	of lsc-cast send, besides (none)
 #	LSC_BENCH_RUNS		how often to measure each cast (1); the table shows medians
 #	LSC_BENCH_DIR		where nodes keep their files (TMPDIR): N nodes share its one disk
 #	LSC_BENCH_NODES		uniform: how many receivers, each in a run of its own (1 2 3 4 8 16)
@@ -45,7 +47,7 @@ pack() { # pack IMAGE MODEL-ARGUMENT...
 	packed=$1
 	shift
 	tests/bench/lib/model.py "$packed.hf" "$@" &&
-		lsc-shard pack -q "$packed.hf" "$packed" || exit
+		lsc-shard pack -q ${LSC_BENCH_PIECE:+--piece "$LSC_BENCH_PIECE"} "$packed.hf" "$packed" || exit
 	rm -r "$packed.hf"
 }
 

@@ -30,7 +30,7 @@ expect_equal 'receivers together, and each' "$(lines '.case == "sources" and .so
 expect_equal 'one that has a part' \
 	"$(lines '.case == "partial" and .had_share >= 0 and .had_share < 1')" 2
 expect_equal 'a peer receives and verifies' \
-	"$(lines '.case == "peers" and (.what | startswith("chain")) and .ratio > 0.5')" 2
+	"$(lines '.case == "peers" and (.what | startswith("socat")) and .ratio > 0.5')" 2
 [ "$(lines '.case == "peers" and (.what | startswith("rsync")) and (.ratio or .skipped)')" -ge 1 ]
 ok $? 'and another, or says why not'
 expect_equal 'nothing failed' "$(lines '.failed')" 0

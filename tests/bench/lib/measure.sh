@@ -27,7 +27,8 @@ begin_cast() {
 	# shellcheck disable=SC2046
 	[ "$sources" -eq 1 ] || set -- "$@" --sources "$(endpoints $(from_to 1 $((sources - 1))))"
 	began=$(now)
-	on 0 lsc-cast send "$@" >"$work/cast.rec" 2>"$work/cast.err" &
+	# shellcheck disable=SC2086
+	on 0 lsc-cast send "$@" ${LSC_BENCH_OPTIONS:-} >"$work/cast.rec" 2>"$work/cast.err" &
 	sender=$!
 }
 
@@ -97,7 +98,8 @@ line() {
 
 missed() { # missed CASE WHAT skipped|failed WHY
 	jq -cn --arg name "$bench" --arg case "$1" --arg what "$2" --arg how "$3" --arg why "$4" \
-		'{$name, $case, $what, ($how): $why}'
+		--argjson bytes "$bytes" --arg rate "${mbit}mbit" \
+		'{$name, $case, $what, $bytes, $rate, ($how): $why}'
 }
 
 # result CASE WHAT SECONDS OVER TARGET NODE...: a line, if these nodes have all they should have;

@@ -35,20 +35,33 @@ peer() { # peer NAME N
 		mkdir -p "$files/n$node/peer"
 		cp "$image/manifest" "$files/n$node/peer"
 	done
+	took=
 	"peer_$(echo "$1" | tr - _)" "$2" 2>"$work/peer.log"
 	[ -n "$why" ] || [ -n "$verified" ] || verify "$2"
 	# shellcheck disable=SC2086
 	[ -z "$helpers" ] || { kill $helpers && wait $helpers; } 2>/dev/null
 	helpers=
+	what="$(called "$1"), $(several "$2")"
 	if [ -n "$why" ]; then
-		missed peers "$1, $(several "$2")" skipped "$why"
+		missed peers "$what" skipped "$why"
 	elif [ -z "$took" ] || [ -z "$verified" ]; then
-		missed peers "$1, $(several "$2")" failed "$(tail -n 1 "$work/peer.log" | grep . || echo incomplete)"
+		missed peers "$what" failed "$(tail -n 1 "$work/peer.log" | grep . || echo incomplete)"
 	else
-		line peers "$1, $(several "$2"): received" "$took" "$plain" null
-		line peers "$1, $(several "$2"): received and verified" "$verified" "$plain" null
+		line peers "$what: received" "$took" "$plain" null
+		line peers "$what: received and verified" "$verified" "$plain" null
 	fi
 	rm -rf "$files"/n*/peer
+}
+
+called() {
+	case $1 in
+	chain) echo 'socat and tee, a chain' ;;
+	mpi) echo 'MPI_Bcast, pipeline of 64K, in memory' ;;
+	mpi-default) echo 'MPI_Bcast as it is, in memory' ;;
+	aria2) echo 'aria2, BitTorrent' ;;
+	rsync) echo 'rsync, one after another' ;;
+	*) echo "$1" ;;
+	esac
 }
 
 verify() { # verify N: sets $verified
@@ -110,7 +123,6 @@ mpi() { # mpi N OPTION...
 	need mpirun mpicc unshare || return
 	hosts=$(for node in $(from_to 0 "$1"); do address "$node"; done | paste -sd ,)
 	shift
-	took='' verified=''
 	[ -x "$work/bcast" ] || mpicc -O2 -o "$work/bcast" tests/bench/peers/bcast.c || return
 	mkdir -p "$work/mpi"
 	cluster exec 0 env TMPDIR="$work/mpi" mpirun --allow-run-as-root -q \
@@ -165,7 +177,6 @@ peer_rsync() {
 		helpers="$helpers $!"
 		listening "$node" 873 || return
 	done
-	took=
 	began=$(now)
 	for node in $(from_to 1 "$1"); do
 		cluster exec 0 rsync --whole-file "$image/image" "rsync://$(address "$node")/peer/" || return
