@@ -176,7 +176,7 @@ uninstall:
 ## format: let clang-format have its way
 format:
 	clang-format -i $(lib_src) $(tool_src) $(unit_src) $(fuzz_src) $(bench_src) \
-		$(wildcard lib/*/*.h tests/lib/*.[ch])
+		$(wildcard lib/*/*.h tests/lib/*.[ch] tests/bench/*/*.c)
 
 ## clean: remove what was built
 clean:

@@ -3,6 +3,9 @@
 #
 #	cluster.sh DIR up N RATE [CPU]	start one; RATE as tc spells it (100mbit), CPU in percent of
 #					one processor for each node
+#	cluster.sh DIR rate I RATE [DOWN] change node I's link; DOWN where it receives at another rate
+#	cluster.sh DIR cut I		take node I's link down, as if its cable were pulled
+#	cluster.sh DIR mend I		and up again
 #	cluster.sh DIR exec I CMD...	become CMD on node I
 #	cluster.sh DIR address I	print node I's address
 #	cluster.sh DIR kind		print netns or loopback
@@ -23,7 +26,7 @@ die() {
 }
 
 usage() {
-	sed -n '4,9s/^#	//p' "$0" >&2
+	sed -n '4,12s/^#	//p' "$0" >&2
 	exit 64
 }
 
@@ -38,9 +41,9 @@ may_make_namespaces() {
 	return 1
 }
 
-# One end of a veth pair, held to the rate.  A quarter second at full speed fits the burst's queue.
-hold() { # hold NAMESPACE DEVICE
-	ip netns exec "$1" tc qdisc add dev "$2" root tbf rate "$rate" burst 128k latency 40ms
+# One end of a veth pair, held to a rate.  A quarter second at full speed fits the burst's queue.
+hold() { # hold NAMESPACE DEVICE RATE
+	ip netns exec "$1" tc qdisc replace dev "$2" root tbf rate "$3" burst 128k latency 40ms
 }
 
 # The switch: ports p0, p1, ... in one bridge.
@@ -57,7 +60,7 @@ up_node() { # up_node I
 		ip -n "$node" link add eth0 type veth peer name "p$1" netns "$switch" &&
 		ip -n "$node" address add "10.77.0.$(($1 + 1))/24" dev eth0 &&
 		ip -n "$switch" link set "p$1" master br0 &&
-		hold "$node" eth0 && hold "$switch" "p$1" &&
+		hold "$node" eth0 "$rate" && hold "$switch" "p$1" "$rate" &&
 		ip -n "$switch" link set "p$1" up && ip -n "$node" link set eth0 up
 }
 
@@ -129,6 +132,25 @@ check_node() {
 	[ "$1" -ge 0 ] 2>/dev/null && [ "$1" -lt "$n" ] || die "no node '$1'; there are 0 to $((n - 1))"
 }
 
+check_link() { # check_link I: there is one to change
+	check_node "$1"
+	[ "$kind" = netns ] || die "no link to change: nodes are addresses on loopback here"
+}
+
+# The node's end of the pair holds what it sends, the switch's end what it receives.
+set_rate() { # set_rate I RATE [DOWN]
+	check_link "$1"
+	if ! hold "$(namespace "$1")" eth0 "$2" 2>/dev/null ||
+		! hold "$(namespace switch)" "p$1" "${3:-$2}" 2>/dev/null; then
+		die "cannot hold node $1's link to '$2${3:+, }${3:-}'"
+	fi
+}
+
+set_link() { # set_link I up|down
+	check_link "$1"
+	ip -n "$(namespace switch)" link set "p$1" "$2" || die "cannot set node $1's link $2"
+}
+
 run_on() { # run_on I CMD...
 	node=$1
 	shift
@@ -173,6 +195,21 @@ case $command in
 up)
 	[ $# -eq 2 ] || [ $# -eq 3 ] || usage
 	up "$@"
+	;;
+rate)
+	[ $# -eq 2 ] || [ $# -eq 3 ] || usage
+	load
+	set_rate "$@"
+	;;
+cut)
+	[ $# -eq 1 ] || usage
+	load
+	set_link "$1" down
+	;;
+mend)
+	[ $# -eq 1 ] || usage
+	load
+	set_link "$1" up
 	;;
 exec)
 	[ $# -ge 2 ] || usage

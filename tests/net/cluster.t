@@ -26,6 +26,9 @@ expect_equal 'and say what they are' "$($cluster "$SCRATCH/a" kind)" loopback
 expect_status 71 'a cluster that is up is not started over' $cluster "$SCRATCH/a" up 3 200mbit
 expect_status 71 'a node too many' $cluster "$SCRATCH/a" exec 3 true
 expect_status 7 'a command ends with its own status' $cluster "$SCRATCH/a" exec 1 sh -c 'exit 7'
+expect_status 71 'which has no link to change' $cluster "$SCRATCH/a" rate 1 100mbit
+expect_one_line 'no link to change'
+expect_status 71 'or to cut' $cluster "$SCRATCH/a" cut 1
 expect_status 0 'down' $cluster "$SCRATCH/a" down
 expect_status 0 'down' $cluster "$SCRATCH/b" down
 unset LSC_CLUSTER
@@ -40,10 +43,27 @@ expect_equal 'are such' "$($cluster "$SCRATCH/a" kind)" netns
 expect_equal 'a node has its address' "$($cluster "$SCRATCH/a" address 1)" \
 	"$($cluster "$SCRATCH/a" exec 1 ip -o -4 address show dev eth0 | awk '{ sub("/.*", "", $4); print $4 }')"
 id=$(sed 's/.*id=\([0-9a-f]*\).*/\1/' "$SCRATCH/a/cluster")
-expect_equal 'both ends of its link have a rate' 2 "$({
-	$cluster "$SCRATCH/a" exec 1 tc qdisc show dev eth0
-	ip netns exec "lsc-$id-switch" tc qdisc show dev p1
-} | grep -c 'tbf.* rate 200Mbit')"
+rates() { # of node 1's link: what it sends at, and receives at
+	{
+		$cluster "$SCRATCH/a" exec 1 tc qdisc show dev eth0
+		ip netns exec "lsc-$id-switch" tc qdisc show dev p1
+	} | sed -n 's/.*tbf.* rate \([^ ]*\) .*/\1/p' | paste -sd ' '
+}
+expect_equal 'both ends of its link have a rate' "$(rates)" '200Mbit 200Mbit'
+expect_status 0 'which can be changed' $cluster "$SCRATCH/a" rate 1 50mbit
+expect_equal 'at both ends' "$(rates)" '50Mbit 50Mbit'
+expect_status 0 'or each to its own' $cluster "$SCRATCH/a" rate 1 100mbit 400mbit
+expect_equal 'up and down' "$(rates)" '100Mbit 400Mbit'
+expect_status 71 'to a rate' $cluster "$SCRATCH/a" rate 1 slow
+expect_one_line "cannot hold node 1's link to 'slow'"
+expect_status 71 'of a node that is there' $cluster "$SCRATCH/a" rate 3 100mbit
+expect_status 64 'and with no less than that' $cluster "$SCRATCH/a" rate 1
+
+expect_status 0 'a link can be cut' $cluster "$SCRATCH/a" cut 1
+expect_equal 'and has no carrier then' "$($cluster "$SCRATCH/a" exec 1 cat /sys/class/net/eth0/carrier)" 0
+expect_status 0 'and mended' $cluster "$SCRATCH/a" mend 1
+expect_equal 'and has one again' "$($cluster "$SCRATCH/a" exec 1 cat /sys/class/net/eth0/carrier)" 1
+expect_equal 'at the rate it had' "$(rates)" '100Mbit 400Mbit'
 if [ -d "/sys/fs/cgroup/cpu/lsc-$id-1" ]; then
 	expect_equal 'and it has its share of a processor' 10000 \
 		"$(cat "/sys/fs/cgroup/cpu/lsc-$id-1/cpu.cfs_quota_us")"
