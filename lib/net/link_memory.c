@@ -11,7 +11,8 @@
 #include "base/macros.h"
 #include "net/link_ops.h"
 
-#define RING_BYTES 65536
+#define RING_BYTES 8192 /* small: a thousand nodes in one process have tens of thousands of ends   \
+			 */
 
 struct lsc_memory_end {
 	struct lsc_link *link;
