@@ -213,6 +213,7 @@ static int start_member(struct lsc_cast *c, const struct lsc_start *start, struc
 		.cast = c->id,
 		.image = c->o.image,
 		.data = c->o.image->data,
+		.data_fd = lsc_image_fd(c->o.image),
 		.events = &member_events,
 		.data_of_events = c,
 	};

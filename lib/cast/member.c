@@ -190,7 +190,9 @@ static void send_piece(struct lsc_member *m, struct outlet *outlet, uint32_t pie
 	int r = lsc_piece_pack(&m->pack, piece, bytes);
 
 	if (r == 0)
-		r = lsc_link_send(outlet->link, &m->pack, piece_data(m, piece), bytes, outlet);
+		r = lsc_link_send_file(outlet->link, &m->pack, piece_data(m, piece), bytes,
+				       m->o.segment ? m->o.segment->image_fd : m->o.data_fd,
+				       lsc_image_piece_offset(m->o.image, piece), outlet);
 	if (r < 0) {
 		lsc_err_set(&err, -r, "cannot send piece %u: %m", piece);
 		fail(m, &err, LSC_NOBODY);

@@ -35,6 +35,7 @@ struct lsc_member_options {
 	struct lsc_cast_id cast;
 	const struct lsc_image *image; /* its tables; borrowed, as are the next two */
 	const uint8_t *data;           /* the image's bytes, of a member that has them all */
+	int data_fd;                   /* and the file they lie in; -1: none */
 	struct lsc_segment *segment;   /* else where they arrive; NULL */
 	const struct lsc_member_events *events;
 	void *data_of_events;

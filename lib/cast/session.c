@@ -186,6 +186,7 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.cast = s->offer.cast,
 		.image = &s->image,
 		.data = s->image.data,
+		.data_fd = lsc_image_fd(&s->image),
 		.segment = segment,
 		.events = &member_events,
 		.data_of_events = s,
