@@ -390,6 +390,7 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 		return 0;
 	m->pieces[piece] = PIECE_COMING;
 	inlet->piece = piece;
+	lsc_segment_prepare(m->o.segment, lsc_image_piece_offset(m->o.image, piece), bytes);
 	*ret_body = m->o.segment->data + lsc_image_piece_offset(m->o.image, piece);
 	return 0;
 }
@@ -399,6 +400,8 @@ static void take_piece(struct lsc_member *m, uint32_t piece)
 	uint32_t block = lsc_image_piece_block(m->o.image, piece);
 	bool whole = count_piece(m, piece);
 
+	lsc_segment_wrote(m->o.segment, lsc_image_piece_offset(m->o.image, piece),
+			  lsc_image_piece_bytes(m->o.image, piece));
 	lsc_segment_mark(m->o.segment, piece);
 	if (m->started)
 		lsc_agenda_arrived(&m->agenda, piece);
