@@ -345,6 +345,7 @@ static int make_member(struct lsc_cast *c, struct lsc_err *err)
 		.cast = c->id,
 		.image = c->o.image,
 		.data = c->o.image->data,
+		.data_fd = lsc_image_fd(c->o.image),
 		.segment = (struct lsc_segment *)c->o.segment,
 		.events = &member_events,
 		.data_of_events = c,

@@ -61,6 +61,7 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 {
 	struct lsc_member *m = inlet->member;
 	uint32_t piece, bytes;
+	uint64_t offset;
 
 	inlet->piece = LSC_NOBODY;
 	if (!lsc_record_is(record, "piece") || m->failed || inlet->banned)
@@ -78,9 +79,11 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 	m->received += bytes;
 	if (lsc_bits_has(m->here, piece) || lsc_bits_has(m->coming, piece))
 		return 0;
+	offset = lsc_image_piece_offset(m->o.image, piece);
 	lsc_bits_add(m->coming, piece);
 	inlet->piece = piece;
-	*ret_body = m->o.segment->data + lsc_image_piece_offset(m->o.image, piece);
+	lsc_segment_prepare(m->o.segment, offset, bytes);
+	*ret_body = m->o.segment->data + offset;
 	return 0;
 }
 

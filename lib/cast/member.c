@@ -135,6 +135,8 @@ void lsc_member_take(struct lsc_member *m, uint32_t piece)
 	uint32_t block = lsc_image_piece_block(m->o.image, piece);
 	bool whole = count_piece(m, piece);
 
+	lsc_segment_wrote(m->o.segment, lsc_image_piece_offset(m->o.image, piece),
+			  lsc_image_piece_bytes(m->o.image, piece));
 	lsc_segment_mark(m->o.segment, piece);
 	lsc_member_pump(m);
 	if (!m->planned)

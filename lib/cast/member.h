@@ -39,6 +39,7 @@ struct lsc_member_options {
 	struct lsc_cast_id cast;
 	const struct lsc_image *image; /* its tables; borrowed, as are the next two */
 	const uint8_t *data;           /* the image's bytes, of a member that receives none */
+	int data_fd;                   /* the file that they lie in, or arrive in; -1: none */
 	struct lsc_segment *segment; /* whose marks say what is here; NULL: all is.  Without data it
 				      * is where pieces arrive. */
 	const struct lsc_member_events *events;

@@ -100,13 +100,13 @@ static bool send_piece(struct lsc_outlet *outlet, uint32_t piece)
 {
 	struct lsc_member *m = outlet->member;
 	uint32_t bytes = lsc_image_piece_bytes(m->o.image, piece);
+	uint64_t offset = lsc_image_piece_offset(m->o.image, piece);
 	struct lsc_err err = LSC_ERR_INIT;
 	int r = lsc_piece_pack(&m->pack, piece, bytes);
 
 	if (r == 0)
-		r = lsc_link_send(outlet->link, &m->pack,
-				  m->data + lsc_image_piece_offset(m->o.image, piece), bytes,
-				  (void *)(uintptr_t)bytes);
+		r = lsc_link_send_file(outlet->link, &m->pack, m->data + offset, bytes,
+				       m->o.data_fd, offset, (void *)(uintptr_t)bytes);
 	if (r < 0) {
 		lsc_err_set(&err, -r, "cannot send piece %u: %m", piece);
 		lsc_member_fail(m, &err);

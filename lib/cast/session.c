@@ -200,6 +200,7 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.cast = s->offer.cast,
 		.image = &s->image,
 		.data = segment ? NULL : s->image.data,
+		.data_fd = segment ? segment->image_fd : lsc_image_fd(&s->image),
 		.segment = segment,
 		.events = &member_events,
 		.data_of_events = s,

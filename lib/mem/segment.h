@@ -16,7 +16,8 @@
 
 #include "base/err.h"
 
-struct lsc_marks; /* mem/marks.h */
+struct lsc_marks;     /* mem/marks.h */
+struct lsc_writeback; /* mem/writeback.h */
 
 struct lsc_segment {
 	char *dir; /* where NAME or NAME.part is now */
@@ -25,13 +26,14 @@ struct lsc_segment {
 	uint64_t bytes;
 	const uint8_t *manifest;
 	size_t manifest_len;
-	struct lsc_marks *arrivals; /* NULL once an image is complete when mapped */
-	uint32_t n_pieces;          /* 0 likewise */
-	size_t arrivals_len;        /* of the mapping */
-	int lock_fd;                /* the receiver's; -1 */
+	struct lsc_marks *arrivals;      /* NULL once an image is complete when mapped */
+	uint32_t n_pieces;               /* 0 likewise */
+	size_t arrivals_len;             /* of the mapping */
+	int lock_fd;                     /* the receiver's; -1 */
+	int image_fd;                    /* the receiver's, of what data maps; -1 */
+	struct lsc_writeback *writeback; /* the receiver's; may be NULL */
 
 	/* while it is made */
-	int image_fd; /* -1 */
 	uint64_t allocated;
 	const void *new_manifest;
 	bool made; /* its directory */
@@ -62,6 +64,14 @@ int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *
 		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		      struct lsc_err *err);
 int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err);
+
+/* A part of the image is about to be written: its pages are made in one go, which is cheaper than a
+ * fault for each. */
+void lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len);
+
+/* A part was written, for the first time: it may go to the disk, in the background, so that
+ * lsc_segment_commit() has little left to wait for. */
+void lsc_segment_wrote(struct lsc_segment *segment, uint64_t offset, uint64_t len);
 
 /* Marks a piece as there and wakes those who wait. */
 void lsc_segment_mark(struct lsc_segment *segment, uint32_t piece);

@@ -1,6 +1,7 @@
 /* image - opening an image and finding one's way in it */
 #include "model/image.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -56,12 +57,29 @@ static int open_manifest(struct lsc_map *manifest, const char *dir, struct lsc_e
 	return r;
 }
 
+/* The image's own descriptor: who sends it need not copy it from the map. */
+static int open_data(struct lsc_image *image, const char *dir, struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE char *path = NULL;
+
+	if (asprintf(&path, "%s/image", dir) < 0) {
+		path = NULL;
+		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", dir);
+	}
+	image->data_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (image->data_fd < 0)
+		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
+	image->data = image->data_map.data;
+	return 0;
+}
+
 int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err)
 {
 	struct lsc_map manifest = LSC_MAP_INIT;
 	int r;
 
 	*image = (struct lsc_image)LSC_IMAGE_INIT;
+	image->data_fd = -1;
 	r = open_manifest(&manifest, dir, err);
 	if (r < 0)
 		return r;
@@ -73,12 +91,11 @@ int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err
 		r = lsc_err_set(err, EBADMSG,
 				"image '%s': it has %zu bytes where its manifest says %llu", dir,
 				image->data_map.len, (unsigned long long)image->bytes);
-	if (r < 0) {
+	if (r == 0 && image->data_map.data)
+		r = open_data(image, dir, err);
+	if (r < 0)
 		lsc_image_close(image);
-		return r;
-	}
-	image->data = image->data_map.data;
-	return 0;
+	return r;
 }
 
 void lsc_image_close(struct lsc_image *image)
@@ -91,8 +108,15 @@ void lsc_image_close(struct lsc_image *image)
 	free(image->pieces);
 	lsc_chat_release(&image->chat);
 	lsc_map_close(&image->manifest_map);
+	if (image->data_map.data && image->data_fd >= 0)
+		close(image->data_fd);
 	lsc_map_close(&image->data_map);
 	*image = (struct lsc_image)LSC_IMAGE_INIT;
+}
+
+int lsc_image_fd(const struct lsc_image *image)
+{
+	return image->data && image->data == image->data_map.data ? image->data_fd : -1;
 }
 
 bool lsc_image_is(const char *path)

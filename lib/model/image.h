@@ -97,6 +97,7 @@ struct lsc_image {
 
 	struct lsc_map manifest_map; /* while opened from a directory */
 	struct lsc_map data_map;
+	int data_fd;             /* of it; see lsc_image_fd() */
 	const uint8_t *manifest; /* the bytes all of this was parsed from */
 	size_t manifest_len;
 	const uint8_t *data; /* the image's bytes; NULL when only the manifest was parsed */
@@ -113,6 +114,9 @@ int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err
 /* From a manifest's bytes alone, which must outlive the image. */
 int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len, struct lsc_err *err);
 void lsc_image_close(struct lsc_image *image);
+
+/* The file that data is the mapping of, at offset 0; -1 where it is not. */
+int lsc_image_fd(const struct lsc_image *image);
 
 /* Whether path is a directory with a manifest in it. */
 bool lsc_image_is(const char *path);

@@ -69,6 +69,12 @@ int lsc_link_pair(struct lsc_link *ret_links[2], struct lsc_loop *loop,
 int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		  uint32_t body_len, void *cookie);
 
+/* The same with a body that lies at an offset in a file too, whose pages the transport may take
+ * without copying them.  The descriptor stays open as long as the body stays.  Where the file has
+ * become shorter, the link ends with ENODATA. */
+int lsc_link_send_file(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		       uint32_t body_len, int fd, uint64_t offset, void *cookie);
+
 /* Builds the record that ends the peer's link, with a positive errno and words. */
 int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why);
 

@@ -11,8 +11,9 @@
 #include "base/macros.h"
 #include "net/link_ops.h"
 
-#define RING_BYTES 8192 /* small: a thousand nodes in one process have tens of thousands of ends   \
-			 */
+#define RING_BYTES                                                                                 \
+	8192 /* small: a thousand nodes in one process have tens of thousands of ends              \
+	      */
 
 struct lsc_memory_end {
 	struct lsc_link *link;

@@ -13,6 +13,10 @@ struct lsc_link_ops {
 	void (*start)(struct lsc_link *link); /* connects; from the loop */
 	ssize_t (*readv)(struct lsc_link *link, const struct iovec *iov, int n);
 	ssize_t (*writev)(struct lsc_link *link, const struct iovec *iov, int n);
+	/* The same with len bytes of a file behind them, which may be no part of what went; 0 where
+	 * the file ends before them.  NULL: the body's memory is written instead. */
+	ssize_t (*sendfile)(struct lsc_link *link, const struct iovec *iov, int n, int fd,
+			    uint64_t offset, size_t len);
 	void (*want_write)(struct lsc_link *link, bool want); /* lsc_link_ready() when it can */
 	void (*shut)(struct lsc_link *link);                  /* the peer will read the end */
 	void (*close)(struct lsc_link *link);                 /* a half-built or closed one too */
@@ -42,7 +46,9 @@ struct lsc_link_send {
 	uint32_t body_len;
 	const uint8_t *body;
 	void *cookie;
-	void *owned; /* the body's copy, once the link has no owner */
+	void *owned;     /* the body's copy, once the link has no owner */
+	int fd;          /* where the body lies too; -1 */
+	uint64_t offset; /* there */
 };
 
 struct lsc_link {

@@ -1,7 +1,8 @@
 /* link_queue - what a link has still to send: records in one buffer, bodies where they lie
  *
  * lsc_link_send() only queues.  At the end of the loop's turn everything queued goes out in as few
- * calls as it takes, however many records there are.
+ * calls as it takes, however many records there are; a body that lies in a file ends a call where
+ * the transport can send from files.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -38,12 +39,11 @@ static int grow_sends(struct lsc_link *link)
 	return 0;
 }
 
-int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
-		   uint32_t body_len, void *cookie)
+/* Puts it behind what is queued. */
+static int queue(struct lsc_link *link, const struct lsc_pack *pack, struct lsc_link_send send)
 {
 	uint8_t header[5];
-	size_t header_len = body ? lsc_body_header(header, body_len) : 0;
-	struct lsc_link_send send = {pack->buf.len + header_len, body_len, body, cookie, NULL};
+	size_t header_len = send.body ? lsc_body_header(header, send.body_len) : 0;
 
 	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
 		return -ENOMEM;
@@ -51,26 +51,55 @@ int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const voi
 		return -ENOMEM;
 	lsc_buf_add(&link->tx.buf, pack->buf.data, pack->buf.len);
 	lsc_buf_add(&link->tx.buf, header, header_len);
+	send.record_len = (uint32_t)(pack->buf.len + header_len);
 	link->tx.n++;
 	*nth_send(link, link->tx.n - 1) = send;
-	link->tx.queued += send.record_len + (size_t)body_len;
+	link->tx.queued += send.record_len + (size_t)send.body_len;
 	return 0;
+}
+
+int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		   uint32_t body_len, void *cookie)
+{
+	return queue(link, pack,
+		     (struct lsc_link_send){
+			     .body = body, .body_len = body_len, .cookie = cookie, .fd = -1});
+}
+
+static int queue_and_flush(struct lsc_link *link, const struct lsc_pack *pack,
+			   struct lsc_link_send send)
+{
+	int r;
+
+	assert(!send.body == !send.body_len);
+	if (pack->failed)
+		return pack->failed;
+	if (link->state == LSC_LINK_DOWN || link->closed)
+		return -EPIPE;
+	r = queue(link, pack, send);
+	if (r == 0 && link->state != LSC_LINK_CONNECTING && !link->write_wanted)
+		lsc_timer_arm(link->flush, 0);
+	return r;
 }
 
 int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		  uint32_t body_len, void *cookie)
 {
-	int r;
+	return queue_and_flush(
+		link, pack,
+		(struct lsc_link_send){
+			.body = body, .body_len = body_len, .cookie = cookie, .fd = -1});
+}
 
-	assert(!body == !body_len);
-	if (pack->failed)
-		return pack->failed;
-	if (link->state == LSC_LINK_DOWN || link->closed)
-		return -EPIPE;
-	r = lsc_link_queue(link, pack, body, body_len, cookie);
-	if (r == 0 && link->state != LSC_LINK_CONNECTING && !link->write_wanted)
-		lsc_timer_arm(link->flush, 0);
-	return r;
+int lsc_link_send_file(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
+		       uint32_t body_len, int fd, uint64_t offset, void *cookie)
+{
+	return queue_and_flush(link, pack,
+			       (struct lsc_link_send){.body = body,
+						      .body_len = body_len,
+						      .cookie = cookie,
+						      .fd = fd,
+						      .offset = offset});
 }
 
 int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why)
@@ -81,33 +110,59 @@ int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why)
 	return lsc_pack_end(pack);
 }
 
-/* Points iov at what is to go next, limit bytes at most; returns their number. */
-static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
+/* What one call sends: memory, then a part of a file. */
+struct batch {
+	struct iovec iov[IOVECS];
+	int n, fd;
+	uint64_t offset;
+	size_t file_len; /* 0: none */
+};
+
+static void add_memory(struct batch *batch, const void *data, size_t len, size_t *limit)
+{
+	len = LSC_MIN(len, *limit);
+	if (len == 0)
+		return;
+	batch->iov[batch->n++] = (struct iovec){(void *)data, len};
+	*limit -= len;
+}
+
+/* Takes what is to go next, limit bytes at most. */
+static void gather(struct lsc_link *link, struct batch *batch, size_t limit)
 {
 	uint8_t *record = link->tx.buf.data + link->tx.used;
-	uint64_t skip = link->tx.done;
-	int n = 0;
+	uint64_t skip = link->tx.done; /* of record and body */
 
-	for (uint32_t i = 0; i < link->tx.n && n + 2 <= IOVECS && limit; i++) {
+	batch->n = 0;
+	batch->file_len = 0;
+	for (uint32_t i = 0; i < link->tx.n && batch->n + 2 <= IOVECS && limit; i++) {
 		const struct lsc_link_send *send = nth_send(link, i);
+		uint64_t of_record = LSC_MIN(skip, (uint64_t)send->record_len);
 
-		if (skip < send->record_len) {
-			iov[n].iov_base = record + skip;
-			iov[n].iov_len = LSC_MIN(send->record_len - skip, limit);
-			limit -= iov[n++].iov_len;
-			skip = 0;
-		} else {
-			skip -= send->record_len;
+		skip -= of_record;
+		add_memory(batch, record + of_record, send->record_len - of_record, &limit);
+		if (send->fd >= 0 && link->ops->sendfile) {
+			batch->fd = send->fd;
+			batch->offset = send->offset + skip;
+			batch->file_len = LSC_MIN(send->body_len - skip, limit);
+			return;
 		}
-		if (send->body_len && limit) {
-			iov[n].iov_base = (void *)(send->body + skip);
-			iov[n].iov_len = LSC_MIN(send->body_len - skip, limit);
-			limit -= iov[n++].iov_len;
-		}
+		add_memory(batch, send->body + skip, send->body_len - skip, &limit);
 		record += send->record_len;
 		skip = 0;
 	}
-	return n;
+}
+
+static ssize_t write_batch(struct lsc_link *link, size_t limit)
+{
+	struct batch batch;
+	ssize_t n;
+
+	gather(link, &batch, limit);
+	if (!batch.file_len)
+		return link->ops->writev(link, batch.iov, batch.n);
+	n = link->ops->sendfile(link, batch.iov, batch.n, batch.fd, batch.offset, batch.file_len);
+	return n == 0 ? -ENODATA : n;
 }
 
 static void shrink_tx(struct lsc_link *link)
@@ -166,15 +221,13 @@ static size_t allowed(struct lsc_link *link)
 
 int lsc_link_write(struct lsc_link *link)
 {
-	struct iovec iov[IOVECS];
-
 	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
 		size_t limit = allowed(link);
 		ssize_t n;
 
 		if (limit == 0)
 			return 0;
-		n = link->ops->writev(link, iov, gather(link, iov, limit));
+		n = write_batch(link, limit);
 		if (n == -EAGAIN) {
 			link->write_wanted = true;
 			link->ops->want_write(link, true);
@@ -217,6 +270,7 @@ int lsc_link_own_queue(struct lsc_link *link)
 			return -ENOMEM;
 		memcpy(send->owned, send->body, send->body_len);
 		send->body = send->owned;
+		send->fd = -1;
 	}
 	return 0;
 }

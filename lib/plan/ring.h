@@ -8,11 +8,11 @@
  * before are passed on from where they lie, and a source may inject at two places at once, at no
  * cost, and see which of them takes more.
  *
- * This is arithmetic on what it is told, on a clock it is given: it sees no socket.  What it is told
- * is what senders observe.  A sender that has much ready for a peer which the peer does not take
- * has a slow peer; slow receivers go to the end of their ring, the slowest last, so that nobody's
- * pieces come through someone slower than himself.  A sender whose every peer is slow is slow
- * itself.
+ * This is arithmetic on what it is told, on a clock it is given: it sees no socket.  What it is
+ * told is what senders observe.  A sender that has much ready for a peer which the peer does not
+ * take has a slow peer; slow receivers go to the end of their ring, the slowest last, so that
+ * nobody's pieces come through someone slower than himself.  A sender whose every peer is slow is
+ * slow itself.
  *
  * Nodes are numbers below max_nodes.  All functions but new() succeed; times are in nanoseconds.
  */
@@ -65,7 +65,8 @@ bool lsc_ring_step(struct lsc_ring *ring, uint64_t now_ns);
 /* A node's part, and whether it changed since this was last asked. */
 bool lsc_ring_part(struct lsc_ring *ring, uint32_t node, struct lsc_ring_part *ret_part);
 
-/* Why the last step changed something, for people: "node 3 is slow (6.1 MB/s)"; "" where nothing. */
+/* Why the last step changed something, for people: "node 3 is slow (6.1 MB/s)"; "" where nothing.
+ */
 const char *lsc_ring_why(const struct lsc_ring *ring);
 
 #endif

@@ -1,6 +1,7 @@
 /* link: records and bodies over memory, Unix and TCP links; hello, closing, finishing, errors */
 #include "tap.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -128,6 +129,20 @@ static int send_number(struct end *end, uint32_t n, const void *body, uint32_t b
 	return r;
 }
 
+static int send_from_file(struct end *end, uint32_t n, int fd, uint64_t offset, uint32_t body_len)
+{
+	struct lsc_pack pack = LSC_PACK_INIT;
+	int r;
+
+	lsc_pack_begin(&pack, "number");
+	lsc_pack_uint(&pack, "n", n);
+	lsc_pack_uint(&pack, "body", body_len);
+	lsc_pack_end(&pack);
+	r = lsc_link_send_file(end->link, &pack, big, body_len, fd, offset, big);
+	lsc_pack_release(&pack);
+	return r;
+}
+
 static struct lsc_listener *listen_at(const char *where, const char *kind)
 {
 	struct lsc_link_options options = {.kind = kind};
@@ -191,6 +206,72 @@ static void test_traffic(const char *name)
 	is_int(lsc_link_queued(ends[0].link), 0, "%s: nothing is queued any more", name);
 }
 
+static int open_file(char path[4096])
+{
+	int fd;
+
+	snprintf(path, 4096, "%s/body", scratch());
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0666);
+	if (fd < 0 || pwrite(fd, big, BIG, 77) != BIG)
+		abort();
+	return fd;
+}
+
+/* Bodies that lie in a file, between others that do not. */
+static void test_file(const char *name, const char *address)
+{
+	bool memory = !strncmp(name, "memory", 6);
+	char path[4096];
+	int fd = open_file(path);
+
+	connect_to(address, "test");
+	memset(arrived, 0, BIG);
+	for (uint32_t i = 0; i < 40; i++) {
+		send_from_file(&ends[0], i, fd, 77, 1 + i * 5000);
+		send_number(&ends[0], i, NULL, 0);
+		send_number(&ends[0], i, big, 1 + i * 100);
+	}
+	send_from_file(&ends[0], 1, fd, 77, BIG);
+	turns(&ends[1].bodies, 81);
+	ok(ends[1].records == 121 && ends[0].sent == 81 && !memcmp(big, arrived, BIG),
+	   "%s: bodies come from a file and from memory", name);
+	memset(arrived, 0, BIG);
+	send_from_file(&ends[0], 1, fd, 77, BIG);
+	lsc_link_finish(ends[0].link);
+	ends[0].link = NULL;
+	close(fd);
+	unlink(path);
+	turns(&ends[1].closed, 1);
+	ok(ends[1].why.code == 0 && !memcmp(big, arrived, BIG),
+	   "%s: finishing needs the file no more", name);
+	disconnect();
+
+	fd = open_file(path);
+	connect_to(address, "test");
+	if (ftruncate(fd, 77 + BIG / 2) < 0)
+		abort();
+	send_from_file(&ends[0], 1, fd, 77, BIG);
+	turns(memory ? &ends[1].bodies : &ends[1].closed, 1);
+	is_int(ends[0].why.code, memory ? 0 : ENODATA, "%s: a file that was cut: %s", name,
+	       memory ? "nobody looks" : ends[0].why.text);
+	disconnect();
+
+	/* Whoever sends finds the other gone, and is not killed for it. */
+	connect_to(address, "test");
+	turns(&ends[1].opened, 1);
+	lsc_link_close(ends[1].link);
+	ends[1].link = NULL;
+	for (int i = 0; i < 50 && ends[0].link; i++) {
+		send_from_file(&ends[0], 1, fd, 77, 5000);
+		lsc_loop_turn(loop, 10, &err);
+	}
+	turns(&ends[0].closed, 1);
+	is_int(ends[0].closed, 1, "%s: sending a file to who is gone", name);
+	disconnect();
+	close(fd);
+	unlink(path);
+}
+
 static void test_finish(const char *name)
 {
 	uint8_t *gone = malloc(BIG);
@@ -220,6 +301,7 @@ static void test_all(const char *name, const char *where)
 	test_traffic(name);
 	test_finish(name);
 	disconnect();
+	test_file(name, address);
 
 	connect_to(address, "other");
 	turns(&ends[0].closed, 1);

@@ -28,7 +28,9 @@ static int create(struct lsc_segment *s, const char *name, const char *text)
 
 static void receive(struct lsc_segment *s, uint32_t piece)
 {
+	lsc_segment_prepare(s, (uint64_t)piece * PIECE_BYTES, PIECE_BYTES);
 	memset(s->data + (uint64_t)piece * PIECE_BYTES, (int)piece + 1, PIECE_BYTES);
+	lsc_segment_wrote(s, (uint64_t)piece * PIECE_BYTES, PIECE_BYTES);
 	lsc_segment_mark(s, piece);
 }
 
@@ -95,6 +97,24 @@ static void test_arrival(void)
 	lsc_segment_close(&user);
 	lsc_segment_close(&s);
 	is_int(create(&s, "m", manifest), -EEXIST, "it is not received again: %s", err.text);
+}
+
+/* Parts that begin and end anywhere. */
+static void test_parts(void)
+{
+	struct lsc_segment s = LSC_SEGMENT_INIT;
+
+	create(&s, "p", manifest);
+	lsc_segment_prepare(&s, 0, 0);
+	lsc_segment_prepare(&s, BYTES, 0);
+	lsc_segment_prepare(&s, 1, 1);
+	receive(&s, 3);
+	lsc_segment_prepare(&s, 3 * PIECE_BYTES - 1, PIECE_BYTES + 2);
+	lsc_segment_prepare(&s, 0, BYTES);
+	ok(is_piece(&s, 3) && s.data[0] == 0 && s.data[BYTES - 1] == 0,
+	   "making ready what is there changes nothing");
+	lsc_segment_discard(&s, &err);
+	lsc_segment_close(&s);
 }
 
 static void test_take_up(void)
@@ -291,6 +311,7 @@ int main(void)
 	if (mkdir(dir, 0777) < 0 && errno != EEXIST)
 		return 1;
 	test_arrival();
+	test_parts();
 	test_take_up();
 	test_killed();
 	test_threads();
