@@ -22,6 +22,7 @@
 #include "cast/names.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
+#include "model/files.h"
 #include "model/image.h"
 
 #define BAR_WIDTH 30
@@ -166,6 +167,7 @@ struct send_options {
 	struct lsc_names to, sources;
 	int order; /* -1: by the number of sources */
 	double rate, timeout_s;
+	bool raw;
 };
 
 static const struct argp_option send_table[] = {
@@ -176,6 +178,7 @@ static const struct argp_option send_table[] = {
 	 "round-optimal, kway, chain, tree or sequential (default: by the numbers of nodes and "
 	 "sources)",
 	 0},
+	{"raw", 'w', NULL, 0, "Send a file or directory as it is", 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
 	{"timeout", 'T', "TIME", 0, "Give up after so long without progress (default 10s)", 0},
 	{"to", 't', "NODES", 0, "The nodes to send to: HOST:PORT,node[01-16]:7000,...", 0},
@@ -201,6 +204,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 	case 'O':
 		lsc_tool_check(state, lsc_order_parse(arg, &order, &err), &err);
 		opt->order = order;
+		return 0;
+	case 'w':
+		opt->raw = true;
 		return 0;
 	case 's':
 		lsc_tool_check(state, lsc_names_add(&opt->sources, arg, &err), &err);
@@ -349,6 +355,29 @@ static int cast(const struct send_options *opt, const struct lsc_image *image,
 	return sending->signal && r == -ECANCELED ? 128 + sending->signal : r;
 }
 
+#define CUT_SHORTER "a file was cut shorter by someone while it was sent"
+
+/* Files are sent from their mappings: one that is cut meanwhile has no bytes there any more. */
+static void on_cut_file(int number)
+{
+	static const char words[] = "lsc-cast send: " CUT_SHORTER "\n";
+
+	(void)number;
+	if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
+		_exit(LSC_EXIT_IO);
+	_exit(LSC_EXIT_IO);
+}
+
+static int open_image(const struct send_options *opt, struct lsc_image *image, struct lsc_err *err)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!opt->raw)
+		return lsc_image_open(image, opt->image, err);
+	signal(SIGBUS, on_cut_file);
+	return lsc_files_open(image, opt->image, cpus > 0 ? (unsigned)cpus : 1, err);
+}
+
 static int run_send(const struct send_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
@@ -356,11 +385,13 @@ static int run_send(const struct send_options *opt, struct lsc_err *err)
 	int r;
 
 	sending.bars = isatty(STDERR_FILENO) && lsc_log_is_on(LSC_LOG_NOTICE);
-	r = lsc_image_open(&image, opt->image, err);
+	r = open_image(opt, &image, err);
 	if (r == 0)
 		r = lsc_loop_new(&sending.loop, err);
 	if (r == 0)
 		r = cast(opt, &image, &sending, err);
+	if (r == -EFAULT && opt->raw) /* as above, seen by the kernel */
+		r = lsc_err_set(err, EIO, CUT_SHORTER);
 	lsc_loop_free(sending.loop);
 	return r;
 }

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cast/commit.h"
+#include "model/files.h"
 
 #define MAX_UNREAD 65536
 
@@ -141,7 +142,16 @@ static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", s->dir, s->offer.name);
 	if (stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
-	r = lsc_image_open(&s->image, path, err);
+	if (!lsc_files_is_manifest(s->manifest, s->manifest_len))
+		r = lsc_image_open(&s->image, path, err);
+	else if (lsc_files_is(path)) {
+		r = lsc_files_open_cast(&s->image, path, s->offer.source, err);
+		if (r == -EBADMSG)
+			r = lsc_err_set(err, EEXIST, "'%s' is there already, and was changed",
+					s->offer.name);
+	} else
+		r = lsc_err_set(err, EEXIST, "'%s' is there already, and no cast brought it",
+				s->offer.name);
 	if (r < 0)
 		return r;
 	if (s->image.manifest_len != s->manifest_len ||
@@ -159,8 +169,12 @@ static int make_segment(struct lsc_session *s, struct lsc_err *err)
 	if (!segment)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
-	r = lsc_segment_begin(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
-			      s->image.bytes, s->image.n_pieces, err);
+	if (s->image.tree)
+		r = lsc_segment_begin_tree(segment, s->dir, s->offer.name, s->manifest,
+					   s->manifest_len, s->image.tree, s->image.n_pieces, err);
+	else
+		r = lsc_segment_begin(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
+				      s->image.bytes, s->image.n_pieces, err);
 	if (r < 0)
 		free(segment);
 	else
@@ -241,12 +255,14 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 		return lsc_err_set(err, ENOENT, "has no image '%s' to be a source of",
 				   s->offer.name);
 	if (s->complete) {
+		if (s->image.tree)
+			lsc_segment_sweep(s->dir, s->offer.name);
 		r = s->offer.source ? make_member(s, NULL, err) : 0;
 		if (r == 0)
 			be_ready(s);
 		return r;
 	}
-	r = lsc_image_parse(&s->image, s->manifest, s->manifest_len, err);
+	r = lsc_image_parse_any(&s->image, s->manifest, s->manifest_len, err);
 	if (r == 0)
 		r = make_segment(s, err);
 	if (r == 0)
