@@ -104,6 +104,11 @@ int lsc_tree_walk_to(struct lsc_tree_walk *walk, const struct lsc_tree_entry *en
 		     const char *root, const char **ret_leaf);
 void lsc_tree_walk_end(struct lsc_tree_walk *walk);
 
+/* Reads a part of the range from the files at path, which walk walks: -EIO where one is shorter
+ * than it was. */
+int lsc_tree_read(const struct lsc_tree *tree, const char *path, struct lsc_tree_walk *walk,
+		  uint64_t offset, uint8_t *data, size_t len);
+
 /* Makes the directories at root, or takes those that are there. */
 int lsc_tree_make_dirs(const struct lsc_tree *tree, const char *root, struct lsc_err *err);
 

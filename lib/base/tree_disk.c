@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/macros.h"
 
 /* --- walking down --- */
 
@@ -363,4 +364,70 @@ void lsc_tree_unmap(const struct lsc_tree *tree, uint8_t *data)
 {
 	if (data)
 		munmap(data, tree->bytes);
+}
+
+/* --- reading a part --- */
+
+/* The first entry that is no directory, and whose bytes end behind offset. */
+static uint32_t find_file(const struct lsc_tree *tree, uint64_t offset)
+{
+	uint32_t low = 0, high = tree->n;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		const struct lsc_tree_entry *entry = &tree->entries[middle];
+
+		if (entry->kind == LSC_TREE_DIR ||
+		    (entry->kind == LSC_TREE_FILE && entry->offset + entry->bytes <= offset))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int read_file(int fd, uint64_t offset, uint8_t *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = pread(fd, data, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		data += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int lsc_tree_read(const struct lsc_tree *tree, const char *path, struct lsc_tree_walk *walk,
+		  uint64_t offset, uint8_t *data, size_t len)
+{
+	uint64_t end = offset + len;
+	int r = 0;
+
+	memset(data, 0, len); /* what lies between files */
+	for (uint32_t i = find_file(tree, offset); r == 0 && i < tree->n; i++) {
+		const struct lsc_tree_entry *entry = &tree->entries[i];
+		uint64_t from = LSC_MAX(offset, entry->offset);
+		uint64_t to = LSC_MIN(end, entry->offset + entry->bytes);
+		const char *leaf;
+		int dir, fd;
+
+		if (entry->kind != LSC_TREE_FILE || entry->offset >= end)
+			break;
+		if (from >= to)
+			continue;
+		dir = lsc_tree_walk_to(walk, entry, path, &leaf);
+		if (dir < 0 && dir != AT_FDCWD)
+			return dir;
+		fd = openat(dir, leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		r = read_file(fd, from - entry->offset, data + (from - offset), to - from);
+		close(fd);
+	}
+	return r;
 }

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cast/commit.h"
+#include "cast/reuse.h"
 #include "model/files.h"
 
 #define MAX_UNREAD 65536
@@ -30,6 +31,7 @@ struct lsc_session {
 	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
 	struct lsc_commit *commit;
+	struct lsc_reuse *reuse; /* looks for pieces that are here, before the member is made */
 	struct lsc_timer *progress;
 	struct lsc_timer *grow; /* the next part of the segment's allocation */
 	struct lsc_pack pack;
@@ -220,6 +222,20 @@ static void be_ready(struct lsc_session *s)
 		tell(s);
 }
 
+static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_err *why)
+{
+	struct lsc_session *s = data;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	(void)pieces;
+	if (result < 0) /* then they have to come */
+		lsc_info("cast of '%s': %s", s->offer.name, why->text);
+	if (make_member(s, s->segment, &err) < 0)
+		fail(s, &err, LSC_NOBODY);
+	else
+		be_ready(s);
+}
+
 /* Allocates a part of the image, and lets the loop go on before the next. */
 static void on_grow(void *data)
 {
@@ -235,12 +251,11 @@ static void on_grow(void *data)
 		free(s->segment);
 		s->segment = NULL;
 	} else {
-		r = make_member(s, s->segment, &err);
+		r = lsc_reuse_start(&s->reuse, s->loop, s->dir, &s->image, s->segment, on_reused, s,
+				    &err);
 	}
 	if (r < 0)
 		fail(s, &err, LSC_NOBODY);
-	else
-		be_ready(s);
 }
 
 /* Makes ready for its part, which goes on in on_grow() where the image is to arrive. */
@@ -362,6 +377,7 @@ void lsc_session_close(struct lsc_session *s)
 	if (!s)
 		return;
 	lsc_member_free(s->member);
+	lsc_reuse_stop(s->reuse);
 	close_segment(s);
 	lsc_image_close(&s->image);
 	lsc_timer_free(s->progress);
