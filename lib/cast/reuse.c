@@ -9,13 +9,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,24 +20,21 @@
 #include "base/log.h"
 #include "base/tree.h"
 #include "model/files.h"
+#include "net/task.h"
 
 #define MAX_SOURCES 1024 /* that are looked into */
 #define NONE        UINT32_MAX
 #define SUFFIX      ".manifest"
 
 struct lsc_reuse {
-	struct lsc_loop *loop;
 	const char *dir;
 	const struct lsc_image *image;
 	struct lsc_segment *segment;
 	void (*fn)(void *data, int result, uint32_t pieces, const struct lsc_err *err);
 	void *data;
 
-	pthread_t thread;
-	bool running;
+	struct lsc_task *task;
 	atomic_bool stop;
-	int fd; /* an eventfd: done; -1 */
-	struct lsc_watch *watch;
 	int result;
 	struct lsc_err err;
 
@@ -272,24 +266,17 @@ static int search(struct lsc_reuse *reuse, struct lsc_err *err)
 
 /* --- in the background --- */
 
-static void *run(void *arg)
-{
-	struct lsc_reuse *reuse = arg;
-
-	reuse->result = search(reuse, &reuse->err);
-	eventfd_write(reuse->fd, 1);
-	return NULL;
-}
-
-static void on_done(void *data, uint32_t events)
+static void work(void *data)
 {
 	struct lsc_reuse *reuse = data;
 
-	(void)events;
-	pthread_join(reuse->thread, NULL);
-	reuse->running = false;
-	lsc_watch_remove(reuse->watch);
-	reuse->watch = NULL;
+	reuse->result = search(reuse, &reuse->err);
+}
+
+static void on_done(void *data)
+{
+	struct lsc_reuse *reuse = data;
+
 	reuse->fn(reuse->data, reuse->result, reuse->n_found, &reuse->err);
 }
 
@@ -303,24 +290,11 @@ int lsc_reuse_start(struct lsc_reuse **ret_reuse, struct lsc_loop *loop, const c
 
 	if (!reuse)
 		return lsc_err_set(err, ENOMEM, "cannot look for pieces: %m");
-	*reuse = (struct lsc_reuse){.loop = loop,
-				    .dir = dir,
-				    .image = image,
-				    .segment = segment,
-				    .fn = fn,
-				    .data = data};
-	reuse->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = reuse->fd < 0 ? lsc_err_set(err, errno, "cannot look for pieces: %m") : 0;
-	if (r == 0)
-		r = lsc_loop_watch(loop, reuse->fd, EPOLLIN, on_done, reuse, &reuse->watch, err);
-	if (r == 0) {
-		r = -pthread_create(&reuse->thread, NULL, run, reuse);
-		if (r < 0)
-			lsc_err_set(err, -r, "cannot start a thread: %m");
-		reuse->running = r == 0;
-	}
+	*reuse = (struct lsc_reuse){
+		.dir = dir, .image = image, .segment = segment, .fn = fn, .data = data};
+	r = lsc_task_start(&reuse->task, loop, work, on_done, reuse, err);
 	if (r < 0) {
-		lsc_reuse_stop(reuse);
+		free(reuse);
 		return r;
 	}
 	*ret_reuse = reuse;
@@ -332,18 +306,14 @@ void lsc_reuse_stop(struct lsc_reuse *reuse)
 	if (!reuse)
 		return;
 	atomic_store(&reuse->stop, true);
-	if (reuse->running)
-		pthread_join(reuse->thread, NULL);
-	lsc_watch_remove(reuse->watch);
-	if (reuse->fd >= 0)
-		close(reuse->fd);
+	lsc_task_stop(reuse->task);
 	free(reuse);
 }
 
 int64_t lsc_reuse_now(const char *dir, const struct lsc_image *image, struct lsc_segment *segment,
 		      struct lsc_err *err)
 {
-	struct lsc_reuse reuse = {.dir = dir, .image = image, .segment = segment, .fd = -1};
+	struct lsc_reuse reuse = {.dir = dir, .image = image, .segment = segment};
 	int r = search(&reuse, err);
 
 	return r < 0 ? r : (int64_t)reuse.n_found;
