@@ -9,10 +9,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -43,6 +45,8 @@ struct lsc_reuse {
 	uint32_t mask;
 	uint32_t *next; /* by piece: another wanted one of that slot, NONE */
 	uint32_t n_wanted, n_found, n_sources;
+	int image_fd; /* the segment's, for cloning into; -1 */
+	bool lost_room;
 };
 
 /* --- what is wanted --- */
@@ -86,6 +90,7 @@ struct source {
 	const char *name;
 	struct lsc_image image;
 	int fd;         /* an image's file; -1 */
+	bool no_clone;  /* its file system, or that of the segment, cannot, or it is another */
 	const char *at; /* the root of files */
 	struct lsc_tree_walk walk;
 	bool walking;
@@ -112,14 +117,48 @@ static int read_piece(struct source *source, uint32_t piece, uint8_t *to, uint32
 	return 0;
 }
 
-/* Takes a wanted piece from the table when it is in its place, verified. */
-static bool take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
-		       uint32_t ours)
+/* Lets both files share the piece's blocks on disk, where the file system can. */
+static bool clone_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
+			uint32_t ours, uint32_t bytes)
+{
+	struct file_clone_range range = {
+		.src_fd = source->fd,
+		.src_offset = lsc_image_piece_offset(&source->image, theirs),
+		.src_length = bytes,
+		.dest_offset = lsc_image_piece_offset(reuse->image, ours),
+	};
+
+	if (source->fd < 0 || reuse->image_fd < 0 || source->no_clone ||
+	    (range.src_offset | range.dest_offset | bytes) % 4096)
+		return false;
+	source->no_clone = ioctl(reuse->image_fd, FICLONERANGE, &range) < 0;
+	return !source->no_clone;
+}
+
+/* What was cloned and is damaged gets room of its own again, which a write asks for: the right
+ * bytes will come through a mapping, where it would be too late for a full disk to say so. */
+static int unshare(struct lsc_reuse *reuse, uint64_t offset, uint32_t bytes)
+{
+	static const uint8_t zeros[4096];
+
+	for (uint32_t at = 0; at < bytes; at += sizeof(zeros))
+		if (lsc_pwrite_full(reuse->image_fd, zeros, sizeof(zeros), offset + at) < 0) {
+			reuse->lost_room = true;
+			return -ENOSPC;
+		}
+	return 0;
+}
+
+/* Puts a piece in its place: 1, 0 where it is not what it should be, or negative errno. */
+static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
+		      uint32_t ours)
 {
 	uint32_t bytes = lsc_image_piece_bytes(reuse->image, ours);
-	uint8_t *to = reuse->segment->data + lsc_image_piece_offset(reuse->image, ours);
+	uint64_t offset = lsc_image_piece_offset(reuse->image, ours);
+	uint8_t *to = reuse->segment->data + offset;
+	bool cloned = clone_piece(reuse, source, theirs, ours, bytes);
+	int r = cloned ? 0 : read_piece(source, theirs, to, bytes);
 	struct lsc_hash hash;
-	int r = read_piece(source, theirs, to, bytes);
 
 	if (r == 0) {
 		hash = lsc_hash_of(to, bytes);
@@ -129,14 +168,14 @@ static bool take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t 
 	if (r < 0) {
 		lsc_debug("cast", "piece %u of '%s' is not what its hash says", theirs,
 			  source->name);
-		return false;
+		return cloned ? unshare(reuse, offset, bytes) : 0;
 	}
 	lsc_segment_mark(reuse->segment, ours);
 	reuse->n_found++;
-	return true;
+	return 1;
 }
 
-static void take_same(struct lsc_reuse *reuse, struct source *source, uint32_t theirs)
+static int take_same(struct lsc_reuse *reuse, struct source *source, uint32_t theirs)
 {
 	const struct lsc_hash *hash = &source->image.pieces[theirs];
 	uint32_t bytes = lsc_image_piece_bytes(&source->image, theirs);
@@ -144,16 +183,19 @@ static void take_same(struct lsc_reuse *reuse, struct source *source, uint32_t t
 
 	while (*link != NONE) {
 		uint32_t ours = *link;
+		int r;
 
 		if (!lsc_hash_equal(hash, &reuse->image->pieces[ours]) ||
 		    bytes != lsc_image_piece_bytes(reuse->image, ours)) {
 			link = &reuse->next[ours];
 			continue;
 		}
-		if (!take_piece(reuse, source, theirs, ours))
-			return; /* nor for another place */
+		r = take_piece(reuse, source, theirs, ours);
+		if (r <= 0)
+			return r; /* it will not do for another place either */
 		*link = reuse->next[ours];
 	}
+	return 0;
 }
 
 static bool is_enough(const struct lsc_reuse *reuse)
@@ -161,15 +203,17 @@ static bool is_enough(const struct lsc_reuse *reuse)
 	return reuse->n_found == reuse->n_wanted || atomic_load(&reuse->stop);
 }
 
-static void look_into(struct lsc_reuse *reuse, struct source *source)
+static int look_into(struct lsc_reuse *reuse, struct source *source)
 {
 	uint32_t before = reuse->n_found;
+	int r = 0;
 
-	for (uint32_t i = 0; i < source->image.n_pieces && !is_enough(reuse); i++)
-		take_same(reuse, source, i);
+	for (uint32_t i = 0; r == 0 && i < source->image.n_pieces && !is_enough(reuse); i++)
+		r = take_same(reuse, source, i);
 	if (reuse->n_found > before)
 		lsc_info("'%s' has %u of %u pieces of '%s'", source->name, reuse->n_found - before,
 			 reuse->image->n_pieces, reuse->segment->name);
+	return r;
 }
 
 static int open_source(struct source *source, const char *path, bool files, struct lsc_err *err)
@@ -195,17 +239,19 @@ static int open_source(struct source *source, const char *path, bool files, stru
 	return source->fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", image) : 0;
 }
 
-static void try_source(struct lsc_reuse *reuse, const char *name, bool files)
+/* A source that is no good is none, and no failure. */
+static int try_source(struct lsc_reuse *reuse, const char *name, bool files)
 {
 	struct source source = {.name = name, .fd = -1};
 	struct lsc_err err = LSC_ERR_INIT;
 	char path[PATH_MAX];
+	int r = 0;
 
 	if (snprintf(path, sizeof(path), "%s/%s", reuse->dir, name) >= (int)sizeof(path))
-		return;
+		return 0;
 	reuse->n_sources++;
 	if (open_source(&source, path, files, &err) == 0)
-		look_into(reuse, &source);
+		r = look_into(reuse, &source);
 	else
 		lsc_info("%s; its pieces are not used", err.text);
 	if (source.walking)
@@ -213,28 +259,32 @@ static void try_source(struct lsc_reuse *reuse, const char *name, bool files)
 	if (source.fd >= 0)
 		close(source.fd);
 	lsc_image_close(&source.image);
+	return r;
 }
 
 static int try_image(void *data, const char *name, bool arriving)
 {
 	struct lsc_reuse *reuse = data;
 
-	if (!arriving)
-		try_source(reuse, name, false);
+	int r = arriving ? 0 : try_source(reuse, name, false);
+
+	if (r < 0)
+		return r;
 	return is_enough(reuse) || reuse->n_sources >= MAX_SOURCES;
 }
 
 /* Files have their manifests in DIR/.lsc. */
-static void try_files(struct lsc_reuse *reuse)
+static int try_files(struct lsc_reuse *reuse)
 {
 	char path[PATH_MAX];
 	struct dirent *entry;
 	DIR *dir;
+	int r = 0;
 
 	if (snprintf(path, sizeof(path), "%s/.lsc", reuse->dir) >= (int)sizeof(path))
-		return;
+		return 0;
 	dir = opendir(path);
-	while (dir && !is_enough(reuse) && reuse->n_sources < MAX_SOURCES &&
+	while (dir && r == 0 && !is_enough(reuse) && reuse->n_sources < MAX_SOURCES &&
 	       (entry = readdir(dir))) {
 		size_t len = strlen(entry->d_name);
 		char name[sizeof(entry->d_name)];
@@ -244,20 +294,29 @@ static void try_files(struct lsc_reuse *reuse)
 		memcpy(name, entry->d_name, len - strlen(SUFFIX));
 		name[len - strlen(SUFFIX)] = 0;
 		if (lsc_segment_check_name(name, NULL) == 0)
-			try_source(reuse, name, true);
+			r = try_source(reuse, name, true);
 	}
 	if (dir)
 		closedir(dir);
+	return r;
 }
 
 static int search(struct lsc_reuse *reuse, struct lsc_err *err)
 {
+	LSC_CLEANUP_FREE char *image = NULL;
 	int r = make_index(reuse, err);
 
+	reuse->image_fd = -1;
+	if (r == 0 && !reuse->image->tree && asprintf(&image, "%s/image", reuse->segment->dir) >= 0)
+		reuse->image_fd = open(image, O_RDWR | O_CLOEXEC); /* it can do without */
 	if (r == 0 && !is_enough(reuse))
 		r = lsc_segment_each(reuse->dir, try_image, reuse, err);
 	if (r >= 0 && !is_enough(reuse))
-		try_files(reuse);
+		r = try_files(reuse);
+	if (reuse->lost_room)
+		lsc_err_set(err, ENOSPC, "no room for '%s/image': %m", reuse->segment->dir);
+	if (reuse->image_fd >= 0)
+		close(reuse->image_fd);
 	free(reuse->slots);
 	free(reuse->next);
 	reuse->slots = reuse->next = NULL;

@@ -2,8 +2,9 @@
  * the files, has most of them.
  *
  * A thread of its own looks into all that is complete in the node's directory, copies what has the
- * same hash and length to its place in the segment, and marks it there when its hash was found
- * right again.  What others have that is malformed or damaged is passed over.
+ * same hash and length to its place in the segment (or lets both share it on disk, where the file
+ * system can), and marks it there when its hash was found right again.  What others have that is
+ * malformed or damaged is passed over.
  */
 #ifndef LSC_CAST_REUSE_H
 #define LSC_CAST_REUSE_H
@@ -17,9 +18,9 @@
 
 struct lsc_reuse;
 
-/* Calls fn from the loop when it is done, with 0 and how many pieces were found, or negative errno,
- * after which the segment is good as well; until then nobody else marks pieces of it.  dir, image
- * and segment are borrowed until lsc_reuse_stop(). */
+/* Calls fn from the loop when it is done, with 0 and how many pieces were found, or negative errno:
+ * -ENOSPC where the segment lost room that it had, else it is as good as before.  Until then nobody
+ * else marks pieces of it.  dir, image and segment are borrowed until lsc_reuse_stop(). */
 int lsc_reuse_start(struct lsc_reuse **ret_reuse, struct lsc_loop *loop, const char *dir,
 		    const struct lsc_image *image, struct lsc_segment *segment,
 		    void (*fn)(void *data, int result, uint32_t pieces, const struct lsc_err *err),

@@ -228,6 +228,10 @@ static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_
 	struct lsc_err err = LSC_ERR_INIT;
 
 	(void)pieces;
+	if (result == -ENOSPC) {
+		fail(s, why, LSC_NOBODY);
+		return;
+	}
 	if (result < 0) /* then they have to come */
 		lsc_info("cast of '%s': %s", s->offer.name, why->text);
 	if (make_member(s, s->segment, &err) < 0)
