@@ -23,6 +23,7 @@
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "mem/segment.h"
+#include "model/files.h"
 #include "model/image.h"
 
 #define PART      ".part"
@@ -174,6 +175,7 @@ struct send_options {
 	struct lsc_names to, sources;
 	int order; /* enum lsc_order, or one of these */
 	double rate, timeout_s;
+	bool raw;
 };
 
 static const struct argp_option send_table[] = {
@@ -184,6 +186,7 @@ static const struct argp_option send_table[] = {
 	 "throughput, kway, or a fixed one: round-optimal, chain, tree, sequential (default "
 	 "kway with --sources, else throughput)",
 	 0},
+	{"raw", 'w', NULL, 0, "Send a file or directory as it is", 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
 	{"timeout", 'T', "TIME", 0,
 	 "Give a node up after so long without a sign of it (default 2s)", 0},
@@ -227,6 +230,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'O':
 		opt->order = parse_order(state, arg);
+		return 0;
+	case 'w':
+		opt->raw = true;
 		return 0;
 	case 's':
 		lsc_tool_check(state, lsc_names_add(&opt->sources, arg, &err), &err);
@@ -352,21 +358,29 @@ static int open_part(struct subject *subject, const char *path, size_t dir_len, 
 	return r;
 }
 
-/* Its name is the last part of its path. */
-static int open_subject(struct subject *subject, const char *path, struct lsc_err *err)
+/* Its name is the last part of its path, but for the end of it that is cut off; returns the length
+ * of what is before. */
+static size_t base_name(struct subject *subject, const char *path, size_t cut)
 {
-	size_t len = strlen(path), start, part = strlen(PART);
+	size_t len = strlen(path), start;
 
 	while (len > 1 && path[len - 1] == '/')
 		len--;
 	for (start = len; start > 0 && path[start - 1] != '/'; start--)
 		;
-	if (len - start > part && !strncmp(path + len - part, PART, part)) {
-		snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - part - start),
-			 path + start);
-		return open_part(subject, path, start, err);
+	snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - cut - start),
+		 path + start);
+	return start;
+}
+
+static int open_subject(struct subject *subject, const char *path, struct lsc_err *err)
+{
+	size_t dir_len = base_name(subject, path, 0), len = strlen(subject->name);
+
+	if (len > strlen(PART) && !strcmp(subject->name + len - strlen(PART), PART)) {
+		base_name(subject, path, strlen(PART));
+		return open_part(subject, path, dir_len, err);
 	}
-	snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - start), path + start);
 	return lsc_image_open(&subject->image, path, err);
 }
 
@@ -429,6 +443,28 @@ static int cast(const struct send_options *opt, const struct subject *subject,
 	return sending->signal && r == -ECANCELED ? 128 + sending->signal : r;
 }
 
+#define CUT_SHORTER "a file was cut shorter by someone while it was sent"
+
+/* Files are sent from their mappings: one that is cut meanwhile has no bytes there any more. */
+static void on_cut_file(int number)
+{
+	static const char words[] = "lsc-cast send: " CUT_SHORTER "\n";
+
+	(void)number;
+	if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
+		_exit(LSC_EXIT_IO);
+	_exit(LSC_EXIT_IO);
+}
+
+static int open_files(struct subject *subject, const char *path, struct lsc_err *err)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	base_name(subject, path, 0);
+	signal(SIGBUS, on_cut_file);
+	return lsc_files_open(&subject->image, path, cpus > 0 ? (unsigned)cpus : 1, err);
+}
+
 static int run_send(const struct send_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(close_subject)
@@ -437,11 +473,16 @@ static int run_send(const struct send_options *opt, struct lsc_err *err)
 	int r;
 
 	sending.bars = isatty(STDERR_FILENO) && lsc_log_is_on(LSC_LOG_NOTICE);
-	r = open_subject(&subject, opt->image, err);
+	if (opt->raw)
+		r = open_files(&subject, opt->image, err);
+	else
+		r = open_subject(&subject, opt->image, err);
 	if (r == 0)
 		r = lsc_loop_new(&sending.loop, err);
 	if (r == 0)
 		r = cast(opt, &subject, &sending, err);
+	if (r == -EFAULT && opt->raw) /* as above, seen by the kernel */
+		r = lsc_err_set(err, EIO, CUT_SHORTER);
 	lsc_loop_free(sending.loop);
 	return r;
 }

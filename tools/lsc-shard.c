@@ -16,6 +16,7 @@
 #include "cli/tool.h"
 #include "model/checkpoint.h"
 #include "model/describe.h"
+#include "model/files.h"
 #include "model/image.h"
 #include "model/tokenizer_source.h"
 
@@ -72,7 +73,7 @@ static error_t parse_pack(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'b':
 		lsc_tool_check(state,
-			       lsc_parse_uint(arg, 1, LSC_IMAGE_MAX_BLOCKS, &opt->blocks, &err),
+			       lsc_parse_uint(arg, 1, LSC_MODEL_MAX_BLOCKS, &opt->blocks, &err),
 			       &err);
 		return 0;
 	case KEY_PIECE:
@@ -245,13 +246,21 @@ static int write_out(const struct lsc_buf *out, struct lsc_err *err)
 	return r < 0 ? lsc_err_set(err, -r, "cannot write the output: %m") : 0;
 }
 
+/* An image, or files that a cast brought as they are, which are read. */
+static int open_any(struct lsc_image *image, const char *path, bool map, struct lsc_err *err)
+{
+	return !lsc_image_is(path) && lsc_files_is(path)
+		       ? lsc_files_open_cast(image, path, map, err)
+		       : lsc_image_open(image, path, err);
+}
+
 static int ls_image(const struct ls_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
 	int r;
 
-	if ((r = lsc_image_open(&image, opt->path, err)) < 0 ||
+	if ((r = open_any(&image, opt->path, false, err)) < 0 ||
 	    (r = lsc_describe_image(&image, opt->json, &out, err)) < 0)
 		return r;
 	return write_out(&out, err);
@@ -290,8 +299,10 @@ static int main_ls(int argc, char **argv)
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	return lsc_tool_finish(
-		lsc_image_is(opt.path) ? ls_image(&opt, &err) : ls_checkpoint(&opt, &err), &err);
+	return lsc_tool_finish(lsc_image_is(opt.path) || lsc_files_is(opt.path)
+				       ? ls_image(&opt, &err)
+				       : ls_checkpoint(&opt, &err),
+			       &err);
 }
 
 /* --- verify --- */
@@ -303,7 +314,7 @@ static int run_verify(const char *path, struct lsc_err *err)
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	uint32_t bad;
-	int r = lsc_image_open(&image, path, err);
+	int r = open_any(&image, path, true, err);
 
 	if (r < 0 || (r = lsc_image_verify(&image, cpus > 0 ? (unsigned)cpus : 1, &bad, err)) < 0)
 		return r;

@@ -15,7 +15,9 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "cast/commit.h"
+#include "cast/reuse.h"
 #include "cast/usage.h"
+#include "model/files.h"
 
 #define MAX_UNREAD 65536
 
@@ -31,6 +33,7 @@ struct lsc_session {
 	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
 	struct lsc_commit *commit;
+	struct lsc_reuse *reuse; /* looks for pieces that are here, before the member is made */
 	struct lsc_timer *progress;
 	struct lsc_timer *grow; /* the next part of the segment's allocation */
 	struct lsc_pack pack;
@@ -155,7 +158,16 @@ static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", s->dir, s->offer.name);
 	if (stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
-	r = lsc_image_open(&s->image, path, err);
+	if (!lsc_files_is_manifest(s->manifest, s->manifest_len))
+		r = lsc_image_open(&s->image, path, err);
+	else if (lsc_files_is(path)) {
+		r = lsc_files_open_cast(&s->image, path, true, err);
+		if (r == -EBADMSG)
+			r = lsc_err_set(err, EEXIST, "'%s' is there already, and was changed",
+					s->offer.name);
+	} else
+		r = lsc_err_set(err, EEXIST, "'%s' is there already, and no cast brought it",
+				s->offer.name);
 	if (r < 0)
 		return r;
 	if (s->image.manifest_len != s->manifest_len ||
@@ -173,8 +185,12 @@ static int make_segment(struct lsc_session *s, struct lsc_err *err)
 	if (!segment)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
-	r = lsc_segment_begin(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
-			      s->image.bytes, s->image.n_pieces, err);
+	if (s->image.tree)
+		r = lsc_segment_begin_tree(segment, s->dir, s->offer.name, s->manifest,
+					   s->manifest_len, s->image.tree, s->image.n_pieces, err);
+	else
+		r = lsc_segment_begin(segment, s->dir, s->offer.name, s->manifest, s->manifest_len,
+				      s->image.bytes, s->image.n_pieces, err);
 	if (r < 0)
 		free(segment);
 	else
@@ -221,6 +237,24 @@ static void be_ready(struct lsc_session *s)
 		tell(s);
 }
 
+static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_err *why)
+{
+	struct lsc_session *s = data;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	(void)pieces;
+	if (result == -ENOSPC) {
+		fail(s, why);
+		return;
+	}
+	if (result < 0) /* then they have to come */
+		lsc_info("cast of '%s': %s", s->offer.name, why->text);
+	if (make_member(s, s->segment, &err) < 0)
+		fail(s, &err);
+	else
+		be_ready(s);
+}
+
 /* Allocates a part of the image, and lets the loop go on before the next. */
 static void on_grow(void *data)
 {
@@ -236,12 +270,11 @@ static void on_grow(void *data)
 		free(s->segment);
 		s->segment = NULL;
 	} else {
-		r = make_member(s, s->segment, &err);
+		r = lsc_reuse_start(&s->reuse, s->loop, s->dir, &s->image, s->segment, on_reused, s,
+				    &err);
 	}
 	if (r < 0)
 		fail(s, &err);
-	else
-		be_ready(s);
 }
 
 /* Makes ready for its part, which goes on in on_grow() where the image is to arrive. */
@@ -256,12 +289,14 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 		return lsc_err_set(err, ENOENT, "has no image '%s' to be a source of",
 				   s->offer.name);
 	if (s->complete) {
+		if (s->image.tree)
+			lsc_segment_sweep(s->dir, s->offer.name);
 		r = make_member(s, NULL, err); /* it may be asked to send */
 		if (r == 0)
 			be_ready(s);
 		return r;
 	}
-	r = lsc_image_parse(&s->image, s->manifest, s->manifest_len, err);
+	r = lsc_image_parse_any(&s->image, s->manifest, s->manifest_len, err);
 	if (r == 0)
 		r = make_segment(s, err);
 	if (r == 0)
@@ -374,6 +409,7 @@ void lsc_session_close(struct lsc_session *s)
 	if (!s)
 		return;
 	lsc_member_free(s->member);
+	lsc_reuse_stop(s->reuse);
 	close_segment(s);
 	lsc_image_close(&s->image);
 	lsc_timer_free(s->progress);

@@ -32,7 +32,9 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/macros.h"
+#include "base/tree.h"
 #include "mem/marks.h"
+#include "mem/segment_tree.h"
 #include "mem/writeback.h"
 
 #define PART         ".part"
@@ -153,6 +155,8 @@ void lsc_segment_close(struct lsc_segment *segment)
 		close(segment->image_fd);
 	if (segment->lock_fd >= 0)
 		close(segment->lock_fd);
+	lsc_tree_release(segment->tree);
+	free(segment->tree);
 	free(segment->dir);
 	free(segment->name);
 	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
@@ -190,15 +194,22 @@ static bool same_manifest(const struct lsc_segment *segment, const void *manifes
 	return same;
 }
 
+/* Of the file `image`. */
+static uint64_t image_bytes(const struct lsc_segment *segment)
+{
+	return segment->tree ? segment->tree->packed_bytes : segment->bytes;
+}
+
 /* Whether the image lies there at its full size.  One that was cut since is not what its marks say,
  * whoever did it. */
-static bool same_size(const struct lsc_segment *segment, uint64_t bytes)
+static bool same_size(const struct lsc_segment *segment)
 {
 	char path[PATH_MAX];
 	struct stat st;
 
 	return name_path(path, segment->dir, "image", "", "", NULL) == 0 && stat(path, &st) == 0 &&
-	       (uint64_t)st.st_size == bytes;
+	       (uint64_t)st.st_size == image_bytes(segment) &&
+	       (!segment->tree || lsc_segment_tree_is_whole(segment));
 }
 
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
@@ -225,7 +236,7 @@ static int no_room(const struct lsc_segment *segment, int code, struct lsc_err *
 }
 
 /* Opens the image, and finds out whether it can be had at all. */
-static int open_image(struct lsc_segment *segment, struct lsc_err *err)
+static int open_image(struct lsc_segment *segment, bool same, struct lsc_err *err)
 {
 	char path[PATH_MAX];
 	uint64_t missing;
@@ -238,6 +249,8 @@ static int open_image(struct lsc_segment *segment, struct lsc_err *err)
 	if (fstat(segment->image_fd, &st) < 0 || fstatvfs(segment->image_fd, &vfs) < 0)
 		return lsc_err_set(err, errno, "cannot stat '%s': %m", path);
 	missing = segment->bytes - LSC_MIN(segment->bytes, (uint64_t)st.st_blocks * 512);
+	if (segment->tree && same)
+		missing = 0; /* each file says so itself, in time */
 	if (missing / vfs.f_frsize >= vfs.f_bavail && missing)
 		return no_room(segment, ENOSPC, err);
 	return 0;
@@ -246,17 +259,18 @@ static int open_image(struct lsc_segment *segment, struct lsc_err *err)
 /* The next part of the image: 1, 0 when it is all there. */
 static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
 {
-	uint64_t part = LSC_MIN(segment->bytes - segment->allocated, GROW_BYTES);
+	uint64_t bytes = image_bytes(segment);
+	uint64_t part = LSC_MIN(bytes - segment->allocated, GROW_BYTES);
 
 	if (part && fallocate(segment->image_fd, 0, (off_t)segment->allocated, (off_t)part) < 0) {
 		if (errno != EOPNOTSUPP)
 			return no_room(segment, errno, err);
-		part = segment->bytes - segment->allocated; /* it must do without */
+		part = bytes - segment->allocated; /* it must do without */
 	}
 	segment->allocated += part;
-	if (segment->allocated < segment->bytes)
+	if (segment->allocated < bytes)
 		return 1;
-	if (ftruncate(segment->image_fd, (off_t)segment->bytes) < 0)
+	if (ftruncate(segment->image_fd, (off_t)bytes) < 0)
 		return lsc_err_set(err, errno, "cannot resize '%s/image': %m", segment->dir);
 	return 0;
 }
@@ -264,9 +278,16 @@ static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
 static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 {
 	void *at = NULL;
-	int r = map_fd(segment->image_fd, segment->dir, segment->bytes, PROT_READ | PROT_WRITE, &at,
-		       err);
+	int r;
 
+	if (segment->tree) {
+		r = lsc_segment_tree_reserve(segment, err);
+		close(segment->image_fd); /* of the small files alone: no body is sent from it */
+		segment->image_fd = -1;
+		return r;
+	}
+	r = map_fd(segment->image_fd, segment->dir, segment->bytes, PROT_READ | PROT_WRITE, &at,
+		   err);
 	if (r < 0)
 		return r;
 	segment->data = at;
@@ -292,8 +313,7 @@ static int map_manifest(struct lsc_segment *segment, struct lsc_err *err)
 static int take_up(struct lsc_segment *segment, const void *manifest, size_t manifest_len,
 		   uint32_t n_pieces, struct lsc_err *err)
 {
-	bool same = same_manifest(segment, manifest, manifest_len) &&
-		    same_size(segment, segment->bytes);
+	bool same = same_manifest(segment, manifest, manifest_len) && same_size(segment);
 	int r = map_arrivals(segment, n_pieces, err);
 
 	if (r < 0)
@@ -303,7 +323,11 @@ static int take_up(struct lsc_segment *segment, const void *manifest, size_t man
 	if (!same)
 		segment->new_manifest = manifest;
 	segment->manifest_len = manifest_len;
-	return open_image(segment, err);
+	if (!same)
+		lsc_segment_tree_remove(segment);
+	if (segment->tree)
+		r = lsc_segment_tree_begin(segment, err);
+	return r < 0 ? r : open_image(segment, same, err);
 }
 
 static int write_manifest(const struct lsc_segment *segment, struct lsc_err *err)
@@ -317,19 +341,31 @@ static int write_manifest(const struct lsc_segment *segment, struct lsc_err *err
 /* Ends one that came to nothing. */
 static void give_up(struct lsc_segment *segment)
 {
-	if (segment->made && segment->dir)
+	if (segment->made && segment->dir) {
+		lsc_segment_tree_remove(segment);
 		lsc_dir_remove(segment->dir, NULL);
+	}
 	lsc_segment_close(segment);
+}
+
+/* Allocates and maps a part: 1, 0 when all is there. */
+static int grow_some(struct lsc_segment *segment, struct lsc_err *err)
+{
+	int r = segment->image_fd >= 0 ? allocate_some(segment, err) : 0;
+
+	if (r == 0 && segment->image_fd >= 0)
+		r = map_image(segment, err);
+	if (r == 0 && segment->tree)
+		r = lsc_segment_tree_grow(segment, err);
+	return r;
 }
 
 int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err)
 {
-	int r = allocate_some(segment, err);
+	int r = grow_some(segment, err);
 
 	if (r > 0)
 		return r;
-	if (r == 0)
-		r = map_image(segment, err);
 	if (r == 0 && segment->new_manifest)
 		r = write_manifest(segment, err);
 	if (r == 0)
@@ -340,9 +376,19 @@ int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err)
 	return r;
 }
 
-int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *name,
-		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
-		      struct lsc_err *err)
+static int own_tree(struct lsc_segment *segment, const struct lsc_tree *tree, struct lsc_err *err)
+{
+	if (!tree)
+		return 0;
+	segment->tree = calloc(1, sizeof(*segment->tree));
+	if (!segment->tree)
+		return lsc_err_set(err, ENOMEM, "cannot hold '%s': %m", segment->dir);
+	return lsc_tree_copy(segment->tree, tree, err);
+}
+
+static int begin(struct lsc_segment *segment, const char *dir, const char *name,
+		 const void *manifest, size_t manifest_len, uint64_t bytes,
+		 const struct lsc_tree *tree, uint32_t n_pieces, struct lsc_err *err)
 {
 	char path[PATH_MAX];
 	bool made;
@@ -366,12 +412,28 @@ int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *
 	segment->bytes = bytes;
 	r = own_dir(segment, path, name, err);
 	if (r == 0)
+		r = own_tree(segment, tree, err);
+	if (r == 0)
 		r = lock_part(segment, err);
 	if (r == 0)
 		r = take_up(segment, manifest, manifest_len, n_pieces, err);
 	if (r < 0)
 		give_up(segment);
 	return r;
+}
+
+int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *name,
+		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
+		      struct lsc_err *err)
+{
+	return begin(segment, dir, name, manifest, manifest_len, bytes, NULL, n_pieces, err);
+}
+
+int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const char *name,
+			   const void *manifest, size_t manifest_len, const struct lsc_tree *tree,
+			   uint32_t n_pieces, struct lsc_err *err)
+{
+	return begin(segment, dir, name, manifest, manifest_len, tree->bytes, tree, n_pieces, err);
 }
 
 int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char *name,
@@ -418,21 +480,40 @@ static int sync_parent(const char *path, struct lsc_err *err)
 	return lsc_path_sync(*parent ? parent : "/", err);
 }
 
+/* What files leave in NAME.part when they have their name. */
+static int commit_tree(struct lsc_segment *segment, const char *to, struct lsc_err *err)
+{
+	char part[PATH_MAX];
+	int r = lsc_segment_tree_commit(segment, to, err);
+
+	if (r < 0)
+		return r;
+	strcpy(part, segment->dir);
+	r = own_dir(segment, to, segment->name, err);
+	if (r < 0)
+		return r;
+	lsc_marks_end(segment->arrivals, LSC_MARKS_COMMITTED);
+	lsc_dir_remove(part, NULL);
+	return sync_parent(to, err);
+}
+
 int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 {
 	char to[PATH_MAX], file[PATH_MAX];
 	int r;
 
 	assert(lsc_segment_has(segment, 0, segment->n_pieces));
+	if (strlen(segment->dir) >= sizeof(to))
+		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", segment->dir);
+	strcpy(to, segment->dir);
+	to[strlen(to) - strlen(PART)] = 0;
+	if (segment->tree)
+		return commit_tree(segment, to, err);
 	if (segment->bytes && msync(segment->data, segment->bytes, MS_SYNC) < 0)
 		return lsc_err_set(err, errno, "cannot sync '%s/image': %m", segment->dir);
 	r = lsc_path_sync(segment->dir, err);
 	if (r < 0)
 		return r;
-	if (strlen(segment->dir) >= sizeof(to))
-		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", segment->dir);
-	strcpy(to, segment->dir);
-	to[strlen(to) - strlen(PART)] = 0;
 	/* An empty directory of that name would be replaced; anything else is in the way. */
 	if (rename(segment->dir, to) < 0)
 		return lsc_err_set(err, errno == ENOTEMPTY ? EEXIST : errno,
@@ -449,7 +530,21 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err)
 {
 	lsc_marks_end(segment->arrivals, LSC_MARKS_DISCARDED);
+	lsc_segment_tree_remove(segment);
 	return lsc_dir_remove(segment->dir, err);
+}
+
+void lsc_segment_sweep(const char *dir, const char *name)
+{
+	char path[PATH_MAX], file[PATH_MAX];
+	LSC_CLEANUP_FD int fd = -1;
+
+	if (name_path(path, dir, name, PART, "", NULL) < 0 ||
+	    name_path(file, path, "arrivals", "", "", NULL) < 0)
+		return;
+	fd = open(file, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		lsc_tree_remove(path, NULL);
 }
 
 /* --- the user --- */
@@ -485,6 +580,15 @@ static int open_at(struct lsc_segment *segment, const char *dir, const char *nam
 	return r;
 }
 
+static bool is_tree(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	return name_path(path, dir, ".lsc/", name, "", NULL) == 0 &&
+	       strlen(path) + sizeof(".manifest") <= sizeof(path) &&
+	       access(strcat(path, ".manifest"), F_OK) == 0;
+}
+
 /* NAME, NAME.part, and NAME again: it may be renamed between the first two looks. */
 int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *name,
 		     struct lsc_err *err)
@@ -502,7 +606,11 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 			r = 0;
 	}
 	if (r == -ENOENT || r == -ENOTDIR)
-		lsc_err_set(err, -r, "no image '%s' in '%s'", name, dir);
+		lsc_err_set(err, -r,
+			    is_tree(dir, name) ? "'%s' in '%s' holds files that were cast, and no "
+						 "model"
+					       : "no image '%s' in '%s'",
+			    name, dir);
 	return r;
 }
 

@@ -17,6 +17,7 @@
 #include "base/err.h"
 
 struct lsc_marks;     /* mem/marks.h */
+struct lsc_tree;      /* base/tree.h */
 struct lsc_writeback; /* mem/writeback.h */
 
 struct lsc_segment {
@@ -37,6 +38,10 @@ struct lsc_segment {
 	uint64_t allocated;
 	const void *new_manifest;
 	bool made; /* its directory */
+
+	/* where what arrives is files (segment_tree.c) */
+	struct lsc_tree *tree; /* its own; NULL: an image */
+	uint32_t grown;        /* entries of it */
 };
 
 #define LSC_SEGMENT_INIT                                                                           \
@@ -65,6 +70,12 @@ int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *
 		      struct lsc_err *err);
 int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err);
 
+/* The same of files that are cast as they are: DIR/NAME will be the tree, and its manifest lie in
+ * DIR/.lsc/NAME.manifest.  Until then all is in NAME.part: `image` holds the small files alone, and
+ * large ones lie in `tree`, from where they are mapped to their places in data. */
+int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const char *name,
+			   const void *manifest, size_t manifest_len, const struct lsc_tree *tree,
+			   uint32_t n_pieces, struct lsc_err *err);
 /* A part of the image is about to be written: its pages are made in one go, which is cheaper than a
  * fault for each. */
 void lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len);
@@ -81,6 +92,10 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err);
 
 /* Removes what is there of an image that did not arrive (closing keeps it, to be taken up). */
 int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err);
+
+/* Removes the rest of files that have their name, where a receiver was killed in between; nothing
+ * where one is at work. */
+void lsc_segment_sweep(const char *dir, const char *name);
 
 /* The user's side, read-only: DIR/NAME, or DIR/NAME.part.  -ENOENT when there is neither. */
 int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *name,

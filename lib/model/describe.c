@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/tree.h"
 #include "base/macros.h"
 
 static int no_memory(struct lsc_err *err)
@@ -124,9 +125,60 @@ static int image_lines(const struct lsc_image *image, struct lsc_buf *out)
 	return r;
 }
 
+/* --- files that were cast as they are --- */
+
+static const char *const kind_names[] = {
+	[LSC_TREE_DIR] = "dir", [LSC_TREE_FILE] = "file", [LSC_TREE_LINK] = "link"};
+
+static json_t *files_json(const struct lsc_image *image)
+{
+	json_t *files = json_array();
+	char id[LSC_HASH_TEXT];
+
+	for (uint32_t i = 0; i < image->tree->n; i++) {
+		const struct lsc_tree_entry *entry = &image->tree->entries[i];
+
+		/* A name that is no UTF-8 is none in JSON. */
+		json_array_append_new(files, json_pack("{s:s, s:s*, s:I, s:s*}", "kind",
+						       kind_names[entry->kind], "path", entry->path,
+						       "bytes", (json_int_t)entry->bytes, "target",
+						       entry->target));
+	}
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "id", lsc_hash_text(&image->id, id),
+			 "bytes", (json_int_t)image->bytes, "blocks", (json_int_t)image->n_blocks,
+			 "pieces", (json_int_t)image->n_pieces, "piece_bytes",
+			 (json_int_t)image->piece_bytes, "files", files);
+}
+
+static int files_lines(const struct lsc_image *image, struct lsc_buf *out)
+{
+	const struct lsc_tree *tree = image->tree;
+	char id[LSC_HASH_TEXT];
+	int r = lsc_buf_printf(out,
+			       "files %s\n%u entries, %" PRIu64 " bytes, %u blocks, %u pieces of "
+			       "%u\n%-5s %4s %14s  %s\n",
+			       lsc_hash_text(&image->id, id), tree->n, image->bytes,
+			       image->n_blocks, image->n_pieces, image->piece_bytes, "kind", "mode",
+			       "bytes", "path");
+
+	for (uint32_t i = 0; r == 0 && i < tree->n; i++) {
+		const struct lsc_tree_entry *entry = &tree->entries[i];
+
+		r = lsc_buf_printf(out, "%-5s %04o %14" PRIu64 "  %s%s%s\n",
+				   kind_names[entry->kind], entry->mode, entry->bytes,
+				   *entry->path ? entry->path : ".", entry->target ? " -> " : "",
+				   entry->target ? entry->target : "");
+	}
+	return r;
+}
+
 int lsc_describe_image(const struct lsc_image *image, bool json, struct lsc_buf *out,
 		       struct lsc_err *err)
 {
+	if (image->tree && json)
+		return json_line(files_json(image), out, err);
+	if (image->tree)
+		return files_lines(image, out) < 0 ? no_memory(err) : 0;
 	if (json)
 		return json_line(image_json(image), out, err);
 	return image_lines(image, out) < 0 ? no_memory(err) : 0;

@@ -9,7 +9,7 @@
 #include "model/checkpoint.h"
 #include "model/image.h"
 
-/* Both append lines to out. */
+/* All append lines to out; an image may be one of files. */
 int lsc_describe_image(const struct lsc_image *image, bool json, struct lsc_buf *out,
 		       struct lsc_err *err);
 

@@ -11,17 +11,35 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "base/tree.h"
+#include "model/files.h"
 #include "model/manifest.h"
 
 #define MAX_THREADS 64
 
-int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len, struct lsc_err *err)
+static void begin_parse(struct lsc_image *image, const void *manifest, size_t len)
 {
 	*image = (struct lsc_image)LSC_IMAGE_INIT;
 	image->manifest = manifest;
 	image->manifest_len = len;
 	image->id = lsc_hash_of(manifest, len);
+}
+
+int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len, struct lsc_err *err)
+{
+	begin_parse(image, manifest, len);
+	if (lsc_files_is_manifest(manifest, len))
+		return lsc_err_set(err, EBADMSG, "it holds files that were cast, and no model");
 	return lsc_manifest_parse(image, manifest, len, err);
+}
+
+int lsc_image_parse_any(struct lsc_image *image, const void *manifest, size_t len,
+			struct lsc_err *err)
+{
+	if (!lsc_files_is_manifest(manifest, len))
+		return lsc_image_parse(image, manifest, len, err);
+	begin_parse(image, manifest, len);
+	return lsc_files_parse(image, manifest, len, err);
 }
 
 static int map_in(struct lsc_map *map, const char *dir, const char *name, struct lsc_err *err)
@@ -52,6 +70,9 @@ static int open_manifest(struct lsc_map *manifest, const char *dir, struct lsc_e
 {
 	int r = map_in(manifest, dir, "manifest", err);
 
+	if ((r == -ENOENT || r == -ENOTDIR) && lsc_files_is(dir))
+		return lsc_err_set(err, EBADMSG, "'%s' holds files that were cast, and no model",
+				   dir);
 	if ((r == -ENOENT || r == -ENOTDIR) && access(dir, F_OK) == 0)
 		return lsc_err_set(err, -r, "'%s' is no image: it has no manifest", dir);
 	return r;
@@ -107,6 +128,11 @@ void lsc_image_close(struct lsc_image *image)
 	free(image->blocks);
 	free(image->pieces);
 	lsc_chat_release(&image->chat);
+	if (image->tree)
+		lsc_tree_unmap(image->tree, image->tree_data);
+	lsc_tree_release(image->tree);
+	free(image->tree);
+	free(image->own_manifest);
 	lsc_map_close(&image->manifest_map);
 	if (image->data_map.data && image->data_fd >= 0)
 		close(image->data_fd);

@@ -25,7 +25,8 @@
 #include "model/config.h"
 #include "model/dtype.h"
 
-#define LSC_IMAGE_MAX_BLOCKS   1026
+#define LSC_MODEL_MAX_BLOCKS   1026       /* a layer each */
+#define LSC_IMAGE_MAX_BLOCKS   (1u << 16) /* of files too */
 #define LSC_IMAGE_MAX_PIECES   (1u << 22)
 #define LSC_MANIFEST_MAX_BYTES (256u << 20)
 
@@ -95,6 +96,12 @@ struct lsc_image {
 	uint64_t tokenizer_len; /* of the blob that data begins with, for lsc_tokenizer_open(); 0
 				 * where the model has none */
 
+	/* NULL: it is a model.  Else it is files that are cast as they are (model/files.h), with
+	 * blocks and pieces, and nothing else of the above. */
+	struct lsc_tree *tree;
+	uint8_t *tree_data;    /* the range, mapped from the files */
+	uint8_t *own_manifest; /* where it was made here */
+
 	struct lsc_map manifest_map; /* while opened from a directory */
 	struct lsc_map data_map;
 	int data_fd;             /* of it; see lsc_image_fd() */
@@ -111,8 +118,11 @@ struct lsc_image {
 /* Maps both files of a directory and checks the manifest and the image's size, not the pieces. */
 int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err);
 
-/* From a manifest's bytes alone, which must outlive the image. */
+/* From a manifest's bytes alone, which must outlive the image.  One of files is refused: for what
+ * is cast, and not executed, there is lsc_image_parse_any(). */
 int lsc_image_parse(struct lsc_image *image, const void *manifest, size_t len, struct lsc_err *err);
+int lsc_image_parse_any(struct lsc_image *image, const void *manifest, size_t len,
+			struct lsc_err *err);
 void lsc_image_close(struct lsc_image *image);
 
 /* The file that data is the mapping of, at offset 0; -1 where it is not. */

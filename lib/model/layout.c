@@ -182,7 +182,7 @@ static uint64_t place_tensors(struct lsc_image *image, const struct lsc_block *b
 	return at;
 }
 
-static uint32_t choose_piece(uint64_t bytes)
+uint32_t lsc_layout_piece_bytes(uint64_t bytes)
 {
 	uint32_t piece = LSC_PIECE_MIN_BYTES;
 
@@ -223,7 +223,7 @@ int lsc_layout_blocks(struct lsc_image *image, uint32_t blocks, uint32_t piece_b
 	for (uint32_t u = 0; u < image->n_units; u++)
 		total += unit_bytes(image, u);
 	image->align = total >= LSC_IMAGE_LARGE ? LSC_BLOCK_ALIGN_LARGE : LSC_BLOCK_ALIGN_SMALL;
-	image->piece_bytes = piece_bytes ? piece_bytes : choose_piece(total);
+	image->piece_bytes = piece_bytes ? piece_bytes : lsc_layout_piece_bytes(total);
 	r = cut_units(image, LSC_MIN(blocks ? blocks : DEFAULT_BLOCKS, most), err);
 	if (r < 0)
 		return r;

@@ -20,6 +20,9 @@
 #define LSC_PIECE_MIN_BYTES (16u << 10)
 #define LSC_PIECE_MAX_BYTES (16u << 20)
 
+/* What pieces of so many bytes have by default. */
+uint32_t lsc_layout_piece_bytes(uint64_t bytes);
+
 const char *lsc_tensor_role_name(enum lsc_tensor_role role); /* "gate_up" */
 
 /* Sets image->tensors and units from config and dtype: every tensor in the order of use, with

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "model/layout.h"
+#include "model/manifest_cursor.h"
 #include "stream/record.h"
 
 #define MAX_IMAGE_BYTES (1ull << 50)
@@ -21,60 +22,6 @@ enum part { HELLO, MODEL, LAYOUT, TENSORS, PIECES, CHAT, SOURCE, END, PARTS };
 
 static const char *const part_names[PARTS] = {"hello",  "model", "layout", "tensors",
 					      "pieces", "chat",  "source", "end"};
-
-/* What is being read: the bytes, and the record at hand with its body. */
-struct cursor {
-	const uint8_t *data;
-	size_t len, at;
-	size_t start; /* of the record at hand */
-	struct lsc_record record;
-	const uint8_t *body; /* NULL: none */
-	uint32_t body_len;
-};
-
-static void cursor_release(struct cursor *cursor)
-{
-	lsc_record_release(&cursor->record);
-}
-
-static int next_body(struct cursor *cursor, struct lsc_err *err)
-{
-	uint64_t announced;
-	ssize_t n;
-	int r;
-
-	cursor->body = NULL;
-	if (!lsc_record_get(&cursor->record, "body"))
-		return 0;
-	r = lsc_record_uint(&cursor->record, "body", LSC_BODY_MAX_BYTES, &announced, err);
-	if (r < 0)
-		return r;
-	n = lsc_body_parse(cursor->data + cursor->at, cursor->len - cursor->at, &cursor->body_len,
-			   err);
-	if (n < 0)
-		return (int)n;
-	if (n == 0 || cursor->body_len != announced ||
-	    announced > cursor->len - cursor->at - (size_t)n)
-		return lsc_err_set(err, EBADMSG, "its body of %llu bytes is not there",
-				   (unsigned long long)announced);
-	cursor->body = cursor->data + cursor->at + n;
-	cursor->at += n + cursor->body_len;
-	return 0;
-}
-
-static int next_record(struct cursor *cursor, struct lsc_err *err)
-{
-	ssize_t n = lsc_record_parse(&cursor->record, cursor->data + cursor->at,
-				     cursor->len - cursor->at, err);
-
-	if (n < 0)
-		return (int)n;
-	if (n == 0)
-		return lsc_err_set(err, EBADMSG, "it ends too early");
-	cursor->start = cursor->at;
-	cursor->at += n;
-	return next_body(cursor, err);
-}
 
 /* --- values --- */
 
@@ -182,7 +129,8 @@ static int parse_tokens(struct lsc_model_config *config, const struct lsc_record
 	return 0;
 }
 
-static int parse_model(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+static int parse_model(struct lsc_image *image, const struct lsc_manifest_cursor *cursor,
+		       struct lsc_err *err)
 {
 	const struct lsc_record *record = &cursor->record;
 	struct lsc_model_config *config = &image->config;
@@ -250,7 +198,8 @@ static bool is_power_of_two(uint64_t value)
 	return value && !(value & (value - 1));
 }
 
-static int parse_layout(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+static int parse_layout(struct lsc_image *image, const struct lsc_manifest_cursor *cursor,
+			struct lsc_err *err)
 {
 	const struct lsc_record *record = &cursor->record;
 	const msgpack_object *items;
@@ -263,7 +212,7 @@ static int parse_layout(struct lsc_image *image, const struct cursor *cursor, st
 	    (r = get_u32(record, "piece_bytes", &image->piece_bytes, err)) < 0 ||
 	    (r = lsc_record_uint_or(record, "tokenizer", UINT32_MAX, 0, &image->tokenizer_len,
 				    err)) < 0 ||
-	    (r = lsc_record_array(record, "blocks", LSC_IMAGE_MAX_BLOCKS, &items, &image->n_blocks,
+	    (r = lsc_record_array(record, "blocks", LSC_MODEL_MAX_BLOCKS, &items, &image->n_blocks,
 				  err)) < 0)
 		return r;
 	if (lsc_dtype_parse(dtype, &image->dtype) < 0)
@@ -289,7 +238,8 @@ static int parse_layout(struct lsc_image *image, const struct cursor *cursor, st
 	return 0;
 }
 
-static int parse_tensors(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+static int parse_tensors(struct lsc_image *image, const struct lsc_manifest_cursor *cursor,
+			 struct lsc_err *err)
 {
 	const msgpack_object *items;
 	uint32_t n;
@@ -327,28 +277,10 @@ static int parse_tensors(struct lsc_image *image, const struct cursor *cursor, s
 	return 0;
 }
 
-static int parse_pieces(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
-{
-	char hash[16];
-	int r = lsc_record_text(&cursor->record, "hash", hash, sizeof(hash), err);
-
-	if (r < 0)
-		return r;
-	if (strcmp(hash, "xxh3-128"))
-		return lsc_err_set(err, EOPNOTSUPP, "hash '%s' is not supported", hash);
-	if (!cursor->body || cursor->body_len != (uint64_t)image->n_pieces * LSC_HASH_BYTES)
-		return lsc_err_set(err, EBADMSG, "it has not a hash for each of %u pieces",
-				   image->n_pieces);
-	image->pieces = malloc(cursor->body_len);
-	if (!image->pieces)
-		return lsc_err_set(err, ENOMEM, "cannot hold %u hashes: %m", image->n_pieces);
-	memcpy(image->pieces, cursor->body, cursor->body_len);
-	return 0;
-}
-
 /* --- the rest --- */
 
-static int parse_chat(struct lsc_image *image, const struct cursor *cursor, struct lsc_err *err)
+static int parse_chat(struct lsc_image *image, const struct lsc_manifest_cursor *cursor,
+		      struct lsc_err *err)
 {
 	const char *system;
 	uint32_t len;
@@ -373,7 +305,7 @@ static int parse_chat(struct lsc_image *image, const struct cursor *cursor, stru
 	return 0;
 }
 
-static int parse_source(const struct cursor *cursor, char *name, size_t size,
+static int parse_source(const struct lsc_manifest_cursor *cursor, char *name, size_t size,
 			struct lsc_image_source *ret_source, struct lsc_err *err)
 {
 	const void *hash;
@@ -392,27 +324,8 @@ static int parse_source(const struct cursor *cursor, char *name, size_t size,
 	return 0;
 }
 
-/* Pieces have hashes of their own; this one is for the rest: a flipped bit in a constant
- * would else be an image that answers a little differently. */
-static int check_seal(const struct cursor *cursor, struct lsc_err *err)
-{
-	struct lsc_hash want, got = lsc_hash_of(cursor->data, cursor->start);
-	const void *hash;
-	uint32_t len;
-	int r = lsc_record_bin(&cursor->record, "xxh3-128", LSC_HASH_BYTES, &hash, &len, err);
-
-	if (r < 0)
-		return r;
-	if (len != LSC_HASH_BYTES)
-		return lsc_err_set(err, EBADMSG, "a hash of %u bytes", len);
-	memcpy(want.bytes, hash, LSC_HASH_BYTES);
-	if (!lsc_hash_equal(&want, &got))
-		return lsc_err_set(err, EBADMSG, "what is before it does not match its hash");
-	return 0;
-}
-
-static int parse_part(struct lsc_image *image, enum part part, const struct cursor *cursor,
-		      struct lsc_err *err)
+static int parse_part(struct lsc_image *image, enum part part,
+		      const struct lsc_manifest_cursor *cursor, struct lsc_err *err)
 {
 	struct lsc_image_source source;
 	char name[256];
@@ -427,20 +340,20 @@ static int parse_part(struct lsc_image *image, enum part part, const struct curs
 	case TENSORS:
 		return parse_tensors(image, cursor, err);
 	case PIECES:
-		return parse_pieces(image, cursor, err);
+		return lsc_manifest_take_pieces(cursor, image->n_pieces, &image->pieces, err);
 	case CHAT:
 		return parse_chat(image, cursor, err);
 	case SOURCE:
 		return parse_source(cursor, name, sizeof(name), &source, err);
 	case END:
-		return check_seal(cursor, err);
+		return lsc_manifest_check_seal(cursor, err);
 	default:
 		return 0;
 	}
 }
 
 /* The part that the record at hand is; PARTS for one that is not known. */
-static enum part part_of(const struct cursor *cursor)
+static enum part part_of(const struct lsc_manifest_cursor *cursor)
 {
 	unsigned part = HELLO;
 
@@ -449,11 +362,11 @@ static enum part part_of(const struct cursor *cursor)
 	return part;
 }
 
-static int parse_next(struct lsc_image *image, struct cursor *cursor, enum part *done,
+static int parse_next(struct lsc_image *image, struct lsc_manifest_cursor *cursor, enum part *done,
 		      struct lsc_err *err)
 {
 	enum part part;
-	int r = next_record(cursor, err);
+	int r = lsc_manifest_next(cursor, err);
 
 	if (r < 0)
 		return r;
@@ -471,9 +384,10 @@ static int parse_next(struct lsc_image *image, struct cursor *cursor, enum part 
 
 int lsc_manifest_parse(struct lsc_image *image, const void *data, size_t len, struct lsc_err *err)
 {
-	LSC_CLEANUP(cursor_release) struct cursor cursor = {.data = data, .len = len};
+	LSC_CLEANUP(lsc_manifest_cursor_release)
+	struct lsc_manifest_cursor cursor = {.data = data, .len = len};
 	enum part done = HELLO;
-	int r = next_record(&cursor, err);
+	int r = lsc_manifest_next(&cursor, err);
 
 	if (r == 0)
 		r = parse_part(image, HELLO, &cursor, err);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""toy_model.py DIR qwen2|qwen3|llama3|linear: a small random model as Hugging Face lays it out.
+"""toy_model.py DIR qwen2|qwen3|llama3|linear [LAYERS [TUNED]...]: a small random model as Hugging
+Face lays it out; the layers that are tuned have other weights.
 
 Between them they have what models differ in: biases, norms of heads, tied or not, scaled RoPE.
 """
@@ -10,8 +11,9 @@ import random
 import struct
 import sys
 
-root, kind = sys.argv[1:]
-shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+root, kind = sys.argv[1:3]
+tuned = ["model.layers.%s." % layer for layer in sys.argv[4:]]
+shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": int((sys.argv[3:] or [3])[0]),
          "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 97,
          "head_dim": 16 if kind == "qwen3" else 8, "max_position_embeddings": 256,
          "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
@@ -46,6 +48,8 @@ draw, header, data = random.Random(7), {}, b""
 for name, dims in tensors.items():
     count = dims[0] * (dims[1] if len(dims) > 1 else 1)
     values = array.array("f", [draw.gauss(0, 0.4) for _ in range(count)])
+    if name.startswith(tuple(tuned)):
+        values = array.array("f", [value * 1.25 for value in values])
     header[name] = {"dtype": "F32", "shape": dims, "data_offsets": [len(data), len(data) + 4 * count]}
     data += values.tobytes()
 os.mkdir(root)

@@ -57,6 +57,7 @@ expect_equal "is named" "$(sed 's/.*127/127/' "$SCRATCH/err" | head -n 1)" \
 	"127.0.0.1:1': Connection refused, going on without it"
 
 # A source whose bytes are not what its manifest says.
+forget one two three
 cp -r "$SCRATCH/image.lsc" "$SCRATCH/bad.lsc"
 printf '\377\377' | dd of="$SCRATCH/bad.lsc/image" bs=1 seek=3000000 conv=notrunc 2>/dev/null
 lsc-cast send "$SCRATCH/bad.lsc" --to "$to" >"$SCRATCH/out" 2>"$SCRATCH/err"
@@ -67,6 +68,7 @@ ok $? "damaged bytes are found: status $status"
 ok $? "and nobody has them"
 
 # A node killed in the middle.
+forget one two three
 lsc-cast send "$SCRATCH/image.lsc" --to "$to" --max-rate $((size / 4)) \
 	>"$SCRATCH/out" 2>"$SCRATCH/err" &
 pid=$!

@@ -137,7 +137,7 @@ static void test_shapes(void)
 
 	for (; (name = lsc_model_shape_name(n)); n++) {
 		const struct lsc_model_config *config = lsc_model_shape(name);
-		const uint32_t blocks[] = {0, 1, 2, 7, LSC_IMAGE_MAX_BLOCKS};
+		const uint32_t blocks[] = {0, 1, 2, 7, LSC_MODEL_MAX_BLOCKS};
 		struct lsc_err err = LSC_ERR_INIT;
 
 		wrong += lsc_model_config_check(config, &err) < 0;
