@@ -63,7 +63,7 @@ struct node {
 	bool slow;   /* among the last of its segment */
 	bool unsure; /* slow, or its accuser is */
 	bool chokes; /* slow in sending */
-	uint32_t accuser;
+	uint32_t accuser, overtook;
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
@@ -564,13 +564,13 @@ static double shortfall(const struct lsc_ring *ring, uint32_t from, const struct
 	return LSC_MIN(most, 1);
 }
 
-static void call_slow(struct lsc_ring *ring, uint32_t id, double rate)
+static void call_slow(struct lsc_ring *ring, uint32_t id)
 {
 	struct node *node = &ring->nodes[id];
 
 	node->slow = true;
-	node->rate = rate;
-	say(ring, "node %u is slow (%.1f MB/s)", id, rate / 1e6);
+	node->rate = LSC_MAX(rate_over(&node->got, 3), rate_over(&node->got, SURE));
+	say(ring, "node %u is slow (%.1f MB/s)", id, node->rate / 1e6);
 	move(ring, id);
 }
 
@@ -585,15 +585,17 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		ring->nodes[to].slow = false;
 		move(ring, to);
 	}
-	ring->nodes[from].chokes = true;
-	call_slow(ring, from, link ? rate_of(&link->seen) : 0);
+	ring->nodes[from].slow = ring->nodes[from].chokes = true;
+	ring->nodes[from].rate = link ? rate_of(&link->seen) : 0;
+	say(ring, "node %u is slow in sending (%.1f MB/s)", from, ring->nodes[from].rate / 1e6);
+	move(ring, from);
 	if (head)
 		begin(ring, segment, now_ns);
 	else if (segment->state == BOTH)
 		at_two(ring, segment, now_ns);
 }
 
-enum answer { NO, YES, UNKNOWN };
+enum answer { NO, YES, UNKNOWN, NOT_GIVEN };
 
 /* Whether the source gives this receiver, too, and it takes what the others do.  One who does need
  * not take all that its sender has as well. */
@@ -609,7 +611,7 @@ static enum answer takes_share(struct lsc_ring *ring, uint32_t id)
 			link_of(ring, segment->leader, segment->inject[i]);
 	}
 	if (!given)
-		return NO;
+		return NOT_GIVEN;
 	if (!link || !other || LSC_MIN(link->seen.n, other->seen.n) < 3)
 		return UNKNOWN;
 	return ratio(link, other) > 1 / UNEQUAL ? YES : NO;
@@ -622,25 +624,21 @@ static bool gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
 	const struct link *link = link_of(ring, from, to);
 	const struct link *direct = link_of(ring, segment->leader, to);
 
-	return link && direct && rate_of(&link->seen) * UNEQUAL < rate_of(&direct->seen);
+	return link && direct && link->seen.n >= 3 &&
+	       rate_of(&link->seen) * UNEQUAL < rate_of(&direct->seen);
 }
 
-/* Whether it is not clear yet if somebody is slow because of this one. */
-static bool under_trial(const struct lsc_ring *ring, uint32_t from)
+static void offer(struct lsc_ring *ring, struct segment *segment, uint32_t id)
 {
-	const struct segment *segment = &ring->segments[ring->nodes[from].segment];
-
-	for (uint32_t at = segment->tail; at != NONE && ring->nodes[at].slow;
-	     at = ring->nodes[at].prev)
-		if (ring->nodes[at].unsure && ring->nodes[at].accuser == from)
-			return segment->leader != NONE;
-	return false;
+	segment->probe = id;
+	say(ring, "node %u is offered pieces directly", id);
 }
 
 /* Returns whether that changed the order. */
-static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double falls, uint64_t now_ns)
+static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t now_ns)
 {
 	struct node *sender = &ring->nodes[from], *node = &ring->nodes[to];
+	struct segment *segment = &ring->segments[sender->segment];
 
 	if (node->slow) {
 		if (node->accuser != from)
@@ -656,14 +654,20 @@ static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double fal
 	case UNKNOWN:
 		return false;
 	case NO:
+		call_slow(ring, to);
+		return true;
+	case NOT_GIVEN:
 		break;
 	}
-	if (under_trial(ring, from))
-		return false;
 	node->accuser = from;
+	if (segment->head == from && segment->leader != NONE) {
+		if (segment->probe == NONE)
+			offer(ring, segment, to);
+		return false;
+	}
 	node->unsure = true;
-	call_slow(ring, to, rate_of(&sender->got) * (1 - falls));
-	if (!sender->slow && ring->segments[sender->segment].head != from)
+	call_slow(ring, to);
+	if (!sender->slow && segment->head != from)
 		move(ring, from);
 	return true;
 }
@@ -684,27 +688,54 @@ static void judge(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 		if (link && now_ns < ring->nodes[next].quiet_ns)
 			link->seen.n = 0;
 		falls = link ? shortfall(ring, at, link) : 0;
-		if (falls > 0 && accuse(ring, at, next, falls, now_ns))
+		if (falls > 0 && accuse(ring, at, next, now_ns))
 			return;
 	}
 }
 
-/* Those among the slow who turn out to be faster than the one before them go before it. */
+/* What is known of a slow node by now.  Where pieces waited for it all the time its rate is what it
+ * can do; where none did it may be held up by whoever sends to it. */
+static enum answer keeps_up(struct lsc_ring *ring, uint32_t id)
+{
+	struct node *node = &ring->nodes[id];
+	struct link *link = link_of(ring, node->prev, id);
+	uint64_t some = ring->bytes / WAITS_PART;
+	bool waited = false, idle = false;
+
+	if (!link || link->seen.n < SOON || node->done)
+		return UNKNOWN;
+	for (uint32_t by = 0; by < LSC_MIN(link->seen.n, SURE); by++)
+		*(back(&link->seen, by)->ready > some ? &waited : &idle) = true;
+	if (waited && !idle && link->seen.n >= SURE && !node->chokes)
+		node->rate = rate_over(&node->got, SURE);
+	return waited && idle ? UNKNOWN : waited ? NO : YES;
+}
+
+/* Those among the slow who are faster than the one before them go before it, as do those who may
+ * be, once. */
 static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 {
-	for (uint32_t at = segment->tail; at != NONE && ring->nodes[at].slow;) {
+	for (uint32_t at = segment->tail, prev; at != NONE && ring->nodes[at].slow; at = prev) {
 		struct node *node = &ring->nodes[at];
-		double rate = rate_of(&node->got);
+		bool up;
 
-		if (node->got.n >= SAMPLES && rate > node->rate && !node->chokes)
-			node->rate = rate;
-		at = node->prev;
-		if (at != NONE && ring->nodes[at].slow && node->rate > 1.3 * ring->nodes[at].rate) {
-			say(ring, "node %u is faster than node %u", (uint32_t)(node - ring->nodes),
-			    at);
-			move(ring, (uint32_t)(node - ring->nodes));
+		prev = node->prev;
+		if (prev == NONE)
+			return;
+		up = keeps_up(ring, at) == YES && !node->chokes && node->overtook != prev;
+		if (up && !ring->nodes[prev].slow && !node->unsure) {
+			node->slow = false;
+			say(ring, "node %u keeps up", at);
 			return;
 		}
+		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
+			continue;
+		if (up)
+			node->overtook = prev;
+		say(ring, "node %u may be faster than node %u", at, prev);
+		take_out(ring, at);
+		put_before(ring, at, node->segment, prev);
+		return;
 	}
 }
 
@@ -727,16 +758,13 @@ static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now
 	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
 		return;
 	node->unsure = false;
-	takes = ratio(mine, others) > 1 / UNEQUAL &&
-		(gives_less(ring, node->accuser, id) ||
-		 rate_over(&node->got, mine->seen.n) > UNEQUAL * node->rate);
+	takes = node->accuser == node->prev && !ring->nodes[node->prev].slow &&
+		ratio(mine, others) > 1 / UNEQUAL && gives_less(ring, node->prev, id);
 	end_probe(ring, segment, now_ns);
-	if (!takes)
-		return;
-	mine = node->accuser == node->prev ? link_of(ring, node->accuser, id) : NULL;
-	if (mine && mine->seen.n && !ring->nodes[node->accuser].slow &&
-	    much(ring, node->accuser, back(&mine->seen, 0)->ready))
-		convict_sender(ring, node->accuser, id, now_ns);
+	if (takes)
+		convict_sender(ring, node->prev, id, now_ns);
+	else if (!node->slow)
+		call_slow(ring, id);
 }
 
 static void probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
@@ -756,10 +784,9 @@ static void probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 	     at = ring->nodes[at].prev) {
 		struct node *node = &ring->nodes[at];
 
-		if (!node->unsure || node->done)
+		if (!node->unsure || node->done || node->prev != node->accuser)
 			continue;
-		segment->probe = at;
-		say(ring, "node %u is offered pieces directly", at);
+		offer(ring, segment, at);
 		return;
 	}
 }
@@ -1129,6 +1156,7 @@ void lsc_ring_join(struct lsc_ring *ring, uint32_t node, bool source, uint64_t n
 		.source = source,
 		.done = source,
 		.accuser = NONE,
+		.overtook = NONE,
 		.held = source ? ring->bytes : 0,
 	};
 	ring->n_nodes = LSC_MAX(ring->n_nodes, node + 1);
