@@ -63,7 +63,8 @@ struct node {
 	bool slow;   /* among the last of its segment */
 	bool unsure; /* slow, or its accuser is */
 	bool chokes; /* slow in sending */
-	uint32_t accuser, overtook;
+	bool known;  /* its rate was measured while pieces waited for it */
+	uint32_t accuser;
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
@@ -569,6 +570,7 @@ static void call_slow(struct lsc_ring *ring, uint32_t id)
 	struct node *node = &ring->nodes[id];
 
 	node->slow = true;
+	node->known = false;
 	node->rate = LSC_MAX(rate_over(&node->got, 3), rate_over(&node->got, SURE));
 	say(ring, "node %u is slow (%.1f MB/s)", id, node->rate / 1e6);
 	move(ring, id);
@@ -706,8 +708,10 @@ static enum answer keeps_up(struct lsc_ring *ring, uint32_t id)
 		return UNKNOWN;
 	for (uint32_t by = 0; by < LSC_MIN(link->seen.n, SURE); by++)
 		*(back(&link->seen, by)->ready > some ? &waited : &idle) = true;
-	if (waited && !idle && link->seen.n >= SURE && !node->chokes)
+	if (waited && !idle && link->seen.n >= SURE && !node->chokes) {
 		node->rate = rate_over(&node->got, SURE);
+		node->known = true;
+	}
 	return waited && idle ? UNKNOWN : waited ? NO : YES;
 }
 
@@ -722,7 +726,7 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 		prev = node->prev;
 		if (prev == NONE)
 			return;
-		up = keeps_up(ring, at) == YES && !node->chokes && node->overtook != prev;
+		up = keeps_up(ring, at) == YES && !node->chokes && !node->known;
 		if (up && !ring->nodes[prev].slow && !node->unsure) {
 			node->slow = false;
 			say(ring, "node %u keeps up", at);
@@ -731,7 +735,7 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
 			continue;
 		if (up)
-			node->overtook = prev;
+			node->rate = LSC_MAX(node->rate, ring->nodes[prev].rate);
 		say(ring, "node %u may be faster than node %u", at, prev);
 		take_out(ring, at);
 		put_before(ring, at, node->segment, prev);
@@ -1156,7 +1160,6 @@ void lsc_ring_join(struct lsc_ring *ring, uint32_t node, bool source, uint64_t n
 		.source = source,
 		.done = source,
 		.accuser = NONE,
-		.overtook = NONE,
 		.held = source ? ring->bytes : 0,
 	};
 	ring->n_nodes = LSC_MAX(ring->n_nodes, node + 1);
