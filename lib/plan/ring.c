@@ -482,6 +482,7 @@ static void watch_head(struct lsc_ring *ring, struct segment *segment, double ra
 
 	if (segment->n < 2 || ring->nodes[segment->inject[0]].done)
 		return;
+	rate = LSC_MAX(rate, rate_of(&ring->nodes[segment->inject[0]].got));
 	segment->peak = LSC_MAX(segment->peak, rate);
 	if (rate < 0.6 * segment->peak && for_ns > AGAIN_MS * MS) {
 		say(ring, "node %u takes less than it did", segment->inject[0]);
@@ -810,23 +811,22 @@ static void number_sources(struct lsc_ring *ring)
 	}
 }
 
-/* The segment that most needs one more: the one whose receivers hold least. */
+/* The segment that most needs one more: whose receivers lack most for each source. */
 static uint32_t neediest(const struct lsc_ring *ring)
 {
 	uint32_t best = NONE;
-	double least = 0;
+	double most = 0;
 
 	for (uint32_t g = 0; g < ring->n_segments; g++) {
-		double held = 0;
+		const struct segment *segment = &ring->segments[g];
+		double lacks = 0;
 
-		if (unfinished(ring, ring->segments[g].head) == NONE)
-			continue;
-		for (uint32_t at = ring->segments[g].head; at != NONE; at = ring->nodes[at].next)
-			held += (double)ring->nodes[at].held;
-		held /= ring->segments[g].n;
-		if (best == NONE || held < least) {
+		for (uint32_t at = segment->head; at != NONE; at = ring->nodes[at].next)
+			lacks += (double)(ring->bytes - LSC_MIN(ring->bytes, ring->nodes[at].held));
+		lacks /= segment->n + segment->n * (double)segment->n_sources;
+		if (segment->n && lacks > most) {
 			best = g;
-			least = held;
+			most = lacks;
 		}
 	}
 	return best;
@@ -835,6 +835,7 @@ static uint32_t neediest(const struct lsc_ring *ring)
 static void assign(struct lsc_ring *ring, uint32_t source, uint32_t g, uint64_t now_ns)
 {
 	ring->nodes[source].segment = g;
+	ring->segments[g].n_sources++;
 	ring->dirty = true;
 	if (ring->segments[g].leader != NONE)
 		return;
@@ -845,19 +846,15 @@ static void assign(struct lsc_ring *ring, uint32_t source, uint32_t g, uint64_t 
 /* Sources of a segment whose receivers all have everything, or are gone, help elsewhere. */
 static void help(struct lsc_ring *ring, uint32_t g, uint64_t now_ns)
 {
-	uint32_t to;
-
-	if (unfinished(ring, ring->segments[g].head) != NONE)
-		return;
-	to = neediest(ring);
-	if (to == NONE || ring->segments[g].leader == NONE)
+	if (ring->segments[g].leader == NONE || unfinished(ring, ring->segments[g].head) != NONE ||
+	    neediest(ring) == NONE)
 		return;
 	ring->segments[g].leader = NONE;
 	for (uint32_t i = 0; i < ring->n_order; i++) {
 		struct node *node = &ring->nodes[ring->order[i]];
 
 		if (node->here && node->source && node->segment == g)
-			assign(ring, ring->order[i], to, now_ns);
+			assign(ring, ring->order[i], neediest(ring), now_ns);
 	}
 	say(ring, "%u receivers have everything", ring->segments[g].n);
 }

@@ -161,11 +161,13 @@ static struct set missing(const struct sim *sim, const struct node *node, const 
 	return set;
 }
 
-/* What none of those it injects at has or is being sent. */
+/* What it has sent to nobody yet, and none of those it injects at has or is being sent. */
 static struct set uninjected(const struct sim *sim, const struct node *node)
 {
 	struct set set = node->has;
 
+	for (uint32_t w = 0; w < WORDS; w++)
+		set.words[w] &= ~node->gone.words[w];
 	for (uint32_t i = 0; i < node->n_flows; i++) {
 		const struct flow *flow = &node->flows[i];
 
@@ -213,15 +215,6 @@ static int choose(const struct sim *sim, const struct node *node, const struct f
 
 	if (flow->inject) {
 		set = uninjected(sim, node);
-		if (!getenv("STALE")) {
-			struct set fresh = set;
-
-			for (uint32_t w = 0; w < WORDS; w++)
-				fresh.words[w] &= ~node->gone.words[w];
-			piece = first_from(&fresh, node->first);
-			if (piece >= 0)
-				return piece;
-		}
 		piece = first_from(&set, node->first);
 		if (piece >= 0)
 			return piece;
@@ -240,8 +233,6 @@ static void start_flows(struct sim *sim, struct node *node)
 		if (flow->piece >= 0 || flow->opens > sim->now || !sim->nodes[flow->to].alive)
 			continue;
 		flow->piece = choose(sim, node, flow);
-		if (flow->piece >= 0)
-			put_in(&node->gone, (uint32_t)flow->piece);
 		flow->done = 0;
 		sim->stale |= flow->piece >= 0;
 	}
@@ -252,6 +243,7 @@ static void arrive(struct sim *sim, struct node *node, struct flow *flow)
 	struct node *peer = &sim->nodes[flow->to];
 
 	node->sent[flow->to]++;
+	put_in(&node->gone, (uint32_t)flow->piece);
 	if (in_set(&peer->has, (uint32_t)flow->piece))
 		sim->twice++;
 	else
@@ -718,6 +710,207 @@ static void test_mixed(void)
 	}
 }
 
+static void test_source_speed(void)
+{
+	static const double rates[] = {0.25, 4};
+
+	for (uint32_t i = 0; i < LSC_ARRAY_SIZE(rates); i++) {
+		double worst = 0, covered = 0;
+		bool good = true;
+
+		for (uint32_t n = 1; n <= 8; n++) {
+			struct sim sim;
+
+			setup(&sim, 1, n);
+			set_rate(&sim, 0, rates[i]);
+			good = run(&sim) && good;
+			worst = LSC_MAX(worst,
+					LSC_MIN(1, rates[i]) * (latest(&sim, NOBODY) - fill(&sim)));
+			covered = LSC_MAX(covered, n < 4 ? 0 : sim.covered);
+		}
+		ok(good && worst < 1.02,
+		   "a source of %g: %.3f of what is possible, 4 to 8 receivers cover at %.3f",
+		   rates[i], worst, covered);
+	}
+}
+
+static void test_sources(void)
+{
+	for (uint32_t k = 2; k <= 4; k += 2) {
+		double worst = 0, covered = 0;
+		bool good = true;
+
+		for (uint32_t n = k; n <= 12; n++) {
+			struct sim sim;
+
+			setup(&sim, k, n);
+			sim.rotate = true;
+			good = run(&sim) && good;
+			worst = LSC_MAX(worst, latest(&sim, NOBODY) - fill(&sim));
+			covered = LSC_MAX(covered, k * sim.covered);
+			if (getenv("RING_ALL"))
+				printf("# k %u n %u cov %.3f last %.3f\n", k, n, k * sim.covered,
+				       latest(&sim, NOBODY));
+		}
+		ok(good && covered < 1.1 && worst < 1.05,
+		   "%u sources: receivers cover at %.3f of 1/%u, end at %.3f and the fill", k,
+		   covered, k, worst);
+	}
+	for (uint32_t n = 1; n <= 3; n++) {
+		struct sim sim;
+		bool good;
+
+		setup(&sim, 4, n);
+		sim.rotate = true;
+		for (uint32_t i = 0; i < 4; i++)
+			set_rate(&sim, i, 0.25 * n);
+		sim.verbose = getenv("SLOW4");
+		good = run(&sim);
+		ok(good && latest(&sim, NOBODY) < 1.3,
+		   "4 slow sources that have just enough for %u receivers: %.3f", n,
+		   latest(&sim, NOBODY));
+	}
+}
+
+static void test_receiver_dies(void)
+{
+	double worst = 0;
+	bool good = true;
+
+	for (uint32_t n = 2; n <= 8; n++) {
+		for (uint32_t at = 1; at <= n; at++) {
+			struct sim sim;
+			double last;
+
+			setup(&sim, 1, n);
+			sim.dies[0] = at;
+			sim.dies_at[0] = sim.seconds / 2;
+			good = run(&sim) && good;
+			last = latest(&sim, NOBODY) - 0.4 / sim.seconds;
+			worst = LSC_MAX(worst, last);
+		}
+	}
+	ok(good && worst < 1.25, "one dies half-way, at every place of 2 to 8: others %.3f copies",
+	   worst);
+}
+
+static void test_source_dies(void)
+{
+	double worst = 0;
+	bool good = true;
+	struct sim sim;
+
+	for (uint32_t n = 2; n <= 8; n++) {
+		setup(&sim, 2, n);
+		sim.rotate = true;
+		sim.dies[0] = n % 2;
+		sim.dies_at[0] = sim.seconds / 3;
+		sim.verbose = getenv("DIES") && n == 4;
+		good = run(&sim) && good;
+		worst = LSC_MAX(worst, latest(&sim, NOBODY) - 0.4 / sim.seconds);
+		if (getenv("RING_ALL"))
+			printf("# dies n %u %.3f\n", n, latest(&sim, NOBODY));
+	}
+	ok(good && worst < 1.1, "one of two sources dies after a third: %.3f copies", worst);
+
+	worst = 0;
+	for (uint32_t n = 4; n <= 8; n++) {
+		setup(&sim, 2, n);
+		sim.rotate = true;
+		sim.dies[0] = 0;
+		sim.dies[1] = 1;
+		sim.dies_at[0] = 0.58 * sim.seconds;
+		sim.dies_at[1] = 0.6 * sim.seconds;
+		good = run(&sim) && good;
+		worst = LSC_MAX(worst, latest(&sim, NOBODY) - 0.4 / sim.seconds);
+	}
+	ok(good && worst < 1.25, "both die once receivers cover everything: %.3f copies", worst);
+
+	setup(&sim, 1, 4);
+	sim.dies[0] = 0;
+	sim.dies_at[0] = 0.5 * sim.seconds;
+	ok(!run(&sim) && sim.covered == NEVER, "what nobody has does not come");
+}
+
+/* Each receiver has another part of the image to begin with, and the source is slow. */
+static void test_partial(void)
+{
+	for (uint32_t n = 2; n <= 8; n += 3) {
+		struct sim sim;
+		bool good;
+
+		setup(&sim, 1, n);
+		set_rate(&sim, 0, 0.25);
+		for (uint32_t piece = 0; piece < sim.pieces / 2; piece++)
+			put_in(&sim.nodes[1 + piece % n].has, piece);
+		good = run(&sim);
+		/* Half the image is there in all, and half comes at a quarter of the rate. */
+		ok(good && latest(&sim, NOBODY) < 2.1,
+		   "half is there in parts, a source of a quarter, %u receivers: %.3f copies", n,
+		   latest(&sim, NOBODY));
+	}
+	for (uint32_t n = 3; n <= 6; n += 3) {
+		struct sim sim;
+		bool good;
+
+		setup(&sim, 1, n);
+		set_rate(&sim, 0, 0.01);
+		for (uint32_t piece = 0; piece < sim.pieces; piece++)
+			put_in(&sim.nodes[1 + piece * n / sim.pieces].has, piece);
+		good = run(&sim);
+		ok(good && latest(&sim, NOBODY) < 1.1,
+		   "all is there in parts, a source of next to nothing, %u receivers: %.3f copies",
+		   n, latest(&sim, NOBODY));
+	}
+}
+
+static void test_late(void)
+{
+	double worst = 0, others = 0;
+	bool good = true;
+
+	for (uint32_t n = 2; n <= 8; n++) {
+		struct sim sim;
+
+		setup(&sim, 1, n);
+		sim.joins = n;
+		sim.joins_at = 0.4 * sim.seconds;
+		good = run(&sim) && good;
+		worst = LSC_MAX(worst, sim.nodes[n].finished - 0.4);
+		others = LSC_MAX(others, latest(&sim, n));
+	}
+	ok(good && worst < 1.05 && others < 1.05,
+	   "one who joins late needs %.3f copies, those before him %.3f", worst, others);
+}
+
+/* Rates differ by 15 % for 0.2 s at a time, and a few pieces always wait. */
+static void test_jitter(void)
+{
+	double worst = 0;
+	uint32_t moves = 0, most = 0;
+	bool good = true;
+
+	for (uint32_t run_no = 0; run_no < 10; run_no++) {
+		struct sim sim, still;
+
+		setup(&sim, 1, 8);
+		sim.jitter = 0.15;
+		sim.noise = 3;
+		still = sim;
+		still.frozen = true;
+		good = run(&sim) && run(&still) && good;
+		if (getenv("RING_ALL"))
+			printf("# jitter: %.3f, frozen %.3f, %u moves\n", latest(&sim, NOBODY),
+			       latest(&still, NOBODY), sim.moves);
+		worst = LSC_MAX(worst, latest(&sim, NOBODY) - fill(&sim));
+		moves += sim.moves;
+		most = LSC_MAX(most, sim.moves);
+	}
+	ok(good && most <= 2 && worst < 1.05,
+	   "rates that vary: %u moves in 10 casts, %u at most in one, %.3f copies and the fill",
+	   moves, most, worst);
+}
+
 int main(void)
 {
 	if (getenv("SEED"))
@@ -747,5 +940,12 @@ int main(void)
 	test_one_slow(true);
 	test_one_slow(false);
 	test_mixed();
+	test_source_speed();
+	test_sources();
+	test_receiver_dies();
+	test_source_dies();
+	test_partial();
+	test_late();
+	test_jitter();
 	return done_testing();
 }
