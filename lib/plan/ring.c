@@ -74,6 +74,8 @@ struct node {
 	struct history got;
 	struct lsc_ring_part part;
 	bool changed;
+	bool starts; /* elsewhere than its segment, at start */
+	double start;
 	uint32_t nth; /* among the sources of its segment */
 	struct link links[LSC_RING_MAX_TO];
 };
@@ -927,6 +929,8 @@ static void work_out(const struct lsc_ring *ring, uint32_t id, struct lsc_ring_p
 	part->first += (double)node->nth / segment->n_sources;
 	if (part->first >= 1)
 		part->first -= 1;
+	if (node->starts)
+		part->first = node->start;
 	if (segment->leader == id)
 		leaders_part(ring, segment, part);
 	else
@@ -1089,6 +1093,18 @@ static void remove_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	}
 }
 
+/* How far the order of a segment has come. */
+static double frontier(const struct lsc_ring *ring, const struct segment *segment)
+{
+	uint64_t most = 0;
+	double at;
+
+	for (uint32_t id = segment->head; id != NONE; id = ring->nodes[id].next)
+		most = LSC_MAX(most, ring->nodes[id].held);
+	at = segment->first + (double)most / (double)LSC_MAX(ring->bytes, 1);
+	return at < 1 ? at : at - floor(at);
+}
+
 static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 {
 	uint32_t g = ring->nodes[id].segment, to;
@@ -1108,6 +1124,9 @@ static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	}
 	to = smallest(ring, g);
 	if (to != NONE) {
+		/* What nobody has sent yet comes first, from where it was left. */
+		ring->nodes[ring->segments[to].leader].starts = true;
+		ring->nodes[ring->segments[to].leader].start = frontier(ring, segment);
 		merge(ring, g, to);
 		return;
 	}
