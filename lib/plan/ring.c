@@ -37,6 +37,7 @@
 #define FAR_LESS    0.6
 #define UNEQUAL     1.6
 #define SOON        4 /* samples: enough for what is clear */
+#define MAX_TRIES   3
 #define SURE        6
 #define AGAIN_MS    3000
 #define QUIET_MS    300
@@ -63,7 +64,8 @@ struct node {
 	bool slow;   /* among the last of its segment */
 	bool unsure; /* slow, or its accuser is */
 	bool chokes; /* slow in sending */
-	bool known;  /* its rate was measured while pieces waited for it */
+	uint32_t tries;
+	bool known; /* its rate was measured while pieces waited for it */
 	uint32_t accuser;
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
@@ -729,7 +731,8 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 		prev = node->prev;
 		if (prev == NONE)
 			return;
-		up = keeps_up(ring, at) == YES && !node->chokes && !node->known;
+		up = keeps_up(ring, at) == YES && !node->chokes && !node->known &&
+		     node->tries < MAX_TRIES;
 		if (up && !ring->nodes[prev].slow && !node->unsure) {
 			node->slow = false;
 			say(ring, "node %u keeps up", at);
@@ -739,6 +742,7 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 			continue;
 		if (up)
 			node->rate = LSC_MAX(node->rate, ring->nodes[prev].rate);
+		node->tries += up;
 		say(ring, "node %u may be faster than node %u", at, prev);
 		take_out(ring, at);
 		put_before(ring, at, node->segment, prev);

@@ -126,7 +126,7 @@ static uint32_t count(const struct set *set)
 static void setup(struct sim *sim, uint32_t sources, uint32_t receivers)
 {
 	*sim = (struct sim){
-		.seconds = 12,
+		.seconds = 30,
 		.pieces = MAX_PIECES,
 		.n_nodes = sources + receivers,
 		.dies = {NOBODY, NOBODY},
