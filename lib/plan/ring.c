@@ -624,15 +624,21 @@ static enum answer takes_share(struct lsc_ring *ring, uint32_t id)
 	return ratio(link, other) > 1 / UNEQUAL ? YES : NO;
 }
 
-/* Whether a receiver gets less from its sender than from its source, where the sender has much. */
-static bool gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
+/* Whether a receiver gets less from its sender, who has much, than from its source. */
+static enum answer gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
 {
 	const struct segment *segment = &ring->segments[ring->nodes[to].segment];
 	const struct link *link = link_of(ring, from, to);
 	const struct link *direct = link_of(ring, segment->leader, to);
+	uint32_t n = link && direct ? LSC_MIN(link->seen.n, direct->seen.n) : 0;
+	double part;
 
-	return link && direct && link->seen.n >= 3 &&
-	       rate_of(&link->seen) * UNEQUAL < rate_of(&direct->seen);
+	if (n < 3)
+		return UNKNOWN;
+	part = rate_over(&link->seen, n) / LSC_MAX(1, rate_over(&direct->seen, n));
+	if (n < SURE && part > 0.45 && part < 1.1)
+		return UNKNOWN;
+	return part < 0.7 ? YES : NO;
 }
 
 static void offer(struct lsc_ring *ring, struct segment *segment, uint32_t id)
@@ -654,7 +660,7 @@ static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t n
 	}
 	switch (takes_share(ring, to)) {
 	case YES:
-		if (!gives_less(ring, from, to))
+		if (gives_less(ring, from, to) != YES)
 			return false;
 		convict_sender(ring, from, to, now_ns);
 		return true;
@@ -714,7 +720,12 @@ static enum answer keeps_up(struct lsc_ring *ring, uint32_t id)
 	for (uint32_t by = 0; by < LSC_MIN(link->seen.n, SURE); by++)
 		*(back(&link->seen, by)->ready > some ? &waited : &idle) = true;
 	if (waited && !idle && link->seen.n >= SURE && !node->chokes) {
-		node->rate = rate_over(&node->got, SURE);
+		double rate = rate_over(&node->got, SURE);
+
+		/* Whoever sends to it may not be able to send more. */
+		if (ring->nodes[node->prev].slow && rate > 0.75 * ring->nodes[node->prev].rate)
+			return YES;
+		node->rate = rate;
 		node->known = true;
 	}
 	return waited && idle ? UNKNOWN : waited ? NO : YES;
@@ -764,15 +775,18 @@ static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now
 	struct node *node = &ring->nodes[id];
 	struct link *mine = link_of(ring, segment->leader, id);
 	struct link *others = link_of(ring, segment->leader, segment->inject[0]);
-	bool takes;
+	enum answer less = NO;
 
 	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
 		return;
+	if (node->accuser == node->prev && !ring->nodes[node->prev].slow &&
+	    ratio(mine, others) > 1 / UNEQUAL)
+		less = gives_less(ring, node->prev, id);
+	if (less == UNKNOWN && mine->seen.n < SAMPLES)
+		return;
 	node->unsure = false;
-	takes = node->accuser == node->prev && !ring->nodes[node->prev].slow &&
-		ratio(mine, others) > 1 / UNEQUAL && gives_less(ring, node->prev, id);
 	end_probe(ring, segment, now_ns);
-	if (takes)
+	if (less == YES)
 		convict_sender(ring, node->prev, id, now_ns);
 	else if (!node->slow)
 		call_slow(ring, id);
