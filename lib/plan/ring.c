@@ -65,7 +65,6 @@ struct node {
 	bool unsure; /* slow, or its accuser is */
 	bool chokes; /* slow in sending */
 	uint32_t tries;
-	bool known; /* its rate was measured while pieces waited for it */
 	uint32_t accuser;
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
@@ -575,7 +574,6 @@ static void call_slow(struct lsc_ring *ring, uint32_t id)
 	struct node *node = &ring->nodes[id];
 
 	node->slow = true;
-	node->known = false;
 	node->rate = LSC_MAX(rate_over(&node->got, 3), rate_over(&node->got, SURE));
 	say(ring, "node %u is slow (%.1f MB/s)", id, node->rate / 1e6);
 	move(ring, id);
@@ -726,7 +724,6 @@ static enum answer keeps_up(struct lsc_ring *ring, uint32_t id)
 		if (ring->nodes[node->prev].slow && rate > 0.75 * ring->nodes[node->prev].rate)
 			return YES;
 		node->rate = rate;
-		node->known = true;
 	}
 	return waited && idle ? UNKNOWN : waited ? NO : YES;
 }
@@ -742,8 +739,7 @@ static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 		prev = node->prev;
 		if (prev == NONE)
 			return;
-		up = keeps_up(ring, at) == YES && !node->chokes && !node->known &&
-		     node->tries < MAX_TRIES;
+		up = keeps_up(ring, at) == YES && !node->chokes && node->tries < MAX_TRIES;
 		if (up && !ring->nodes[prev].slow && !node->unsure) {
 			node->slow = false;
 			say(ring, "node %u keeps up", at);
