@@ -37,7 +37,7 @@
 #define FAR_LESS    0.6
 #define UNEQUAL     1.6
 #define SOON        4 /* samples: enough for what is clear */
-#define MAX_TRIES   3
+#define MAX_TRIES   5
 #define SURE        6
 #define AGAIN_MS    3000
 #define QUIET_MS    300
@@ -266,19 +266,30 @@ static uint32_t unfinished(const struct lsc_ring *ring, uint32_t from)
 	return NONE;
 }
 
+/* Who was called slow in sending while somebody slow was the head may not be. */
+static void acquit(struct lsc_ring *ring, struct segment *segment)
+{
+	for (uint32_t at = segment->head, next; at != NONE; at = next) {
+		struct node *node = &ring->nodes[at];
+
+		next = node->next;
+		if (!node->chokes)
+			continue;
+		node->chokes = node->slow = false;
+		move(ring, at);
+	}
+}
+
 /* Makes one of those who keep up the head; those before it come after the others who do. */
 static void turn_to(struct lsc_ring *ring, uint32_t id)
 {
 	struct segment *segment = &ring->segments[ring->nodes[id].segment];
 
-	while (segment->head != id) {
-		uint32_t head = segment->head;
-
-		take_out(ring, head);
-		put(ring, head, ring->nodes[id].segment);
-		if (ring->nodes[head].slow || segment->head == head)
-			break;
-	}
+	if (ring->nodes[id].slow)
+		return;
+	while (segment->head != id)
+		move(ring, segment->head);
+	acquit(ring, segment);
 }
 
 /* ---- where the first source of a segment injects ---- */
@@ -848,6 +859,27 @@ static uint32_t neediest(const struct lsc_ring *ring)
 	return best;
 }
 
+/* How far the order of a segment has come. */
+static double frontier(const struct lsc_ring *ring, const struct segment *segment)
+{
+	uint64_t most = 0;
+	double at;
+
+	for (uint32_t id = segment->head; id != NONE; id = ring->nodes[id].next)
+		most = LSC_MAX(most, ring->nodes[id].held);
+	at = segment->first + (double)most / (double)LSC_MAX(ring->bytes, 1);
+	return at < 1 ? at : at - floor(at);
+}
+
+/* A source begins with what nobody has yet, as far as what is held is the beginning of the order.
+ */
+static void start_at(struct lsc_ring *ring, uint32_t source, double at)
+{
+	ring->nodes[source].starts = true;
+	ring->nodes[source].start = at;
+	ring->dirty = true;
+}
+
 static void assign(struct lsc_ring *ring, uint32_t source, uint32_t g, uint64_t now_ns)
 {
 	ring->nodes[source].segment = g;
@@ -1038,6 +1070,12 @@ static void deal(struct lsc_ring *ring, uint64_t now_ns)
 		if (ring->nodes[id].source)
 			assign(ring, id, at[1]++ % ring->n_segments, now_ns);
 	}
+	for (uint32_t g = 0; g < ring->n_segments; g++) {
+		struct segment *segment = &ring->segments[g];
+
+		if (segment->leader != NONE)
+			start_at(ring, segment->leader, frontier(ring, segment));
+	}
 	ring->started = ring->dirty = true;
 }
 
@@ -1107,18 +1145,6 @@ static void remove_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	}
 }
 
-/* How far the order of a segment has come. */
-static double frontier(const struct lsc_ring *ring, const struct segment *segment)
-{
-	uint64_t most = 0;
-	double at;
-
-	for (uint32_t id = segment->head; id != NONE; id = ring->nodes[id].next)
-		most = LSC_MAX(most, ring->nodes[id].held);
-	at = segment->first + (double)most / (double)LSC_MAX(ring->bytes, 1);
-	return at < 1 ? at : at - floor(at);
-}
-
 static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 {
 	uint32_t g = ring->nodes[id].segment, to;
@@ -1138,9 +1164,7 @@ static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	}
 	to = smallest(ring, g);
 	if (to != NONE) {
-		/* What nobody has sent yet comes first, from where it was left. */
-		ring->nodes[ring->segments[to].leader].starts = true;
-		ring->nodes[ring->segments[to].leader].start = frontier(ring, segment);
+		start_at(ring, ring->segments[to].leader, frontier(ring, segment));
 		merge(ring, g, to);
 		return;
 	}
