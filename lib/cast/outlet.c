@@ -67,10 +67,17 @@ static uint32_t first_candidate(const struct lsc_outlet *outlet)
 static uint32_t last_missing(const struct lsc_outlet *outlet)
 {
 	const struct lsc_member *m = outlet->member;
+	uint32_t first = m->first, n = lsc_bits_words(m->o.image->n_pieces);
+	uint64_t before = (UINT64_C(1) << (first % 64)) - 1;
 
-	for (uint32_t w = lsc_bits_words(m->o.image->n_pieces); w-- > 0;) {
+	for (uint32_t i = n + 1; i-- > 0;) {
+		uint32_t w = (first / 64 + i) % n;
 		uint64_t word = m->here[w] & ~outlet->has[w];
 
+		if (i == 0)
+			word &= ~before;
+		else if (i == n)
+			word &= before;
 		if (word)
 			return w * 64 + 63 - (uint32_t)__builtin_clzll(word);
 	}
@@ -79,8 +86,11 @@ static uint32_t last_missing(const struct lsc_outlet *outlet)
 
 static uint32_t choose(const struct lsc_outlet *outlet)
 {
-	uint32_t piece = outlet->member->o.image->n_pieces ? first_candidate(outlet) : LSC_NOBODY;
+	uint32_t piece;
 
+	if (outlet->member->o.image->n_pieces == 0)
+		return LSC_NOBODY;
+	piece = first_candidate(outlet);
 	if (piece == LSC_NOBODY && outlet->duty == LSC_DUTY_INJECT && !outlet->sends)
 		piece = last_missing(outlet);
 	return piece;

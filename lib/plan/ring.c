@@ -37,6 +37,7 @@
 #define FAR_LESS    0.6
 #define UNEQUAL     1.6
 #define SOON        4 /* samples: enough for what is clear */
+#define MAX_TRIES   5
 #define SURE        6
 #define AGAIN_MS    3000
 #define QUIET_MS    300
@@ -63,6 +64,7 @@ struct node {
 	bool slow;   /* among the last of its segment */
 	bool unsure; /* slow, or its accuser is */
 	bool chokes; /* slow in sending */
+	uint32_t tries;
 	uint32_t accuser;
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
@@ -73,6 +75,8 @@ struct node {
 	struct history got;
 	struct lsc_ring_part part;
 	bool changed;
+	bool starts; /* elsewhere than its segment, at start */
+	double start;
 	uint32_t nth; /* among the sources of its segment */
 	struct link links[LSC_RING_MAX_TO];
 };
@@ -262,19 +266,30 @@ static uint32_t unfinished(const struct lsc_ring *ring, uint32_t from)
 	return NONE;
 }
 
+/* Who was called slow in sending while somebody slow was the head may not be. */
+static void acquit(struct lsc_ring *ring, struct segment *segment)
+{
+	for (uint32_t at = segment->head, next; at != NONE; at = next) {
+		struct node *node = &ring->nodes[at];
+
+		next = node->next;
+		if (!node->chokes)
+			continue;
+		node->chokes = node->slow = false;
+		move(ring, at);
+	}
+}
+
 /* Makes one of those who keep up the head; those before it come after the others who do. */
 static void turn_to(struct lsc_ring *ring, uint32_t id)
 {
 	struct segment *segment = &ring->segments[ring->nodes[id].segment];
 
-	while (segment->head != id) {
-		uint32_t head = segment->head;
-
-		take_out(ring, head);
-		put(ring, head, ring->nodes[id].segment);
-		if (ring->nodes[head].slow || segment->head == head)
-			break;
-	}
+	if (ring->nodes[id].slow)
+		return;
+	while (segment->head != id)
+		move(ring, segment->head);
+	acquit(ring, segment);
 }
 
 /* ---- where the first source of a segment injects ---- */
@@ -481,6 +496,7 @@ static void watch_head(struct lsc_ring *ring, struct segment *segment, double ra
 
 	if (segment->n < 2 || ring->nodes[segment->inject[0]].done)
 		return;
+	rate = LSC_MAX(rate, rate_of(&ring->nodes[segment->inject[0]].got));
 	segment->peak = LSC_MAX(segment->peak, rate);
 	if (rate < 0.6 * segment->peak && for_ns > AGAIN_MS * MS) {
 		say(ring, "node %u takes less than it did", segment->inject[0]);
@@ -564,13 +580,13 @@ static double shortfall(const struct lsc_ring *ring, uint32_t from, const struct
 	return LSC_MIN(most, 1);
 }
 
-static void call_slow(struct lsc_ring *ring, uint32_t id, double rate)
+static void call_slow(struct lsc_ring *ring, uint32_t id)
 {
 	struct node *node = &ring->nodes[id];
 
 	node->slow = true;
-	node->rate = rate;
-	say(ring, "node %u is slow (%.1f MB/s)", id, rate / 1e6);
+	node->rate = LSC_MAX(rate_over(&node->got, 3), rate_over(&node->got, SURE));
+	say(ring, "node %u is slow (%.1f MB/s)", id, node->rate / 1e6);
 	move(ring, id);
 }
 
@@ -585,15 +601,17 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		ring->nodes[to].slow = false;
 		move(ring, to);
 	}
-	ring->nodes[from].chokes = true;
-	call_slow(ring, from, link ? rate_of(&link->seen) : 0);
+	ring->nodes[from].slow = ring->nodes[from].chokes = true;
+	ring->nodes[from].rate = link ? rate_of(&link->seen) : 0;
+	say(ring, "node %u is slow in sending (%.1f MB/s)", from, ring->nodes[from].rate / 1e6);
+	move(ring, from);
 	if (head)
 		begin(ring, segment, now_ns);
 	else if (segment->state == BOTH)
 		at_two(ring, segment, now_ns);
 }
 
-enum answer { NO, YES, UNKNOWN };
+enum answer { NO, YES, UNKNOWN, NOT_GIVEN };
 
 /* Whether the source gives this receiver, too, and it takes what the others do.  One who does need
  * not take all that its sender has as well. */
@@ -609,38 +627,40 @@ static enum answer takes_share(struct lsc_ring *ring, uint32_t id)
 			link_of(ring, segment->leader, segment->inject[i]);
 	}
 	if (!given)
-		return NO;
+		return NOT_GIVEN;
 	if (!link || !other || LSC_MIN(link->seen.n, other->seen.n) < 3)
 		return UNKNOWN;
 	return ratio(link, other) > 1 / UNEQUAL ? YES : NO;
 }
 
-/* Whether a receiver gets less from its sender than from its source, where the sender has much. */
-static bool gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
+/* Whether a receiver gets less from its sender, who has much, than from its source. */
+static enum answer gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
 {
 	const struct segment *segment = &ring->segments[ring->nodes[to].segment];
 	const struct link *link = link_of(ring, from, to);
 	const struct link *direct = link_of(ring, segment->leader, to);
+	uint32_t n = link && direct ? LSC_MIN(link->seen.n, direct->seen.n) : 0;
+	double part;
 
-	return link && direct && rate_of(&link->seen) * UNEQUAL < rate_of(&direct->seen);
+	if (n < 3)
+		return UNKNOWN;
+	part = rate_over(&link->seen, n) / LSC_MAX(1, rate_over(&direct->seen, n));
+	if (n < SURE && part > 0.45 && part < 1.1)
+		return UNKNOWN;
+	return part < 0.7 ? YES : NO;
 }
 
-/* Whether it is not clear yet if somebody is slow because of this one. */
-static bool under_trial(const struct lsc_ring *ring, uint32_t from)
+static void offer(struct lsc_ring *ring, struct segment *segment, uint32_t id)
 {
-	const struct segment *segment = &ring->segments[ring->nodes[from].segment];
-
-	for (uint32_t at = segment->tail; at != NONE && ring->nodes[at].slow;
-	     at = ring->nodes[at].prev)
-		if (ring->nodes[at].unsure && ring->nodes[at].accuser == from)
-			return segment->leader != NONE;
-	return false;
+	segment->probe = id;
+	say(ring, "node %u is offered pieces directly", id);
 }
 
 /* Returns whether that changed the order. */
-static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double falls, uint64_t now_ns)
+static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t now_ns)
 {
 	struct node *sender = &ring->nodes[from], *node = &ring->nodes[to];
+	struct segment *segment = &ring->segments[sender->segment];
 
 	if (node->slow) {
 		if (node->accuser != from)
@@ -649,21 +669,27 @@ static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, double fal
 	}
 	switch (takes_share(ring, to)) {
 	case YES:
-		if (!gives_less(ring, from, to))
+		if (gives_less(ring, from, to) != YES)
 			return false;
 		convict_sender(ring, from, to, now_ns);
 		return true;
 	case UNKNOWN:
 		return false;
 	case NO:
+		call_slow(ring, to);
+		return true;
+	case NOT_GIVEN:
 		break;
 	}
-	if (under_trial(ring, from))
-		return false;
 	node->accuser = from;
+	if (segment->head == from && segment->leader != NONE) {
+		if (segment->probe == NONE)
+			offer(ring, segment, to);
+		return false;
+	}
 	node->unsure = true;
-	call_slow(ring, to, rate_of(&sender->got) * (1 - falls));
-	if (!sender->slow && ring->segments[sender->segment].head != from)
+	call_slow(ring, to);
+	if (!sender->slow && segment->head != from)
 		move(ring, from);
 	return true;
 }
@@ -684,27 +710,61 @@ static void judge(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 		if (link && now_ns < ring->nodes[next].quiet_ns)
 			link->seen.n = 0;
 		falls = link ? shortfall(ring, at, link) : 0;
-		if (falls > 0 && accuse(ring, at, next, falls, now_ns))
+		if (falls > 0 && accuse(ring, at, next, now_ns))
 			return;
 	}
 }
 
-/* Those among the slow who turn out to be faster than the one before them go before it. */
+/* What is known of a slow node by now.  Where pieces waited for it all the time its rate is what it
+ * can do; where none did it may be held up by whoever sends to it. */
+static enum answer keeps_up(struct lsc_ring *ring, uint32_t id)
+{
+	struct node *node = &ring->nodes[id];
+	struct link *link = link_of(ring, node->prev, id);
+	uint64_t some = ring->bytes / WAITS_PART;
+	bool waited = false, idle = false;
+
+	if (!link || link->seen.n < SOON || node->done)
+		return UNKNOWN;
+	for (uint32_t by = 0; by < LSC_MIN(link->seen.n, SURE); by++)
+		*(back(&link->seen, by)->ready > some ? &waited : &idle) = true;
+	if (waited && !idle && link->seen.n >= SURE && !node->chokes) {
+		double rate = rate_over(&node->got, SURE);
+
+		/* Whoever sends to it may not be able to send more. */
+		if (ring->nodes[node->prev].slow && rate > 0.75 * ring->nodes[node->prev].rate)
+			return YES;
+		node->rate = rate;
+	}
+	return waited && idle ? UNKNOWN : waited ? NO : YES;
+}
+
+/* Those among the slow who are faster than the one before them go before it, as do those who may
+ * be, once. */
 static void sort_slow(struct lsc_ring *ring, struct segment *segment)
 {
-	for (uint32_t at = segment->tail; at != NONE && ring->nodes[at].slow;) {
+	for (uint32_t at = segment->tail, prev; at != NONE && ring->nodes[at].slow; at = prev) {
 		struct node *node = &ring->nodes[at];
-		double rate = rate_of(&node->got);
+		bool up;
 
-		if (node->got.n >= SAMPLES && rate > node->rate && !node->chokes)
-			node->rate = rate;
-		at = node->prev;
-		if (at != NONE && ring->nodes[at].slow && node->rate > 1.3 * ring->nodes[at].rate) {
-			say(ring, "node %u is faster than node %u", (uint32_t)(node - ring->nodes),
-			    at);
-			move(ring, (uint32_t)(node - ring->nodes));
+		prev = node->prev;
+		if (prev == NONE)
+			return;
+		up = keeps_up(ring, at) == YES && !node->chokes && node->tries < MAX_TRIES;
+		if (up && !ring->nodes[prev].slow && !node->unsure) {
+			node->slow = false;
+			say(ring, "node %u keeps up", at);
 			return;
 		}
+		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
+			continue;
+		if (up)
+			node->rate = LSC_MAX(node->rate, ring->nodes[prev].rate);
+		node->tries += up;
+		say(ring, "node %u may be faster than node %u", at, prev);
+		take_out(ring, at);
+		put_before(ring, at, node->segment, prev);
+		return;
 	}
 }
 
@@ -722,21 +782,21 @@ static void verdict(struct lsc_ring *ring, struct segment *segment, uint64_t now
 	struct node *node = &ring->nodes[id];
 	struct link *mine = link_of(ring, segment->leader, id);
 	struct link *others = link_of(ring, segment->leader, segment->inject[0]);
-	bool takes;
+	enum answer less = NO;
 
 	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
 		return;
-	node->unsure = false;
-	takes = ratio(mine, others) > 1 / UNEQUAL &&
-		(gives_less(ring, node->accuser, id) ||
-		 rate_over(&node->got, mine->seen.n) > UNEQUAL * node->rate);
-	end_probe(ring, segment, now_ns);
-	if (!takes)
+	if (node->accuser == node->prev && !ring->nodes[node->prev].slow &&
+	    ratio(mine, others) > 1 / UNEQUAL)
+		less = gives_less(ring, node->prev, id);
+	if (less == UNKNOWN && mine->seen.n < SAMPLES)
 		return;
-	mine = node->accuser == node->prev ? link_of(ring, node->accuser, id) : NULL;
-	if (mine && mine->seen.n && !ring->nodes[node->accuser].slow &&
-	    much(ring, node->accuser, back(&mine->seen, 0)->ready))
-		convict_sender(ring, node->accuser, id, now_ns);
+	node->unsure = false;
+	end_probe(ring, segment, now_ns);
+	if (less == YES)
+		convict_sender(ring, node->prev, id, now_ns);
+	else if (!node->slow)
+		call_slow(ring, id);
 }
 
 static void probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_ns)
@@ -756,10 +816,9 @@ static void probe(struct lsc_ring *ring, struct segment *segment, uint64_t now_n
 	     at = ring->nodes[at].prev) {
 		struct node *node = &ring->nodes[at];
 
-		if (!node->unsure || node->done)
+		if (!node->unsure || node->done || node->prev != node->accuser)
 			continue;
-		segment->probe = at;
-		say(ring, "node %u is offered pieces directly", at);
+		offer(ring, segment, at);
 		return;
 	}
 }
@@ -779,31 +838,52 @@ static void number_sources(struct lsc_ring *ring)
 	}
 }
 
-/* The segment that most needs one more: the one whose receivers hold least. */
+/* The segment that most needs one more: whose receivers lack most for each source. */
 static uint32_t neediest(const struct lsc_ring *ring)
 {
 	uint32_t best = NONE;
-	double least = 0;
+	double most = 0;
 
 	for (uint32_t g = 0; g < ring->n_segments; g++) {
-		double held = 0;
+		const struct segment *segment = &ring->segments[g];
+		double lacks = 0;
 
-		if (unfinished(ring, ring->segments[g].head) == NONE)
-			continue;
-		for (uint32_t at = ring->segments[g].head; at != NONE; at = ring->nodes[at].next)
-			held += (double)ring->nodes[at].held;
-		held /= ring->segments[g].n;
-		if (best == NONE || held < least) {
+		for (uint32_t at = segment->head; at != NONE; at = ring->nodes[at].next)
+			lacks += (double)(ring->bytes - LSC_MIN(ring->bytes, ring->nodes[at].held));
+		lacks /= segment->n + segment->n * (double)segment->n_sources;
+		if (segment->n && lacks > most) {
 			best = g;
-			least = held;
+			most = lacks;
 		}
 	}
 	return best;
 }
 
+/* How far the order of a segment has come. */
+static double frontier(const struct lsc_ring *ring, const struct segment *segment)
+{
+	uint64_t most = 0;
+	double at;
+
+	for (uint32_t id = segment->head; id != NONE; id = ring->nodes[id].next)
+		most = LSC_MAX(most, ring->nodes[id].held);
+	at = segment->first + (double)most / (double)LSC_MAX(ring->bytes, 1);
+	return at < 1 ? at : at - floor(at);
+}
+
+/* A source begins with what nobody has yet, as far as what is held is the beginning of the order.
+ */
+static void start_at(struct lsc_ring *ring, uint32_t source, double at)
+{
+	ring->nodes[source].starts = true;
+	ring->nodes[source].start = at;
+	ring->dirty = true;
+}
+
 static void assign(struct lsc_ring *ring, uint32_t source, uint32_t g, uint64_t now_ns)
 {
 	ring->nodes[source].segment = g;
+	ring->segments[g].n_sources++;
 	ring->dirty = true;
 	if (ring->segments[g].leader != NONE)
 		return;
@@ -814,19 +894,15 @@ static void assign(struct lsc_ring *ring, uint32_t source, uint32_t g, uint64_t 
 /* Sources of a segment whose receivers all have everything, or are gone, help elsewhere. */
 static void help(struct lsc_ring *ring, uint32_t g, uint64_t now_ns)
 {
-	uint32_t to;
-
-	if (unfinished(ring, ring->segments[g].head) != NONE)
-		return;
-	to = neediest(ring);
-	if (to == NONE || ring->segments[g].leader == NONE)
+	if (ring->segments[g].leader == NONE || unfinished(ring, ring->segments[g].head) != NONE ||
+	    neediest(ring) == NONE)
 		return;
 	ring->segments[g].leader = NONE;
 	for (uint32_t i = 0; i < ring->n_order; i++) {
 		struct node *node = &ring->nodes[ring->order[i]];
 
 		if (node->here && node->source && node->segment == g)
-			assign(ring, ring->order[i], to, now_ns);
+			assign(ring, ring->order[i], neediest(ring), now_ns);
 	}
 	say(ring, "%u receivers have everything", ring->segments[g].n);
 }
@@ -899,6 +975,8 @@ static void work_out(const struct lsc_ring *ring, uint32_t id, struct lsc_ring_p
 	part->first += (double)node->nth / segment->n_sources;
 	if (part->first >= 1)
 		part->first -= 1;
+	if (node->starts)
+		part->first = node->start;
 	if (segment->leader == id)
 		leaders_part(ring, segment, part);
 	else
@@ -992,6 +1070,12 @@ static void deal(struct lsc_ring *ring, uint64_t now_ns)
 		if (ring->nodes[id].source)
 			assign(ring, id, at[1]++ % ring->n_segments, now_ns);
 	}
+	for (uint32_t g = 0; g < ring->n_segments; g++) {
+		struct segment *segment = &ring->segments[g];
+
+		if (segment->leader != NONE)
+			start_at(ring, segment->leader, frontier(ring, segment));
+	}
 	ring->started = ring->dirty = true;
 }
 
@@ -1080,6 +1164,7 @@ static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	}
 	to = smallest(ring, g);
 	if (to != NONE) {
+		start_at(ring, ring->segments[to].leader, frontier(ring, segment));
 		merge(ring, g, to);
 		return;
 	}

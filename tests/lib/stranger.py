@@ -508,6 +508,9 @@ class Member:
         with self.changed:
             self.changed.notify_all()
 
+    def order(self, piece):
+        return piece < self.first, piece
+
     def choose(self, outlet):
         """The next piece for it, or None."""
         able = self.here - outlet.has
@@ -519,10 +522,10 @@ class Member:
                 if other is not outlet:
                     able = able - other.has
             if lacks and not able:
-                return max(lacks)
+                return max(lacks, key=self.order)
         elif outlet.duty is None:
             return None
-        return min(able, key=lambda p: (p < self.first, p), default=None)
+        return min(able, key=self.order, default=None)
 
     def feed(self, outlet):
         while True:
