@@ -508,7 +508,7 @@ class Member:
         with self.changed:
             self.changed.notify_all()
 
-    def order(self, piece):
+    def place(self, piece):
         return piece < self.first, piece
 
     def choose(self, outlet):
@@ -522,10 +522,10 @@ class Member:
                 if other is not outlet:
                     able = able - other.has
             if lacks and not able:
-                return max(lacks, key=self.order)
+                return max(lacks, key=self.place)
         elif outlet.duty is None:
             return None
-        return min(able, key=self.order, default=None)
+        return min(able, key=self.place, default=None)
 
     def feed(self, outlet):
         while True:
