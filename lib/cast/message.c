@@ -42,6 +42,8 @@ int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_
 	lsc_pack_bin(pack, "cast", offer->cast.bytes, LSC_CAST_ID_BYTES);
 	lsc_pack_str(pack, "name", offer->name);
 	lsc_pack_bool(pack, "source", offer->source);
+	if (offer->check)
+		lsc_pack_bool(pack, "check", true);
 	lsc_pack_uint(pack, "body", manifest_len);
 	return lsc_pack_end(pack);
 }
@@ -54,6 +56,8 @@ int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, stru
 		r = lsc_record_text(record, "name", ret->name, sizeof(ret->name), err);
 	if (r == 0)
 		r = lsc_segment_check_name(ret->name, err);
+	if (r == 0)
+		r = lsc_record_bool_or(record, "check", false, &ret->check, err);
 	return r < 0 ? r : lsc_record_bool_or(record, "source", false, &ret->source, err);
 }
 
@@ -371,6 +375,40 @@ int lsc_stats_parse(const struct lsc_record *record, struct lsc_stats *ret, stru
 	if (r == 0)
 		r = lsc_record_uint(record, "memory", INT64_MAX, &ret->memory, err);
 	return r;
+}
+
+int lsc_checked_pack(struct lsc_pack *pack, const struct lsc_check_result *result)
+{
+	lsc_pack_begin(pack, "checked");
+	lsc_pack_str(pack, "state", lsc_check_state_name(result->state));
+	lsc_pack_uint(pack, "bad", result->bad_pieces);
+	if (result->bad_pieces)
+		lsc_pack_uint(pack, "first", result->first_bad);
+	lsc_pack_str(pack, "why", result->state == LSC_CHECK_GOOD ? "" : result->why);
+	return lsc_pack_end(pack);
+}
+
+int lsc_checked_parse(const struct lsc_record *record, struct lsc_check_result *ret,
+		      struct lsc_err *err)
+{
+	char state[16];
+	uint64_t first;
+	int r = lsc_record_text(record, "state", state, sizeof(state), err);
+
+	if (r == 0)
+		r = parse_u32(record, "bad", LSC_SCHEDULE_MAX_PIECES, &ret->bad_pieces, err);
+	if (r == 0)
+		r = lsc_record_uint_or(record, "first", LSC_SCHEDULE_MAX_PIECES, 0, &first, err);
+	if (r == 0)
+		r = lsc_record_text(record, "why", ret->why, sizeof(ret->why), err);
+	if (r < 0)
+		return r;
+	ret->first_bad = (uint32_t)first;
+	make_plain(ret->why);
+	for (ret->state = LSC_CHECK_GOOD; ret->state <= LSC_CHECK_ABSENT; ret->state++)
+		if (!strcmp(state, lsc_check_state_name(ret->state)))
+			return 0;
+	return lsc_err_set(err, EBADMSG, "record 'checked': state '%s' is not known", state);
 }
 
 int lsc_peer_pack(struct lsc_pack *pack, const struct lsc_cast_id *cast, uint32_t node)

@@ -12,6 +12,7 @@
  *   failed    the node gives up
  *   end       to the node: the cast is over (where it ends badly, the link is aborted)
  *   stats     the answer: what it has cost the node
+ *   checked   the answer to an offer that only asks: what is there
  *
  * From a node to those it sends to, on links it opens (data links), and back:
  *
@@ -30,6 +31,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "cast/check.h"
 #include "plan/schedule.h"
 #include "stream/record.h"
 
@@ -51,6 +53,7 @@ struct lsc_offer {
 	struct lsc_cast_id cast;
 	char name[LSC_CAST_NAME];
 	bool source; /* the node is to have the image already */
+	bool check;  /* nothing is to be moved: what is there is to be looked at */
 };
 
 struct lsc_ready {
@@ -141,6 +144,10 @@ int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret, st
 
 int lsc_stats_pack(struct lsc_pack *pack, const struct lsc_stats *stats);
 int lsc_stats_parse(const struct lsc_record *record, struct lsc_stats *ret, struct lsc_err *err);
+
+int lsc_checked_pack(struct lsc_pack *pack, const struct lsc_check_result *result);
+int lsc_checked_parse(const struct lsc_record *record, struct lsc_check_result *ret,
+		      struct lsc_err *err);
 
 int lsc_peer_pack(struct lsc_pack *pack, const struct lsc_cast_id *cast, uint32_t node);
 int lsc_peer_parse(const struct lsc_record *record, struct lsc_cast_id *ret_cast,

@@ -210,6 +210,11 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	outlet->open = false;
 	outlet->sends = 0;
 	memset(outlet->has, 0, lsc_bits_words(m->o.image->n_pieces) * sizeof(outlet->has[0]));
+	if (err->code == EFAULT || err->code == ENODATA) { /* what is sent is not there any more */
+		lsc_err_set(&plain, EIO, "a file was cut shorter by someone while it was sent");
+		lsc_member_fail(m, &plain);
+		return;
+	}
 	if (outlet->resting || m->failed)
 		return;
 	lsc_timer_arm(outlet->again, outlet->pause_ns);

@@ -32,6 +32,7 @@ struct lsc_session {
 	struct lsc_image image;      /* its tables: ours, or of the image that is here */
 	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
+	struct lsc_check *check; /* of an offer that only asks */
 	struct lsc_commit *commit;
 	struct lsc_reuse *reuse; /* looks for pieces that are here, before the member is made */
 	struct lsc_timer *progress;
@@ -277,11 +278,23 @@ static void on_grow(void *data)
 		fail(s, &err);
 }
 
+static void on_checked(void *data, const struct lsc_check_result *result)
+{
+	struct lsc_session *s = data;
+
+	if (lsc_checked_pack(&s->pack, result) == 0)
+		tell(s);
+}
+
 /* Makes ready for its part, which goes on in on_grow() where the image is to arrive. */
 static int prepare(struct lsc_session *s, struct lsc_err *err)
 {
-	int r = look_for_image(s, err);
+	int r;
 
+	if (s->offer.check)
+		return lsc_check_start(&s->check, s->loop, s->dir, s->offer.name, s->manifest,
+				       s->manifest_len, on_checked, s, err);
+	r = look_for_image(s, err);
 	if (r < 0)
 		return r;
 	s->complete = r > 0;
@@ -409,6 +422,7 @@ void lsc_session_close(struct lsc_session *s)
 	if (!s)
 		return;
 	lsc_member_free(s->member);
+	lsc_check_stop(s->check);
 	lsc_reuse_stop(s->reuse);
 	close_segment(s);
 	lsc_image_close(&s->image);

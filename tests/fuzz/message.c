@@ -126,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
 	struct lsc_cast_id cast;
+	struct lsc_check_result checked;
 	struct lsc_stats stats;
 	uint32_t node;
 
@@ -137,6 +138,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	try_progress(&record);
 	try_failed(&record);
 	lsc_stats_parse(&record, &stats, NULL);
+	if (lsc_checked_parse(&record, &checked, NULL) == 0)
+		check(checked.state <= LSC_CHECK_ABSENT);
 	if (lsc_peer_parse(&record, &cast, &node, NULL) == 0)
 		check(node <= LSC_CAST_MAX_NODES);
 	try_pieces(&record, 0);

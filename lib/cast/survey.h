@@ -1,0 +1,40 @@
+/* A survey: asks nodes whether the image that they have is good, and moves nothing.
+ *
+ * Every node reads all of its image and holds it against the manifest that it is sent; how long
+ * that takes is up to its disk, and its progress is the sign that it lives.
+ */
+#ifndef LSC_CAST_SURVEY_H
+#define LSC_CAST_SURVEY_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cast/check.h"
+#include "model/image.h"
+#include "net/loop.h"
+
+struct lsc_survey;
+
+/* All of it is borrowed for the life of the survey. */
+struct lsc_survey_options {
+	const struct lsc_image *image; /* its manifest */
+	const char *name;              /* of the image at the nodes */
+	char *const *nodes;            /* "HOST:PORT" */
+	uint32_t n_nodes;
+	uint64_t timeout_ns; /* without a sign of life from a node */
+
+	/* For each node, once: what it has, or (result is NULL) why it did not say. */
+	void (*on_answer)(void *data, uint32_t node, const struct lsc_check_result *result,
+			  const struct lsc_err *err);
+	/* After the last of them.  n_good: nodes whose image is good. */
+	void (*on_done)(void *data, uint32_t n_good);
+	void *data;
+};
+
+int lsc_survey_start(struct lsc_survey **ret_survey, struct lsc_loop *loop,
+		     const struct lsc_survey_options *options, struct lsc_err *err);
+
+/* Not from inside on_answer().  NULL is fine. */
+void lsc_survey_free(struct lsc_survey *survey);
+
+#endif
