@@ -372,8 +372,15 @@ static int open_image(const struct send_options *opt, struct lsc_image *image, s
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (!opt->raw)
-		return lsc_image_open(image, opt->image, err);
+	if (!opt->raw) {
+		int r = lsc_image_open(image, opt->image, err);
+
+		if ((r == -ENOENT || r == -ENOTDIR) && access(opt->image, F_OK) == 0 &&
+		    !lsc_image_is(opt->image))
+			lsc_err_set(err, -r, "'%s' is no image; --raw sends files as they are",
+				    opt->image);
+		return r;
+	}
 	signal(SIGBUS, on_cut_file);
 	return lsc_files_open(image, opt->image, cpus > 0 ? (unsigned)cpus : 1, err);
 }

@@ -102,6 +102,8 @@ expect_one_line "are left out: 1, the first is 'pipe'"
 [ ! -e "$SCRATCH/one/piped/pipe" ]
 ok $? "is left out"
 rm "$tree/pipe"
+expect_status 74 "a tree without --raw" lsc-cast send "$tree" --to "$to"
+expect_one_line "is no image; --raw sends files as they are"
 expect_status 74 "nothing there" lsc-cast send --raw "$SCRATCH/nowhere" --to "$to"
 expect_one_line "nowhere"
 
