@@ -376,12 +376,16 @@ static size_t base_name(struct subject *subject, const char *path, size_t cut)
 static int open_subject(struct subject *subject, const char *path, struct lsc_err *err)
 {
 	size_t dir_len = base_name(subject, path, 0), len = strlen(subject->name);
+	int r;
 
 	if (len > strlen(PART) && !strcmp(subject->name + len - strlen(PART), PART)) {
 		base_name(subject, path, strlen(PART));
 		return open_part(subject, path, dir_len, err);
 	}
-	return lsc_image_open(&subject->image, path, err);
+	r = lsc_image_open(&subject->image, path, err);
+	if ((r == -ENOENT || r == -ENOTDIR) && access(path, F_OK) == 0 && !lsc_image_is(path))
+		lsc_err_set(err, -r, "'%s' is no image; --raw sends files as they are", path);
+	return r;
 }
 
 static void close_subject(struct subject *subject)

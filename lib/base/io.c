@@ -30,6 +30,20 @@ ssize_t lsc_read_full(int fd, void *data, size_t len)
 	return done;
 }
 
+int lsc_pread_full(int fd, void *data, size_t len, uint64_t offset)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(fd, (char *)data + done, len - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
 int lsc_write_full(int fd, const void *data, size_t len)
 {
 	size_t done = 0;

@@ -13,6 +13,9 @@
 /* Reads until len bytes or the end; returns what it got.  EINTR is retried. */
 ssize_t lsc_read_full(int fd, void *data, size_t len);
 
+/* Reads len bytes at offset: 0, -EIO where there are fewer, or negative errno. */
+int lsc_pread_full(int fd, void *data, size_t len, uint64_t offset);
+
 /* Writes all of it; returns 0 or negative errno. */
 int lsc_write_full(int fd, const void *data, size_t len);
 int lsc_pwrite_full(int fd, const void *data, size_t len, uint64_t offset);

@@ -72,7 +72,11 @@ static inline bool lsc_tree_is_large(const struct lsc_tree *tree, const struct l
 	return e->kind == LSC_TREE_FILE && e->bytes >= tree->large;
 }
 
-/* --- on disk (tree_disk.c) --- */
+/* --- on disk (tree_disk.c, tree_map.c) --- */
+
+/* A file's time of modification as a tree has it. */
+struct stat;
+uint64_t lsc_tree_mtime(const struct stat *st);
 
 /* What path is, in order and placed; the path itself may be a link to it.  What is no file,
  * directory or link is left out: *ret_skipped counts that, and skipped names the first. */

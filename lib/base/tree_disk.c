@@ -1,4 +1,4 @@
-/* tree_disk - a tree that lies on disk: read as a table, mapped as a range
+/* tree_disk - a tree that lies on disk: walked, read as a table, looked for
  *
  * Files are reached by names from directories that are open, never by a long path, and never
  * through a link beneath the root.
@@ -10,13 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
-#include "base/macros.h"
 
 /* --- walking down --- */
 
@@ -96,7 +93,7 @@ struct scan {
 	int root;
 };
 
-static uint64_t mtime_of(const struct stat *st)
+uint64_t lsc_tree_mtime(const struct stat *st)
 {
 	if (st->st_mtim.tv_sec < 0 || st->st_mtim.tv_sec > INT64_MAX / 1000000000 - 1)
 		return 0;
@@ -143,7 +140,7 @@ static int add_name(struct scan *scan, int dir, const char *name, const char *pa
 		return r < 0 ? lsc_err_set(err, -r, "cannot read the link '%s': %m", path) : 0;
 	}
 	entry->mode = st.st_mode & 0777;
-	entry->mtime_ns = mtime_of(&st);
+	entry->mtime_ns = lsc_tree_mtime(&st);
 	entry->bytes = kind == LSC_TREE_FILE ? (uint64_t)st.st_size : 0;
 	return 0;
 }
@@ -221,7 +218,7 @@ int lsc_tree_scan(struct lsc_tree *tree, const char *path, uint32_t *ret_skipped
 			 err);
 	if (r == 0) {
 		root->mode = st.st_mode & 0777;
-		root->mtime_ns = mtime_of(&st);
+		root->mtime_ns = lsc_tree_mtime(&st);
 		root->bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
 	}
 	/* The table grows while it is walked over, which is what reaches everything. */
@@ -259,7 +256,7 @@ int lsc_tree_is_at(const struct lsc_tree *tree, const char *path)
 			same = S_ISDIR(st.st_mode);
 		} else if (entry->kind == LSC_TREE_FILE) {
 			same = S_ISREG(st.st_mode) && (uint64_t)st.st_size == entry->bytes &&
-			       mtime_of(&st) == entry->mtime_ns;
+			       lsc_tree_mtime(&st) == entry->mtime_ns;
 		} else {
 			same = S_ISLNK(st.st_mode) && read_target(dir, leaf, &there) == 0 &&
 			       !strcmp(there.target, entry->target);
@@ -268,166 +265,4 @@ int lsc_tree_is_at(const struct lsc_tree *tree, const char *path)
 	}
 	lsc_tree_walk_end(&walk);
 	return same;
-}
-
-/* --- mapping --- */
-
-static int map_one(const struct lsc_tree *tree, const struct lsc_tree_entry *entry, int fd,
-		   uint8_t *data)
-{
-	struct stat st;
-	ssize_t n;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != entry->bytes ||
-	    mtime_of(&st) != entry->mtime_ns)
-		return -EBUSY;
-	if (lsc_tree_is_large(tree, entry))
-		return mmap(data + entry->offset, entry->bytes, PROT_READ, MAP_SHARED | MAP_FIXED,
-			    fd, 0) == MAP_FAILED
-			       ? -errno
-			       : 0;
-	n = lsc_read_full(fd, data + entry->offset, entry->bytes);
-	return n < 0 ? (int)n : (uint64_t)n == entry->bytes ? 0 : -EBUSY;
-}
-
-static int map_all(const struct lsc_tree *tree, const char *path, uint8_t *data,
-		   struct lsc_err *err)
-{
-	struct lsc_tree_walk walk;
-	int r = lsc_tree_walk_begin(&walk, tree, path);
-
-	if (r < 0)
-		lsc_err_set(err, -r, "cannot open '%s': %m", path);
-	for (uint32_t i = 0; r == 0 && i < tree->n; i++) {
-		const struct lsc_tree_entry *entry = &tree->entries[i];
-		const char *leaf;
-		int dir, fd;
-
-		if (entry->kind != LSC_TREE_FILE || entry->bytes == 0)
-			continue;
-		dir = lsc_tree_walk_to(&walk, entry, path, &leaf);
-		/* The path that was given may be a link, others were looked at. */
-		fd = dir < 0 && dir != AT_FDCWD
-			     ? dir
-			     : openat(dir, leaf,
-				      O_RDONLY | O_CLOEXEC | (*entry->path ? O_NOFOLLOW : 0));
-		if (fd < 0) {
-			r = lsc_err_set(err, errno, "cannot open '%s/%s': %m", path, entry->path);
-			break;
-		}
-		r = map_one(tree, entry, fd, data);
-		close(fd);
-		if (r == -EBUSY)
-			lsc_err_set(err, EBUSY, "'%s%s%s' changed while it was read", path,
-				    *entry->path ? "/" : "", entry->path);
-		else if (r < 0)
-			lsc_err_set(err, -r, "cannot read '%s%s%s': %m", path,
-				    *entry->path ? "/" : "", entry->path);
-	}
-	lsc_tree_walk_end(&walk);
-	return r;
-}
-
-int lsc_tree_map(const struct lsc_tree *tree, const char *path, uint8_t **ret_data,
-		 struct lsc_err *err)
-{
-	uint8_t *data;
-	int r;
-
-	if (sysconf(_SC_PAGESIZE) > LSC_TREE_ALIGN)
-		return lsc_err_set(err, EOPNOTSUPP,
-				   "files cannot be mapped: pages are larger "
-				   "than 4096 bytes here");
-	data = mmap(NULL, tree->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		    0);
-	if (data != MAP_FAILED && tree->packed_bytes &&
-	    mmap(data, tree->packed_bytes, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-		munmap(data, tree->bytes);
-		data = MAP_FAILED;
-	}
-	if (data == MAP_FAILED)
-		return lsc_err_set(err, errno, "'%s': no memory for %llu bytes of small files: %m",
-				   path, (unsigned long long)tree->packed_bytes);
-	r = map_all(tree, path, data, err);
-	if (r < 0) {
-		munmap(data, tree->bytes);
-		return r;
-	}
-	*ret_data = data;
-	return 0;
-}
-
-void lsc_tree_unmap(const struct lsc_tree *tree, uint8_t *data)
-{
-	if (data)
-		munmap(data, tree->bytes);
-}
-
-/* --- reading a part --- */
-
-/* The first entry that is no directory, and whose bytes end behind offset. */
-static uint32_t find_file(const struct lsc_tree *tree, uint64_t offset)
-{
-	uint32_t low = 0, high = tree->n;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		const struct lsc_tree_entry *entry = &tree->entries[middle];
-
-		if (entry->kind == LSC_TREE_DIR ||
-		    (entry->kind == LSC_TREE_FILE && entry->offset + entry->bytes <= offset))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static int read_file(int fd, uint64_t offset, uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = pread(fd, data, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-int lsc_tree_read(const struct lsc_tree *tree, const char *path, struct lsc_tree_walk *walk,
-		  uint64_t offset, uint8_t *data, size_t len)
-{
-	uint64_t end = offset + len;
-	int r = 0;
-
-	memset(data, 0, len); /* what lies between files */
-	for (uint32_t i = find_file(tree, offset); r == 0 && i < tree->n; i++) {
-		const struct lsc_tree_entry *entry = &tree->entries[i];
-		uint64_t from = LSC_MAX(offset, entry->offset);
-		uint64_t to = LSC_MIN(end, entry->offset + entry->bytes);
-		const char *leaf;
-		int dir, fd;
-
-		if (entry->kind != LSC_TREE_FILE || entry->offset >= end)
-			break;
-		if (from >= to)
-			continue;
-		dir = lsc_tree_walk_to(walk, entry, path, &leaf);
-		if (dir < 0 && dir != AT_FDCWD)
-			return dir;
-		fd = openat(dir, leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (fd < 0)
-			return -errno;
-		r = read_file(fd, from - entry->offset, data + (from - offset), to - from);
-		close(fd);
-	}
-	return r;
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/macros.h"
 #include "mem/segment.h"
 #include "model/files.h"
@@ -71,18 +72,7 @@ static int read_part(struct reader *reader, uint64_t offset, uint32_t bytes)
 	if (check->image.tree)
 		return lsc_tree_read(check->image.tree, check->path, &reader->walk, offset, to,
 				     bytes);
-	while (bytes > 0) {
-		ssize_t n = pread(check->fd, to, bytes, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		to += n;
-		offset += (uint64_t)n;
-		bytes -= (uint32_t)n;
-	}
-	return 0;
+	return lsc_pread_full(check->fd, to, bytes, offset);
 }
 
 static bool is_good(struct reader *reader, uint32_t piece)

@@ -103,18 +103,7 @@ static int read_piece(struct source *source, uint32_t piece, uint8_t *to, uint32
 	if (source->walking)
 		return lsc_tree_read(source->image.tree, source->at, &source->walk, offset, to,
 				     bytes);
-	while (bytes > 0) {
-		ssize_t n = pread(source->fd, to, bytes, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		to += n;
-		offset += (uint64_t)n;
-		bytes -= (uint32_t)n;
-	}
-	return 0;
+	return lsc_pread_full(source->fd, to, bytes, offset);
 }
 
 /* Lets both files share the piece's blocks on disk, where the file system can. */

@@ -163,6 +163,19 @@ static int rename_new(const char *from, const char *to)
 	return rename(from, to) < 0 ? -errno : 0;
 }
 
+/* A directory that moves is written to (its ".."), so its owner must be allowed to, for a moment.
+ */
+static int give_name(const struct lsc_segment *segment, const char *root, const char *to)
+{
+	const struct lsc_tree_entry *top = &segment->tree->entries[0];
+	int r = rename_new(root, to);
+
+	if (r != -EACCES || top->kind != LSC_TREE_DIR || chmod(root, 0700) < 0)
+		return r;
+	r = rename_new(root, to);
+	return chmod(r < 0 ? root : to, top->mode) < 0 && r == 0 ? -errno : r;
+}
+
 int lsc_segment_tree_commit(struct lsc_segment *segment, const char *to, struct lsc_err *err)
 {
 	char root[PATH_MAX];
@@ -171,7 +184,7 @@ int lsc_segment_tree_commit(struct lsc_segment *segment, const char *to, struct 
 	if (r < 0 || (r = lsc_tree_finish(segment->tree, root, segment->data, err)) < 0 ||
 	    (r = sync_all(segment->dir, err)) < 0 || (r = keep_manifest(segment, err)) < 0)
 		return r;
-	r = rename_new(root, to);
+	r = give_name(segment, root, to);
 	return r < 0 ? lsc_err_set(err, -r, "cannot rename '%s' to '%s': %m", root, to) : 0;
 }
 

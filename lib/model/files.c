@@ -120,7 +120,7 @@ static int check_memory(const struct lsc_tree *tree, const char *path, struct ls
 		return 0;
 	return lsc_err_set(err, ENOMEM,
 			   "'%s': its small files have %llu bytes together, more than half of the "
-			   "memory: cast an archive of them",
+			   "memory: an archive of them would do",
 			   path, (unsigned long long)tree->packed_bytes);
 }
 
@@ -218,6 +218,8 @@ int lsc_files_open_cast(struct lsc_image *image, const char *path, bool map, str
 	image->manifest_map = manifest;
 	if (r == 0 && !lsc_tree_is_at(image->tree, path))
 		r = lsc_err_set(err, EBADMSG, "'%s' is not any more what was cast", path);
+	if (r == 0 && map)
+		r = check_memory(image->tree, path, err);
 	if (r == 0 && map)
 		r = lsc_tree_map(image->tree, path, &image->tree_data, err);
 	if (r < 0) {

@@ -2,6 +2,9 @@
 # lsc-cast send --raw: files and directories, as they are, to nodes over loopback.
 . tests/lib/tap.sh
 
+open_up() { chmod -R u+w "$SCRATCH"; } # or others than root could not remove it
+call_at_exit open_up
+
 tree=$SCRATCH/tree
 mkdir -p "$tree/empty" "$tree/sub/closed" "$tree/sub/..odd" "$tree/with space"
 head -c 2500001 /dev/urandom >"$tree/large"
@@ -73,6 +76,9 @@ expect_same "too" "$SCRATCH/two/nothing" "$tree/nothing"
 expect_status 0 "an empty directory" lsc-cast send --raw "$tree/empty" --to "$to"
 [ -d "$SCRATCH/one/empty" ] && [ -z "$(ls -A "$SCRATCH/one/empty")" ]
 ok $? "too"
+mkdir "$SCRATCH/closed" && echo closed >"$SCRATCH/closed/file" && chmod 555 "$SCRATCH/closed"
+expect_status 0 "a directory that nobody may write to" lsc-cast send --raw "$SCRATCH/closed" --to "$to"
+expect_equal "stays one" "$(stat -c %a "$SCRATCH/one/closed")" 555
 ln -s tree "$SCRATCH/alias"
 expect_status 0 "through a link" lsc-cast send --raw "$SCRATCH/alias" --to "$to"
 same two alias
@@ -96,6 +102,8 @@ expect_one_line "are left out: 1, the first is 'pipe'"
 [ ! -e "$SCRATCH/one/piped/pipe" ]
 ok $? "is left out"
 rm "$tree/pipe"
+expect_status 74 "a tree without --raw" lsc-cast send "$tree" --to "$to"
+expect_one_line "is no image; --raw sends files as they are"
 expect_status 74 "nothing there" lsc-cast send --raw "$SCRATCH/nowhere" --to "$to"
 expect_one_line "nowhere"
 

@@ -2,6 +2,7 @@
 #include "tap.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
@@ -239,6 +240,7 @@ static void test_arrive(void)
 	struct lsc_image image = LSC_IMAGE_INIT, there = LSC_IMAGE_INIT;
 	struct lsc_segment segment;
 	uint32_t half;
+	int fd;
 
 	lsc_files_open(&image, in("src"), 1, &err);
 	half = image.n_pieces / 2;
@@ -262,6 +264,18 @@ static void test_arrive(void)
 	put("dir/t/large", 1000000, 8);
 	is_int(lsc_files_open_cast(&there, in("dir/t"), true, &err), -EBADMSG, "changed: %s",
 	       err.text);
+
+	/* What a receiver leaves that is killed when the tree has its name. */
+	mkdir(in("dir/t.part"), 0777);
+	put("dir/t.part/image", 10, 0);
+	put("dir/t.part/arrivals", 10, 0);
+	fd = open(in("dir/t.part/arrivals"), O_RDWR);
+	ok(flock(fd, LOCK_EX) == 0, "somebody is at work");
+	lsc_segment_sweep(in("dir"), "t");
+	ok(access(in("dir/t.part"), F_OK) == 0, "and is left alone");
+	close(fd);
+	lsc_segment_sweep(in("dir"), "t");
+	ok(access(in("dir/t.part"), F_OK) < 0, "nobody is: swept");
 
 	/* A large file that was cut while nobody looked is not what its marks say. */
 	lsc_tree_remove(in("dir/t"), NULL);
