@@ -6,8 +6,10 @@
  * the place where the plan begins: 32 words for an image of 2048 pieces, once a piece.
  *
  * A send is over when the last of its bytes is in the kernel, which holds at most UNSENT_BYTES that
- * are not on their way.  A peer has the next piece waiting behind the one under way, so that a link
- * is never idle while there is something for it; no more, to keep the order fresh.
+ * are not on their way: enough for 40 ms of a link of 200 Mbit/s, in which a busy machine may not
+ * run us (tests/bench/results/path.md).  A peer has the next piece waiting behind the one under
+ * way, so that a link is never idle while there is something for it; no more, to keep the order
+ * fresh.
  *
  * A link that breaks is opened again, first soon and then less often, until the coordinator says
  * that the peer is gone: it knows better than its neighbours who lives.
@@ -19,7 +21,7 @@
 #include "base/macros.h"
 #include "cast/member_own.h"
 
-#define UNSENT_BYTES     131072
+#define UNSENT_BYTES     1048576
 #define MAX_SENDS        2
 #define FIRST_PAUSE_NS   50000000u
 #define LONGEST_PAUSE_NS 1000000000u

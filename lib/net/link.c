@@ -227,7 +227,9 @@ static void flush(struct lsc_link *link)
 {
 	int r = lsc_link_write(link);
 
-	if (r < 0)
+	if (r == -ENODATA)
+		fail_with(link, EIO, "the file that is sent there became shorter");
+	else if (r < 0)
 		fail_with(link, -r, strerror(-r));
 }
 

@@ -71,7 +71,7 @@ int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void
 
 /* The same with a body that lies at an offset in a file too, whose pages the transport may take
  * without copying them.  The descriptor stays open as long as the body stays.  Where the file has
- * become shorter, the link ends with ENODATA. */
+ * become shorter, the link ends with EIO. */
 int lsc_link_send_file(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		       uint32_t body_len, int fd, uint64_t offset, void *cookie);
 

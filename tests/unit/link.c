@@ -252,7 +252,7 @@ static void test_file(const char *name, const char *address)
 		abort();
 	send_from_file(&ends[0], 1, fd, 77, BIG);
 	turns(memory ? &ends[1].bodies : &ends[1].closed, 1);
-	is_int(ends[0].why.code, memory ? 0 : ENODATA, "%s: a file that was cut: %s", name,
+	is_int(ends[0].why.code, memory ? 0 : EIO, "%s: a file that was cut: %s", name,
 	       memory ? "nobody looks" : ends[0].why.text);
 	disconnect();
 
