@@ -163,24 +163,50 @@ struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
-	struct lsc_names to, sources;
-	int order; /* -1: by the number of sources */
+	struct lsc_names to, sources, exclude;
+	uint64_t port; /* of nodes that name none */
+	int order;     /* -1: by the number of sources */
 	double rate, timeout_s;
+	bool json;
+};
+
+enum {
+	KEY_EXCLUDE = 0x100,
+	KEY_PORT,
+	KEY_JSON,
 };
 
 static const struct argp_option send_table[] = {
+	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"json", KEY_JSON, NULL, 0, "Write arrival records as JSON lines", 0},
 	{"max-rate", 'r', "RATE", 0, "Bytes a second a node may send: 25M, 200mbit", 0},
 	{"name", 'N', "NAME", 0, "The image's name at the nodes (default: IMAGE's own)", 0},
 	{"order", 'O', "ORDER", 0,
 	 "round-optimal, kway, chain, tree or sequential (default: by the numbers of nodes and "
 	 "sources)",
 	 0},
+	{"port", KEY_PORT, "PORT", 0, "Of nodes that name none (default 7000)", 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
 	{"timeout", 'T', "TIME", 0, "Give up after so long without progress (default 10s)", 0},
-	{"to", 't', "NODES", 0, "The nodes to send to: HOST:PORT,node[01-16]:7000,...", 0},
+	{"to", 't', "NODES", 0, "The nodes to send to: host,host:7400,node[01-16],@FILE,slurm:", 0},
 	{0},
 };
+
+/* The lists, once all of them are there. */
+static int settle_names(struct send_options *opt, struct lsc_err *err)
+{
+	int r;
+
+	lsc_names_exclude(&opt->to, &opt->exclude);
+	lsc_names_exclude(&opt->sources, &opt->exclude);
+	if (!opt->to.n)
+		return lsc_err_set(err, EINVAL, "--exclude leaves no node to send to");
+	r = lsc_names_set_port(&opt->to, (uint16_t)opt->port, err);
+	if (r == 0)
+		r = lsc_names_set_port(&opt->sources, (uint16_t)opt->port, err);
+	return r < 0 ? r : lsc_names_check_unique(&opt->to, &opt->sources, err);
+}
 
 static error_t parse_send(int key, char *arg, struct argp_state *state)
 {
@@ -189,6 +215,15 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 	enum lsc_order order;
 
 	switch (key) {
+	case KEY_EXCLUDE:
+		lsc_tool_check(state, lsc_names_add(&opt->exclude, arg, &err), &err);
+		return 0;
+	case KEY_PORT:
+		lsc_tool_check(state, lsc_parse_uint(arg, 1, 65535, &opt->port, &err), &err);
+		return 0;
+	case KEY_JSON:
+		opt->json = true;
+		return 0;
 	case 'x':
 		opt->exec = check_exec(state, arg);
 		return 0;
@@ -223,6 +258,7 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "missing IMAGE");
 		if (!opt->to.n)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--to is missing");
+		lsc_tool_check(state, settle_names(opt, &err), &err);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -325,7 +361,8 @@ static int cast(const struct send_options *opt, const struct lsc_image *image,
 		.rate = opt->rate,
 		.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
 		.exec = opt->exec,
-		.report_fd = isatty(STDOUT_FILENO) ? -1 : STDOUT_FILENO,
+		.report_fd = opt->json || !isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1,
+		.report_json = opt->json,
 		.on_done = on_done,
 		.on_tick = draw,
 		.data = sending,
@@ -376,7 +413,7 @@ static int main_send(int argc, char **argv)
 		NULL,
 		NULL,
 	};
-	struct send_options opt = {.order = -1, .timeout_s = 10};
+	struct send_options opt = {.order = -1, .timeout_s = 10, .port = 7000};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;
 
@@ -384,6 +421,7 @@ static int main_send(int argc, char **argv)
 	r = run_send(&opt, &err);
 	lsc_names_release(&opt.to);
 	lsc_names_release(&opt.sources);
+	lsc_names_release(&opt.exclude);
 	return lsc_tool_finish(r, &err);
 }
 

@@ -40,7 +40,7 @@ struct node {
 	struct lsc_link *link; /* NULL: this node, or it is closed */
 	bool open, ready, complete;
 	uint32_t rank; /* in the schedule, or LSC_NOBODY */
-	uint32_t pieces;
+	uint32_t pieces, had;
 	uint64_t bytes;
 	uint64_t heard_ns;
 	size_t queued; /* at the last tick */
@@ -296,7 +296,7 @@ static int take_ready(struct node *node, const struct lsc_record *record, struct
 	if (r < 0)
 		return r;
 	node->ready = true;
-	node->pieces = ready.pieces;
+	node->pieces = node->had = ready.pieces;
 	report_node(c, node, ready.exec);
 	if (ready.complete && !node->source)
 		complete(node);
@@ -630,7 +630,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 	for (uint32_t i = 1; r == 0 && i < c->n_nodes; i++)
 		r = offer(c, &c->nodes[i], err);
 	if (r == 0)
-		r = lsc_report_init(&c->report, loop, c->o.report_fd, err);
+		r = lsc_report_init(&c->report, loop, c->o.report_fd, c->o.report_json, err);
 	if (r < 0) {
 		lsc_cast_free(c);
 		return r;
@@ -655,5 +655,5 @@ struct lsc_cast_node lsc_cast_node(const struct lsc_cast *c, uint32_t node)
 {
 	const struct node *n = &c->nodes[node];
 
-	return (struct lsc_cast_node){n->name, n->source, n->pieces, n->bytes, n->complete};
+	return (struct lsc_cast_node){n->name, n->source, n->pieces, n->bytes, n->complete, n->had};
 }

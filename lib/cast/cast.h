@@ -32,6 +32,7 @@ struct lsc_cast_options {
 	const char *exec;    /* where this node's stage worker listens; NULL */
 	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
 			      * its result says so in the end. */
+	bool report_json;    /* as JSON lines */
 
 	/* Once, from the loop.  result: 0, or negative errno with words in err. */
 	void (*on_done)(void *data, int result, const struct lsc_err *err);
@@ -46,6 +47,7 @@ struct lsc_cast_node {
 	uint32_t pieces; /* there and verified */
 	uint64_t bytes;
 	bool complete;
+	uint32_t had; /* pieces, when the cast began */
 };
 
 int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,

@@ -3,6 +3,7 @@
 . tests/lib/tap.sh
 
 lsc-shard pack --dummy smollm2-135m --layers 1 "$SCRATCH/image.lsc"
+requires_command jq
 start_node one
 
 send() { lsc-cast send "$SCRATCH/image.lsc" --to "$one" "$@" 2>"$SCRATCH/err"; }
@@ -57,6 +58,39 @@ ended_at_exit $!
 expect_equal 'a reader that does not read: SIGTERM ends it' $status 143
 expect_same 'the image is there' "$SCRATCH/one/image.lsc/image" "$SCRATCH/image.lsc/image"
 rm -rf "$SCRATCH/one/image.lsc"
+
+# Records as JSON lines: what lsc-msg makes of them.
+send --json >"$SCRATCH/out"
+expect_equal '--json: the first line' "$(head -n 1 "$SCRATCH/out")" \
+	'{"type":"hello","kind":"arrivals","version":[1,0]}'
+expect_equal 'and the others' "$(jq -r .type "$SCRATCH/out" | sort -u | tr '\n' ' ')" \
+	'block cast complete end hello node progress '
+lsc-msg from-json <"$SCRATCH/out" | lsc-msg >"$SCRATCH/again"
+expect_same 'they are records' "$SCRATCH/out" "$SCRATCH/again"
+send --json >/dev/full
+expect_equal 'a full disk' $? 74
+rm -rf "$SCRATCH/one/image.lsc"
+
+# Who is meant: a port for all, a file, an exclusion; each mistake in one line.
+port=${one##*:}
+printf '# here\n127.0.0.1\nnowhere # no such node\n' >"$SCRATCH/hosts"
+expect_status 0 'nodes from a file' lsc-cast send "$SCRATCH/image.lsc" --to "@$SCRATCH/hosts" \
+	--exclude nowhere,elsewhere --port "$port"
+expect_status 0 'and from a job' env SLURM_JOB_NODELIST='127.0.0.[1-1]' \
+	lsc-cast send "$SCRATCH/image.lsc" --to slurm: --port "$port"
+rm -rf "$SCRATCH/one/image.lsc"
+wrong() { # wrong MESSAGE OPTION...
+	message=$1
+	shift
+	expect_status 64 "$*" env -u SLURM_JOB_NODELIST lsc-cast send "$SCRATCH/image.lsc" "$@"
+	expect_one_line "$message"
+}
+wrong "node 'a:7000' is given twice" --to a,b,a:7000
+wrong "node 'a:7000' is given twice" --to a,b --sources a
+wrong 'this is no Slurm job' --to slurm:
+wrong "cannot open '/nowhere'" --to @/nowhere
+wrong '--exclude leaves no node' --to 'n[1-4]' --exclude 'n[1-9]'
+wrong "'-oX' is no node" --to=-oX
 
 # Standard error: bars for a terminal, and nothing but what was asked for otherwise.
 send >"$SCRATCH/out"
