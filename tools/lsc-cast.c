@@ -2,13 +2,13 @@
  *
  * `send` coordinates a cast and is a source of it, `serve` is what runs on every other node.  What
  * a cast does is decided in lib/cast/cast.c, what a node does in lib/cast/host.c; who sends what
- * to whom in lib/plan/schedule.c.
+ * to whom in lib/plan/schedule.c, how nodes are started in lib/cast/launch.c.
  */
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -17,15 +17,17 @@
 #include "base/macros.h"
 #include "base/parse.h"
 #include "cast/cast.h"
+#include "cast/forecast.h"
 #include "cast/host.h"
 #include "cast/message.h"
 #include "cast/names.h"
+#include "cast/sending.h"
+#include "cli/progress.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "model/image.h"
 
-#define BAR_WIDTH 30
-#define MAX_BARS  24 /* beyond, one line for all */
+#define DEFAULT_PORT 7000
 
 /* A node of a cast is a descriptor at its coordinator, and so is a caller at a node: as many as may
  * be had are asked for. */
@@ -65,11 +67,17 @@ struct serve_options {
 	const char *listen;
 	const char *exec;
 	int ready_fd; /* -1: none */
+	bool exit_with_stdin;
+};
+
+enum {
+	KEY_STDIN = 0x100,
 };
 
 static const struct argp_option serve_table[] = {
 	{"dir", 'd', "DIR", 0, "Receive images into DIR, and be a source of those in it", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"exit-with-stdin", KEY_STDIN, NULL, 0, "End when standard input does", 0},
 	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7000)", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
 	{0},
@@ -82,6 +90,9 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 	uint64_t fd;
 
 	switch (key) {
+	case KEY_STDIN:
+		opt->exit_with_stdin = true;
+		return 0;
 	case 'd':
 		opt->dir = arg;
 		return 0;
@@ -110,9 +121,23 @@ static void stop_serving(void *data, int number)
 	lsc_loop_stop(data, 0);
 }
 
+/* Whoever started us is there as long as our standard input is. */
+static void on_stdin(void *data, uint32_t events)
+{
+	char nothing[256];
+	ssize_t n = read(STDIN_FILENO, nothing, sizeof(nothing));
+
+	(void)events;
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	lsc_info("ended with standard input");
+	lsc_loop_stop(data, 0);
+}
+
 static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
 {
 	struct lsc_host_options options = {.dir = opt->dir, .exec = opt->exec};
+	struct lsc_watch *input = NULL;
 	struct lsc_host *host;
 	int r;
 
@@ -124,11 +149,15 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 		r = lsc_host_open(&host, loop, &options, err);
 	if (r < 0)
 		return r;
+	if (opt->exit_with_stdin)
+		r = lsc_loop_watch(loop, STDIN_FILENO, EPOLLIN, on_stdin, loop, &input, err);
 	lsc_info("serving '%s' at %s", opt->dir, lsc_host_address(host));
 	lsc_serve_warn(lsc_host_address(host), "send images here and read them");
-	r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
+	if (r == 0)
+		r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
+	lsc_watch_remove(input);
 	lsc_host_close(host);
 	return r;
 }
@@ -164,29 +193,50 @@ struct send_options {
 	const char *name;
 	const char *exec;
 	struct lsc_names to, sources, exclude;
-	uint64_t port; /* of nodes that name none */
+	uint64_t port; /* of nodes that name none; 0: not given */
 	int order;     /* -1: by the number of sources */
-	double rate, timeout_s;
-	bool json;
+	double rate, link, timeout_s;
+	enum lsc_progress_mode progress;
+	bool json, dry_run;
+	const char *launch; /* how; NULL: the nodes serve already */
+	const char *dir, *program;
+	double launch_timeout_s;
 };
 
 enum {
 	KEY_EXCLUDE = 0x100,
 	KEY_PORT,
 	KEY_JSON,
+	KEY_LINK,
+	KEY_PROGRESS,
+	KEY_NO_PROGRESS,
+	KEY_LAUNCH,
+	KEY_LAUNCH_TIMEOUT,
+	KEY_PROGRAM,
 };
 
 static const struct argp_option send_table[] = {
+	{"dir", 'd', "DIR", 0, "Where images lie at launched nodes; {} is the node's host", 0},
+	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
 	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
-	{"json", KEY_JSON, NULL, 0, "Write arrival records as JSON lines", 0},
+	{"json", KEY_JSON, NULL, 0, "Write arrival records, or a plan, as JSON lines", 0},
+	{"launch", KEY_LAUNCH, "HOW", 0,
+	 "Start receivers for the time of the cast: ssh, srun, or a command", 0},
+	{"launch-timeout", KEY_LAUNCH_TIMEOUT, "TIME", 0,
+	 "Go without those that take longer to start (default 60s)", 0},
+	{"link", KEY_LINK, "RATE", 0, "The speed of a node's link, to compare with: 100gbit", 0},
 	{"max-rate", 'r', "RATE", 0, "Bytes a second a node may send: 25M, 200mbit", 0},
 	{"name", 'N', "NAME", 0, "The image's name at the nodes (default: IMAGE's own)", 0},
+	{"no-progress", KEY_NO_PROGRESS, NULL, 0, "Say only in the end how it went", 0},
 	{"order", 'O', "ORDER", 0,
 	 "round-optimal, kway, chain, tree or sequential (default: by the numbers of nodes and "
 	 "sources)",
 	 0},
-	{"port", KEY_PORT, "PORT", 0, "Of nodes that name none (default 7000)", 0},
+	{"port", KEY_PORT, "PORT", 0,
+	 "Of nodes that name none (default 7000; launched ones: a free one)", 0},
+	{"program", KEY_PROGRAM, "PATH", 0, "lsc-cast at launched nodes (default lsc-cast)", 0},
+	{"progress", KEY_PROGRESS, NULL, 0, "Draw bars whatever standard error is", 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
 	{"timeout", 'T', "TIME", 0, "Give up after so long without progress (default 10s)", 0},
 	{"to", 't', "NODES", 0, "The nodes to send to: host,host:7400,node[01-16],@FILE,slurm:", 0},
@@ -196,57 +246,115 @@ static const struct argp_option send_table[] = {
 /* The lists, once all of them are there. */
 static int settle_names(struct send_options *opt, struct lsc_err *err)
 {
-	int r;
+	uint16_t port = opt->port ? (uint16_t)opt->port : DEFAULT_PORT;
+	int r = 0;
 
 	lsc_names_exclude(&opt->to, &opt->exclude);
 	lsc_names_exclude(&opt->sources, &opt->exclude);
 	if (!opt->to.n)
 		return lsc_err_set(err, EINVAL, "--exclude leaves no node to send to");
-	r = lsc_names_set_port(&opt->to, (uint16_t)opt->port, err);
+	if (!opt->launch)
+		r = lsc_names_set_port(&opt->to, port, err);
 	if (r == 0)
-		r = lsc_names_set_port(&opt->sources, (uint16_t)opt->port, err);
+		r = lsc_names_set_port(&opt->sources, port, err);
 	return r < 0 ? r : lsc_names_check_unique(&opt->to, &opt->sources, err);
+}
+
+static void check_send(struct send_options *opt, struct argp_state *state)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (!opt->image)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "missing IMAGE");
+	if (!opt->to.n)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--to is missing");
+	if (opt->launch && !opt->dir)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--launch needs --dir");
+	if (opt->dir && !opt->launch)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is for --launch");
+	lsc_tool_check(state, settle_names(opt, &err), &err);
+}
+
+static int parse_timeout(const char *arg, double *ret_seconds, struct lsc_err *err)
+{
+	int r = lsc_parse_duration(arg, ret_seconds, err);
+
+	if (r == 0 && (*ret_seconds < 0.1 || *ret_seconds > 86400))
+		r = lsc_err_set(err, EINVAL, "a timeout is from 100ms to a day");
+	return r;
+}
+
+static int parse_value(int key, char *arg, struct send_options *opt, struct lsc_err *err)
+{
+	enum lsc_order order;
+	int r;
+
+	switch (key) {
+	case 't':
+		return lsc_names_add(&opt->to, arg, err);
+	case 's':
+		return lsc_names_add(&opt->sources, arg, err);
+	case KEY_EXCLUDE:
+		return lsc_names_add(&opt->exclude, arg, err);
+	case KEY_PORT:
+		return lsc_parse_uint(arg, 1, 65535, &opt->port, err);
+	case KEY_LINK:
+		return lsc_parse_rate(arg, &opt->link, err);
+	case 'r':
+		return lsc_parse_rate(arg, &opt->rate, err);
+	case 'O':
+		r = lsc_order_parse(arg, &order, err);
+		opt->order = r < 0 ? -1 : (int)order;
+		return r;
+	default:
+		return parse_timeout(arg, key == 'T' ? &opt->timeout_s : &opt->launch_timeout_s,
+				     err);
+	}
 }
 
 static error_t parse_send(int key, char *arg, struct argp_state *state)
 {
 	struct send_options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
-	enum lsc_order order;
 
 	switch (key) {
-	case KEY_EXCLUDE:
-		lsc_tool_check(state, lsc_names_add(&opt->exclude, arg, &err), &err);
+	case 'd':
+		opt->dir = arg;
 		return 0;
-	case KEY_PORT:
-		lsc_tool_check(state, lsc_parse_uint(arg, 1, 65535, &opt->port, &err), &err);
-		return 0;
-	case KEY_JSON:
-		opt->json = true;
+	case 'n':
+		opt->dry_run = true;
 		return 0;
 	case 'x':
 		opt->exec = check_exec(state, arg);
 		return 0;
-	case 'r':
-		lsc_tool_check(state, lsc_parse_rate(arg, &opt->rate, &err), &err);
-		return 0;
 	case 'N':
 		opt->name = arg;
 		return 0;
-	case 'O':
-		lsc_tool_check(state, lsc_order_parse(arg, &order, &err), &err);
-		opt->order = order;
+	case KEY_JSON:
+		opt->json = true;
 		return 0;
-	case 's':
-		lsc_tool_check(state, lsc_names_add(&opt->sources, arg, &err), &err);
+	case KEY_LAUNCH:
+		opt->launch = arg;
 		return 0;
-	case 'T':
-		lsc_tool_check(state, lsc_parse_duration(arg, &opt->timeout_s, &err), &err);
-		if (opt->timeout_s < 0.1 || opt->timeout_s > 86400)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "a timeout is from 100ms to a day");
+	case KEY_PROGRAM:
+		opt->program = arg;
+		return 0;
+	case KEY_PROGRESS:
+		opt->progress = LSC_PROGRESS_BARS;
+		return 0;
+	case KEY_NO_PROGRESS:
+		opt->progress = LSC_PROGRESS_NONE;
 		return 0;
 	case 't':
-		lsc_tool_check(state, lsc_names_add(&opt->to, arg, &err), &err);
+	case 's':
+	case 'r':
+	case 'O':
+	case 'T':
+	case KEY_EXCLUDE:
+	case KEY_PORT:
+	case KEY_LINK:
+	case KEY_LAUNCH_TIMEOUT:
+		lsc_tool_check(state, parse_value(key, arg, opt, &err), &err);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 0)
@@ -254,84 +362,11 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		opt->image = arg;
 		return 0;
 	case ARGP_KEY_END:
-		if (!opt->image)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "missing IMAGE");
-		if (!opt->to.n)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "--to is missing");
-		lsc_tool_check(state, settle_names(opt, &err), &err);
+		check_send(opt, state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-struct sending {
-	struct lsc_loop *loop;
-	struct lsc_cast *cast;
-	struct lsc_err *err;
-	bool bars;
-	unsigned drawn; /* lines */
-	int signal;
-};
-
-static void draw_node(const struct lsc_cast_node *node, uint64_t total)
-{
-	double part = total ? (double)node->bytes / (double)total : 1;
-	int full = node->complete ? BAR_WIDTH : (int)(part * (BAR_WIDTH - 1));
-
-	fprintf(stderr, "\r\033[K%-24.24s [%.*s%*s] %3.0f%%%s\n", node->name, full,
-		"##############################", BAR_WIDTH - full, "",
-		floor((node->complete ? 1 : part) * 100), node->complete ? " complete" : "");
-}
-
-/* A bar for each receiver, drawn over those of before; many share one. */
-static void draw(void *data, const struct lsc_cast *cast)
-{
-	struct sending *s = data;
-	struct lsc_cast_node all = {.name = "all nodes", .complete = true};
-	uint64_t total = lsc_cast_image(cast)->bytes;
-	uint32_t n = 0;
-
-	if (!s->bars)
-		return;
-	/* Lines that are too long for the terminal are cut: the next drawing goes up by lines. */
-	fprintf(stderr, "\033[?7l");
-	if (s->drawn)
-		fprintf(stderr, "\033[%uA", s->drawn);
-	for (uint32_t i = 1; i < lsc_cast_n_nodes(cast); i++) {
-		struct lsc_cast_node node = lsc_cast_node(cast, i);
-
-		if (node.source)
-			continue;
-		n++;
-		all.bytes += node.bytes;
-		all.complete = all.complete && node.complete;
-		if (n <= MAX_BARS)
-			draw_node(&node, total);
-	}
-	if (n > MAX_BARS)
-		draw_node(&all, total * n);
-	fprintf(stderr, "\033[?7h");
-	s->drawn = LSC_MIN(n, MAX_BARS) + (n > MAX_BARS);
-}
-
-static void on_done(void *data, int result, const struct lsc_err *err)
-{
-	struct sending *s = data;
-
-	draw(s, s->cast);
-	*s->err = *err;
-	if (result == 0)
-		lsc_info("all nodes have the image");
-	lsc_loop_stop(s->loop, result);
-}
-
-static void interrupt(void *data, int number)
-{
-	struct sending *s = data;
-
-	s->signal = number;
-	lsc_cast_abort(s->cast, "the cast was interrupted");
 }
 
 /* The last part of the image's path. */
@@ -347,58 +382,168 @@ static const char *base_name(const char *path, char name[256])
 	return name;
 }
 
-static int cast(const struct send_options *opt, const struct lsc_image *image,
-		struct sending *sending, struct lsc_err *err)
+struct job {
+	struct lsc_image image;
+	struct lsc_loop *loop;
+	struct lsc_sending *sending;
+	struct lsc_progress progress;
+	struct lsc_err *err;
+	int signal;
+};
+
+static enum lsc_progress_state state_of(const struct lsc_cast_node *node, uint64_t total)
 {
-	char name[256];
-	struct lsc_cast_options options = {
+	if (node->complete)
+		return LSC_PROGRESS_COMPLETE;
+	if (node->bytes == 0)
+		return LSC_PROGRESS_WAITING;
+	return node->bytes < total ? LSC_PROGRESS_RECEIVING : LSC_PROGRESS_SYNCING;
+}
+
+/* Hands what the cast knows of its receivers to what shows it. */
+static void show(void *data, const struct lsc_cast *cast)
+{
+	struct job *job = data;
+	struct lsc_progress *p = &job->progress;
+	const struct lsc_image *image = &job->image;
+	uint32_t n = lsc_cast_n_nodes(cast), first = 1;
+
+	while (first < n && lsc_cast_node(cast, first).source)
+		first++;
+	if (!p->nodes && lsc_progress_init(p, n - first, image->bytes, image->n_pieces,
+					   lsc_sending_began_ns(job->sending), NULL) < 0)
+		return;
+	for (uint32_t i = first; i < n; i++) {
+		struct lsc_cast_node node = lsc_cast_node(cast, i);
+		struct lsc_progress_node *shown = &p->nodes[i - first];
+
+		shown->name = node.name;
+		shown->state = state_of(&node, image->bytes);
+		shown->pieces = node.pieces;
+		shown->bytes = node.bytes;
+		shown->had_bytes = (uint64_t)node.had * image->piece_bytes;
+		if (shown->had_bytes > image->bytes)
+			shown->had_bytes = image->bytes;
+	}
+	lsc_progress_tick(p);
+}
+
+static void on_done(void *data, int result, const struct lsc_err *err)
+{
+	struct job *job = data;
+	const struct lsc_cast *cast = lsc_sending_cast(job->sending);
+
+	*job->err = *err;
+	if (cast) {
+		show(job, cast);
+		lsc_progress_end(&job->progress);
+	}
+	lsc_loop_stop(job->loop, result);
+}
+
+static void interrupt(void *data, int number)
+{
+	struct job *job = data;
+
+	job->signal = number;
+	lsc_sending_abort(job->sending, "the cast was interrupted");
+}
+
+/* Bytes a second that a node can receive, as far as that is known; else 0. */
+static double limit_of(const struct send_options *opt)
+{
+	double link = opt->link * LSC_FORECAST_PAYLOAD;
+
+	return opt->rate > 0 && (link <= 0 || opt->rate < link) ? opt->rate : link;
+}
+
+static int run_dry(const struct send_options *opt, const struct lsc_image *image, const char *name,
+		   struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_forecast_release)
+	struct lsc_forecast forecast = {
 		.image = image,
-		.name = opt->name ? opt->name : base_name(opt->image, name),
+		.name = name,
 		.sources = opt->sources.names,
 		.n_sources = opt->sources.n,
 		.to = opt->to.names,
 		.n_to = opt->to.n,
-		.rate = opt->rate,
-		.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
-		.exec = opt->exec,
-		.report_fd = opt->json || !isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1,
-		.report_json = opt->json,
-		.on_done = on_done,
-		.on_tick = draw,
-		.data = sending,
+		.order = opt->order >= 0
+				 ? (enum lsc_order)opt->order
+				 : lsc_sending_order(opt->sources.n, opt->to.n, image->n_pieces),
+		.speed = limit_of(opt),
 	};
-	int r;
+	int r = lsc_forecast_make(&forecast, err);
 
-	options.order = opt->order >= 0 ? (enum lsc_order)opt->order
-			: opt->sources.n
-				? LSC_ORDER_KWAY
-				: lsc_order_fastest((uint32_t)opt->to.n + 1, image->n_pieces);
-	r = lsc_cast_start(&sending->cast, sending->loop, &options, err);
-	if (r == 0)
-		r = lsc_loop_signals(sending->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt,
-				     sending, err);
-	if (r == 0) {
-		lsc_info("sending '%s' to %u nodes, %s", options.name, options.n_to,
-			 lsc_order_name(options.order));
-		r = lsc_loop_run(sending->loop, err);
-	}
-	lsc_cast_free(sending->cast);
-	return sending->signal && r == -ECANCELED ? 128 + sending->signal : r;
+	if (r < 0)
+		return r;
+	r = opt->json ? lsc_forecast_json(&forecast, &text) : lsc_forecast_text(&forecast, &text);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot tell a plan: %m");
+	fwrite(text.data, 1, text.len, stdout);
+	return 0;
 }
 
-static int run_send(const struct send_options *opt, struct lsc_err *err)
+static int cast(struct send_options *opt, struct job *job, const char *name, struct lsc_err *err)
 {
-	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
-	struct sending sending = {.err = err};
-	int r;
+	const struct lsc_sending_options options = {
+		.cast =
+			{
+				.image = &job->image,
+				.name = name,
+				.rate = opt->rate,
+				.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
+				.exec = opt->exec,
+				.report_fd =
+					opt->json || !isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1,
+				.report_json = opt->json,
+				.on_done = on_done,
+				.on_tick = show,
+				.data = job,
+			},
+		.order = opt->order,
+		.to = &opt->to,
+		.sources = &opt->sources,
+		.launch =
+			{
+				.how = opt->launch,
+				.program = opt->program,
+				.dir = opt->dir,
+				.port = (uint16_t)opt->port,
+				.timeout_ns = (uint64_t)(opt->launch_timeout_s * 1e9),
+			},
+	};
+	int r = lsc_sending_start(&job->sending, job->loop, &options, err);
 
-	sending.bars = isatty(STDERR_FILENO) && lsc_log_is_on(LSC_LOG_NOTICE);
-	r = lsc_image_open(&image, opt->image, err);
 	if (r == 0)
-		r = lsc_loop_new(&sending.loop, err);
+		r = lsc_loop_signals(job->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt, job,
+				     err);
 	if (r == 0)
-		r = cast(opt, &image, &sending, err);
-	lsc_loop_free(sending.loop);
+		r = lsc_loop_run(job->loop, err);
+	if (lsc_progress_any(&job->progress) && r != -ECANCELED)
+		lsc_progress_summary(&job->progress, limit_of(opt));
+	lsc_sending_free(job->sending);
+	lsc_progress_release(&job->progress);
+	return job->signal && r == -ECANCELED ? 128 + job->signal : r;
+}
+
+static int run_send(struct send_options *opt, struct lsc_err *err)
+{
+	struct job job = {.progress = {.mode = opt->progress}, .err = err};
+	char last[256];
+	const char *name = opt->name ? opt->name : base_name(opt->image, last);
+	int r = lsc_image_open(&job.image, opt->image, err);
+
+	if (r == 0 && opt->dry_run) {
+		r = run_dry(opt, &job.image, name, err);
+	} else if (r == 0) {
+		r = lsc_loop_new(&job.loop, err);
+		if (r == 0)
+			r = cast(opt, &job, name, err);
+		lsc_loop_free(job.loop);
+	}
+	lsc_image_close(&job.image);
 	return r;
 }
 
@@ -413,7 +558,12 @@ static int main_send(int argc, char **argv)
 		NULL,
 		NULL,
 	};
-	struct send_options opt = {.order = -1, .timeout_s = 10, .port = 7000};
+	struct send_options opt = {
+		.order = -1,
+		.timeout_s = 10,
+		.launch_timeout_s = 60,
+		.program = "lsc-cast",
+	};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;
 
