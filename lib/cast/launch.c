@@ -624,8 +624,13 @@ void lsc_launch_free(struct lsc_launch *l)
 {
 	if (!l)
 		return;
-	for (uint32_t i = 0; i < l->n_children; i++)
-		close_fd(&l->children[i].in);
+	for (uint32_t i = 0; i < l->n_children; i++) {
+		struct child *child = &l->children[i];
+
+		close_fd(&child->in);
+		if (child->n_open && child->pid) /* it has not got so far as to read it */
+			kill(-child->pid, SIGTERM);
+	}
 	if (!wait_for_end(l, END_NS)) {
 		signal_all(l, SIGTERM);
 		if (!wait_for_end(l, TERM_NS))

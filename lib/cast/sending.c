@@ -135,6 +135,7 @@ static int start_launch(struct lsc_sending *s, struct lsc_err *err)
 	}
 	if (!s->n_hosts)
 		return start_cast(s, err);
+	lsc_notice("launching %u of %u nodes by %s", s->n_hosts, to->n, options.how);
 	options.hosts = s->hosts;
 	options.n = s->n_hosts;
 	options.on_done = on_launched;

@@ -99,6 +99,26 @@ expect_status 69 'one that does not start' send --to 127.0.0.1 --launch 'sleep 6
 grep -q 'not launched: did not start within' "$SCRATCH/err"
 ok $? 'is not waited for'
 
+fresh
+expect_status 69 'more than are started at once' send --to '127.0.0.[1-80]' \
+	--launch 'test {} = 127.0.0.77 || test {} = 127.0.0.1 && exec'
+whole 127.0.0.1
+grep -q ': 79 of 80 nodes could not be launched' "$SCRATCH/err"
+ok $? 'each is settled'
+grep -q "127.0.0.77: not launched: .*cannot serve '$SCRATCH/n/127.0.0.77'" "$SCRATCH/err"
+ok $? 'and has its reason'
+
+lsc-cast send "$SCRATCH/image.lsc" --dir / --to 127.0.0.1 --launch "echo >'$SCRATCH/begun'; sleep 61;" \
+	2>/dev/null &
+pid=$!
+while [ ! -e "$SCRATCH/begun" ]; do sleep 0.05; done
+began=$(date +%s)
+kill -TERM $pid
+wait $pid
+expect_equal 'SIGTERM while nodes are launched' $? 143
+[ $(($(date +%s) - began)) -le 2 ] && ! ps -eo args | grep -qx 'sleep 61'
+ok $? 'ends them at once'
+
 # Those with a port serve already; both kinds in one cast.
 fresh
 start_node one
