@@ -4,6 +4,7 @@
  * a cast does is decided in lib/cast/cast.c, what a node does in lib/cast/host.c; who sends what
  * to whom in lib/plan/schedule.c, how nodes are started in lib/cast/launch.c.
  */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
@@ -26,8 +28,6 @@
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "model/image.h"
-
-#define DEFAULT_PORT 7000
 
 /* A node of a cast is a descriptor at its coordinator, and so is a caller at a node: as many as may
  * be had are asked for. */
@@ -243,23 +243,6 @@ static const struct argp_option send_table[] = {
 	{0},
 };
 
-/* The lists, once all of them are there. */
-static int settle_names(struct send_options *opt, struct lsc_err *err)
-{
-	uint16_t port = opt->port ? (uint16_t)opt->port : DEFAULT_PORT;
-	int r = 0;
-
-	lsc_names_exclude(&opt->to, &opt->exclude);
-	lsc_names_exclude(&opt->sources, &opt->exclude);
-	if (!opt->to.n)
-		return lsc_err_set(err, EINVAL, "--exclude leaves no node to send to");
-	if (!opt->launch)
-		r = lsc_names_set_port(&opt->to, port, err);
-	if (r == 0)
-		r = lsc_names_set_port(&opt->sources, port, err);
-	return r < 0 ? r : lsc_names_check_unique(&opt->to, &opt->sources, err);
-}
-
 static void check_send(struct send_options *opt, struct argp_state *state)
 {
 	struct lsc_err err = LSC_ERR_INIT;
@@ -272,7 +255,10 @@ static void check_send(struct send_options *opt, struct argp_state *state)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--launch needs --dir");
 	if (opt->dir && !opt->launch)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is for --launch");
-	lsc_tool_check(state, settle_names(opt, &err), &err);
+	lsc_tool_check(state,
+		       lsc_sending_settle(&opt->to, &opt->sources, &opt->exclude, opt->port,
+					  opt->launch, &err),
+		       &err);
 }
 
 static int parse_timeout(const char *arg, double *ret_seconds, struct lsc_err *err)
@@ -369,19 +355,6 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* The last part of the image's path. */
-static const char *base_name(const char *path, char name[256])
-{
-	size_t len = strlen(path), start;
-
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	for (start = len; start > 0 && path[start - 1] != '/'; start--)
-		;
-	snprintf(name, 256, "%.*s", (int)(len - start), path + start);
-	return name;
-}
-
 struct job {
 	struct lsc_image image;
 	struct lsc_loop *loop;
@@ -449,40 +422,25 @@ static void interrupt(void *data, int number)
 	lsc_sending_abort(job->sending, "the cast was interrupted");
 }
 
-/* Bytes a second that a node can receive, as far as that is known; else 0. */
-static double limit_of(const struct send_options *opt)
-{
-	double link = opt->link * LSC_FORECAST_PAYLOAD;
-
-	return opt->rate > 0 && (link <= 0 || opt->rate < link) ? opt->rate : link;
-}
-
 static int run_dry(const struct send_options *opt, const struct lsc_image *image, const char *name,
 		   struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
-	LSC_CLEANUP(lsc_forecast_release)
-	struct lsc_forecast forecast = {
+	const struct lsc_forecast forecast = {
 		.image = image,
 		.name = name,
 		.sources = opt->sources.names,
 		.n_sources = opt->sources.n,
 		.to = opt->to.names,
 		.n_to = opt->to.n,
-		.order = opt->order >= 0
-				 ? (enum lsc_order)opt->order
-				 : lsc_sending_order(opt->sources.n, opt->to.n, image->n_pieces),
-		.speed = limit_of(opt),
+		.order = lsc_sending_order(opt->order, opt->sources.n, opt->to.n, image->n_pieces),
+		.speed = lsc_forecast_speed(opt->link, opt->rate),
 	};
-	int r = lsc_forecast_make(&forecast, err);
+	int r = lsc_forecast_tell(&forecast, opt->json, &text, err);
 
-	if (r < 0)
-		return r;
-	r = opt->json ? lsc_forecast_json(&forecast, &text) : lsc_forecast_text(&forecast, &text);
-	if (r < 0)
-		return lsc_err_set(err, -r, "cannot tell a plan: %m");
-	fwrite(text.data, 1, text.len, stdout);
-	return 0;
+	if (r == 0)
+		fwrite(text.data, 1, text.len, stdout);
+	return r;
 }
 
 static int cast(struct send_options *opt, struct job *job, const char *name, struct lsc_err *err)
@@ -522,7 +480,7 @@ static int cast(struct send_options *opt, struct job *job, const char *name, str
 	if (r == 0)
 		r = lsc_loop_run(job->loop, err);
 	if (lsc_progress_any(&job->progress) && r != -ECANCELED)
-		lsc_progress_summary(&job->progress, limit_of(opt));
+		lsc_progress_summary(&job->progress, lsc_forecast_speed(opt->link, opt->rate));
 	lsc_sending_free(job->sending);
 	lsc_progress_release(&job->progress);
 	return job->signal && r == -ECANCELED ? 128 + job->signal : r;
@@ -531,8 +489,8 @@ static int cast(struct send_options *opt, struct job *job, const char *name, str
 static int run_send(struct send_options *opt, struct lsc_err *err)
 {
 	struct job job = {.progress = {.mode = opt->progress}, .err = err};
-	char last[256];
-	const char *name = opt->name ? opt->name : base_name(opt->image, last);
+	char last[NAME_MAX + 1];
+	const char *name = opt->name ? opt->name : lsc_path_last(opt->image, last);
 	int r = lsc_image_open(&job.image, opt->image, err);
 
 	if (r == 0 && opt->dry_run) {

@@ -214,3 +214,22 @@ int lsc_forecast_json(const struct lsc_forecast *f, struct lsc_buf *buf)
 		r = lsc_json_write(pack.buf.data, pack.buf.len, buf, NULL);
 	return r ? r : lsc_buf_add_str(buf, "\n");
 }
+
+double lsc_forecast_speed(double link, double rate)
+{
+	double payload = link * LSC_FORECAST_PAYLOAD;
+
+	return rate > 0 && (payload <= 0 || rate < payload) ? rate : payload;
+}
+
+int lsc_forecast_tell(const struct lsc_forecast *filled, bool json, struct lsc_buf *buf,
+		      struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_forecast_release) struct lsc_forecast f = *filled;
+	int r = lsc_forecast_make(&f, err);
+
+	if (r < 0)
+		return r;
+	r = json ? lsc_forecast_json(&f, buf) : lsc_forecast_text(&f, buf);
+	return r < 0 ? lsc_err_set(err, -r, "cannot tell a plan: %m") : 0;
+}

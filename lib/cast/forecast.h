@@ -6,6 +6,7 @@
 #ifndef LSC_CAST_FORECAST_H
 #define LSC_CAST_FORECAST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -37,6 +38,14 @@ struct lsc_forecast {
 
 int lsc_forecast_make(struct lsc_forecast *forecast, struct lsc_err *err);
 void lsc_forecast_release(struct lsc_forecast *forecast);
+
+/* What a node can send and receive over a link of so many bytes a second on the cable where it may
+ * send so many: bytes a second; 0 where neither is known (0). */
+double lsc_forecast_speed(double link, double rate);
+
+/* All of it: appends the text or the JSON of what is filled in. */
+int lsc_forecast_tell(const struct lsc_forecast *filled, bool json, struct lsc_buf *buf,
+		      struct lsc_err *err);
 
 /* For people; and as one JSON object with a line break, {"type":"plan",...}. */
 int lsc_forecast_text(const struct lsc_forecast *forecast, struct lsc_buf *buf);

@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define DEFAULT_PORT 7000
+
 struct lsc_sending {
 	struct lsc_sending_options o;
 	struct lsc_loop *loop;
@@ -21,8 +23,29 @@ struct lsc_sending {
 	struct lsc_err err;
 };
 
-enum lsc_order lsc_sending_order(uint32_t n_sources, uint32_t n_to, uint32_t n_pieces)
+int lsc_sending_settle(struct lsc_names *to, struct lsc_names *sources,
+		       const struct lsc_names *exclude, uint64_t port, bool launch,
+		       struct lsc_err *err)
 {
+	int r = 0;
+
+	lsc_names_exclude(to, exclude);
+	lsc_names_exclude(sources, exclude);
+	if (!to->n)
+		return lsc_err_set(err, EINVAL, "--exclude leaves no node to send to");
+	if (!port)
+		port = DEFAULT_PORT;
+	if (!launch)
+		r = lsc_names_set_port(to, (uint16_t)port, err);
+	if (r == 0)
+		r = lsc_names_set_port(sources, (uint16_t)port, err);
+	return r < 0 ? r : lsc_names_check_unique(to, sources, err);
+}
+
+enum lsc_order lsc_sending_order(int order, uint32_t n_sources, uint32_t n_to, uint32_t n_pieces)
+{
+	if (order >= 0)
+		return (enum lsc_order)order;
 	return n_sources ? LSC_ORDER_KWAY : lsc_order_fastest(n_to + 1, n_pieces);
 }
 
@@ -51,15 +74,13 @@ static void on_cast_tick(void *data, const struct lsc_cast *cast)
 static int start_cast(struct lsc_sending *s, struct lsc_err *err)
 {
 	struct lsc_cast_options options = s->o.cast;
-	uint32_t pieces = options.image->n_pieces;
 
 	options.sources = s->o.sources->names;
 	options.n_sources = s->o.sources->n;
 	options.to = s->o.to->names;
 	options.n_to = s->o.to->n;
-	options.order = s->o.order >= 0
-				? (enum lsc_order)s->o.order
-				: lsc_sending_order(options.n_sources, options.n_to, pieces);
+	options.order = lsc_sending_order(s->o.order, options.n_sources, options.n_to,
+					  options.image->n_pieces);
 	options.on_done = on_cast_done;
 	options.on_tick = on_cast_tick;
 	options.data = s;

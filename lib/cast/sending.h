@@ -40,7 +40,14 @@ void lsc_sending_abort(struct lsc_sending *sending, const char *why);
 /* After on_done, not from inside it.  Ends what was launched.  NULL is fine. */
 void lsc_sending_free(struct lsc_sending *sending);
 
-/* The order that is taken where none is asked for. */
-enum lsc_order lsc_sending_order(uint32_t n_sources, uint32_t n_to, uint32_t n_pieces);
+/* The lists as people gave them: takes out exclude, and gives a port to those without one (0:
+ * 7000), but for receivers that are to be launched.  -EINVAL where nobody is left, or one is given
+ * twice. */
+int lsc_sending_settle(struct lsc_names *to, struct lsc_names *sources,
+		       const struct lsc_names *exclude, uint64_t port, bool launch,
+		       struct lsc_err *err);
+
+/* The order that is asked for; where it is -1, the one that suits the nodes. */
+enum lsc_order lsc_sending_order(int order, uint32_t n_sources, uint32_t n_to, uint32_t n_pieces);
 
 #endif
