@@ -493,6 +493,9 @@ static int run_send(struct send_options *opt, struct lsc_err *err)
 	const char *name = opt->name ? opt->name : lsc_path_last(opt->image, last);
 	int r = lsc_image_open(&job.image, opt->image, err);
 
+	/* Bars and records on one terminal would tear each other. */
+	if (opt->json && isatty(STDOUT_FILENO) && job.progress.mode == LSC_PROGRESS_AUTO)
+		job.progress.mode = LSC_PROGRESS_LINES;
 	if (r == 0 && opt->dry_run) {
 		r = run_dry(opt, &job.image, name, err);
 	} else if (r == 0) {

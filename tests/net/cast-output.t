@@ -161,6 +161,11 @@ if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
 	sed -e "s/$esc\[[0-9]*[AJK]//g" "$SCRATCH/terminal" | tr -d '\r' |
 		grep -v '^lsc-cast' | awk 'length($0) > 39 { exit 1 }'
 	ok $? 'no bar is wider than the terminal'
+	rm -rf "$SCRATCH/one/image.lsc"
+	script -qec "lsc-cast send $SCRATCH/image.lsc --to $one --json" /dev/null </dev/null \
+		>"$SCRATCH/terminal"
+	grep -q '^{"type":"end"' "$SCRATCH/terminal" && ! grep -q "$esc" "$SCRATCH/terminal"
+	ok $? 'and none between records'
 	on_terminal 80 -q
 	expect_equal 'and none with -q' "$(wc -c <"$SCRATCH/terminal")" 0
 else
