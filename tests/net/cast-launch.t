@@ -1,6 +1,6 @@
 #!/bin/sh
-# lsc-cast send --launch: receivers that are started for a cast, by a command and by ssh to a real sshd on
-# loopback, and that nothing of them is left, however the cast ends.
+# lsc-cast send --launch: receivers that are started for a cast, by a command and by ssh to a real
+# sshd on loopback, and that nothing of them is left, however the cast ends.
 . tests/lib/tap.sh
 PATH=$PATH:/usr/sbin:/sbin
 

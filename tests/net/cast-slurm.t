@@ -1,6 +1,6 @@
 #!/bin/sh
-# lsc-cast send --launch srun, with a real Slurm of two nodes on this machine: its own munged, slurmctld and two
-# slurmd, in a mount namespace where the nodes' names are addresses of loopback.
+# lsc-cast send --launch srun, with a real Slurm of two nodes on this machine: munged, slurmctld and two
+# slurmd of its own, in a mount namespace where the nodes' names are addresses of loopback.
 . tests/lib/tap.sh
 PATH=$PATH:/usr/sbin:/sbin
 requires_command munged slurmctld slurmd srun sbatch scontrol unshare
