@@ -194,7 +194,8 @@ struct send_options {
 	const char *exec;
 	struct lsc_names to, sources, exclude;
 	uint64_t port; /* of nodes that name none; 0: not given */
-	int order;     /* -1: by the number of sources */
+	enum lsc_order order;
+	bool has_order;
 	double rate, link, timeout_s;
 	enum lsc_progress_mode progress;
 	bool json, dry_run;
@@ -270,11 +271,9 @@ static int parse_timeout(const char *arg, double *ret_seconds, struct lsc_err *e
 	return r;
 }
 
+/* What has a value that may be wrong. */
 static int parse_value(int key, char *arg, struct send_options *opt, struct lsc_err *err)
 {
-	enum lsc_order order;
-	int r;
-
 	switch (key) {
 	case 't':
 		return lsc_names_add(&opt->to, arg, err);
@@ -289,12 +288,14 @@ static int parse_value(int key, char *arg, struct send_options *opt, struct lsc_
 	case 'r':
 		return lsc_parse_rate(arg, &opt->rate, err);
 	case 'O':
-		r = lsc_order_parse(arg, &order, err);
-		opt->order = r < 0 ? -1 : (int)order;
-		return r;
+		opt->has_order = true;
+		return lsc_order_parse(arg, &opt->order, err);
+	case 'T':
+		return parse_timeout(arg, &opt->timeout_s, err);
+	case KEY_LAUNCH_TIMEOUT:
+		return parse_timeout(arg, &opt->launch_timeout_s, err);
 	default:
-		return parse_timeout(arg, key == 'T' ? &opt->timeout_s : &opt->launch_timeout_s,
-				     err);
+		return 1; /* no such option */
 	}
 }
 
@@ -302,7 +303,11 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 {
 	struct send_options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
+	int r = parse_value(key, arg, opt, &err);
 
+	lsc_tool_check(state, r, &err);
+	if (r <= 0)
+		return 0;
 	switch (key) {
 	case 'd':
 		opt->dir = arg;
@@ -330,17 +335,6 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_NO_PROGRESS:
 		opt->progress = LSC_PROGRESS_NONE;
-		return 0;
-	case 't':
-	case 's':
-	case 'r':
-	case 'O':
-	case 'T':
-	case KEY_EXCLUDE:
-	case KEY_PORT:
-	case KEY_LINK:
-	case KEY_LAUNCH_TIMEOUT:
-		lsc_tool_check(state, parse_value(key, arg, opt, &err), &err);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 0)
@@ -433,7 +427,8 @@ static int run_dry(const struct send_options *opt, const struct lsc_image *image
 		.n_sources = opt->sources.n,
 		.to = opt->to.names,
 		.n_to = opt->to.n,
-		.order = lsc_sending_order(opt->order, opt->sources.n, opt->to.n, image->n_pieces),
+		.order = lsc_sending_order(opt->has_order ? (int)opt->order : -1, opt->sources.n,
+					   opt->to.n, image->n_pieces),
 		.speed = lsc_forecast_speed(opt->link, opt->rate),
 	};
 	int r = lsc_forecast_tell(&forecast, opt->json, &text, err);
@@ -460,7 +455,7 @@ static int cast(struct send_options *opt, struct job *job, const char *name, str
 				.on_tick = show,
 				.data = job,
 			},
-		.order = opt->order,
+		.order = opt->has_order ? (int)opt->order : -1,
 		.to = &opt->to,
 		.sources = &opt->sources,
 		.launch =
@@ -520,7 +515,6 @@ static int main_send(int argc, char **argv)
 		NULL,
 	};
 	struct send_options opt = {
-		.order = -1,
 		.timeout_s = 10,
 		.launch_timeout_s = 60,
 		.program = "lsc-cast",
