@@ -108,7 +108,7 @@ ok $? 'each is settled'
 grep -q "127.0.0.77: not launched: .*cannot serve '$SCRATCH/n/127.0.0.77'" "$SCRATCH/err"
 ok $? 'and has its reason'
 
-lsc-cast send "$SCRATCH/image.lsc" --dir / --to 127.0.0.1 --launch "echo >'$SCRATCH/begun'; sleep 61;" \
+lsc-cast send "$SCRATCH/image.lsc" --dir / --to 127.0.0.1 --launch "echo >'$SCRATCH/begun'; sleep 61.$$;" \
 	2>/dev/null &
 pid=$!
 while [ ! -e "$SCRATCH/begun" ]; do sleep 0.05; done
@@ -116,7 +116,7 @@ began=$(date +%s)
 kill -TERM $pid
 wait $pid
 expect_equal 'SIGTERM while nodes are launched' $? 143
-[ $(($(date +%s) - began)) -le 2 ] && ! ps -eo args | grep -qx 'sleep 61'
+[ $(($(date +%s) - began)) -le 2 ] && ! ps -eo args | grep -qx "sleep 61.$$"
 ok $? 'ends them at once'
 
 # Those with a port serve already; both kinds in one cast.
