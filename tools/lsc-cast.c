@@ -2,33 +2,35 @@
  *
  * `send` coordinates a cast and is a source of it, `serve` is what runs on every other node.  What
  * a cast does is decided in lib/cast/cast.c, what a node does in lib/cast/host.c; who sends what
- * to whom in lib/plan/schedule.c.
+ * to whom in lib/plan/ring.c and lib/plan/schedule.c, how nodes are started in lib/cast/launch.c.
  */
-#include <math.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
 #include "cast/cast.h"
+#include "cast/costs.h"
+#include "cast/forecast.h"
 #include "cast/host.h"
 #include "cast/message.h"
 #include "cast/names.h"
+#include "cast/sending.h"
+#include "cast/subject.h"
+#include "cast/survey.h"
+#include "cli/progress.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
-#include "mem/segment.h"
-#include "model/files.h"
-#include "model/image.h"
-
-#define PART      ".part"
-#define BAR_WIDTH 30
-#define MAX_BARS  24 /* beyond, one line for all */
+#include "stream/json.h"
 
 /* A node of a cast is a descriptor at its coordinator, and so is a caller at a node: as many as may
  * be had are asked for. */
@@ -68,11 +70,17 @@ struct serve_options {
 	const char *listen;
 	const char *exec;
 	int ready_fd; /* -1: none */
+	bool exit_with_stdin;
+};
+
+enum {
+	KEY_STDIN = 0x100,
 };
 
 static const struct argp_option serve_table[] = {
 	{"dir", 'd', "DIR", 0, "Receive images into DIR, and be a source of those in it", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"exit-with-stdin", KEY_STDIN, NULL, 0, "End when standard input does", 0},
 	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7000)", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
 	{0},
@@ -85,6 +93,9 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 	uint64_t fd;
 
 	switch (key) {
+	case KEY_STDIN:
+		opt->exit_with_stdin = true;
+		return 0;
 	case 'd':
 		opt->dir = arg;
 		return 0;
@@ -113,9 +124,23 @@ static void stop_serving(void *data, int number)
 	lsc_loop_stop(data, 0);
 }
 
+/* Whoever started us is there as long as our standard input is. */
+static void on_stdin(void *data, uint32_t events)
+{
+	char nothing[256];
+	ssize_t n = read(STDIN_FILENO, nothing, sizeof(nothing));
+
+	(void)events;
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	lsc_info("ended with standard input");
+	lsc_loop_stop(data, 0);
+}
+
 static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
 {
 	struct lsc_host_options options = {.dir = opt->dir, .exec = opt->exec};
+	struct lsc_watch *input = NULL;
 	struct lsc_host *host;
 	int r;
 
@@ -127,11 +152,15 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 		r = lsc_host_open(&host, loop, &options, err);
 	if (r < 0)
 		return r;
+	if (opt->exit_with_stdin)
+		r = lsc_loop_watch(loop, STDIN_FILENO, EPOLLIN, on_stdin, loop, &input, err);
 	lsc_info("serving '%s' at %s", opt->dir, lsc_host_address(host));
 	lsc_serve_warn(lsc_host_address(host), "send images here and read them");
-	r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
+	if (r == 0)
+		r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
+	lsc_watch_remove(input);
 	lsc_host_close(host);
 	return r;
 }
@@ -162,88 +191,169 @@ static int main_serve(int argc, char **argv)
 
 /* --- send --- */
 
-enum {
-	ORDER_THROUGHPUT = -1, /* all have it soon */
-	ORDER_KWAY = -2,       /* all together have it sooner */
-	ORDER_DEFAULT = -3,    /* by the number of sources */
-};
-
 struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
-	struct lsc_names to, sources;
-	int order; /* enum lsc_order, or one of these */
-	double rate, timeout_s;
-	bool raw;
+	struct lsc_names to, sources, exclude;
+	uint64_t port; /* of nodes that name none; 0: not given */
+	int order;     /* as lsc_sending_choose() takes it */
+	double rate, link, timeout_s;
+	enum lsc_progress_mode progress;
+	bool json, dry_run, raw, stats, verify_only;
+	const char *launch; /* how; NULL: the nodes serve already */
+	const char *dir, *program;
+	double launch_timeout_s;
+};
+
+enum {
+	KEY_EXCLUDE = 0x100,
+	KEY_PORT,
+	KEY_JSON,
+	KEY_LINK,
+	KEY_PROGRESS,
+	KEY_NO_PROGRESS,
+	KEY_LAUNCH,
+	KEY_LAUNCH_TIMEOUT,
+	KEY_PROGRAM,
+	KEY_STATS,
+	KEY_VERIFY,
 };
 
 static const struct argp_option send_table[] = {
+	{"dir", 'd', "DIR", 0, "Where images lie at launched nodes; {} is the node's host", 0},
+	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
+	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"json", KEY_JSON, NULL, 0, "Write arrival records, or a plan, as JSON lines", 0},
+	{"launch", KEY_LAUNCH, "HOW", 0,
+	 "Start receivers for the time of the cast: ssh, srun, or a command", 0},
+	{"launch-timeout", KEY_LAUNCH_TIMEOUT, "TIME", 0,
+	 "Go without those that take longer to start (default 60s)", 0},
+	{"link", KEY_LINK, "RATE", 0, "The speed of a node's link, to compare with: 100gbit", 0},
 	{"max-rate", 'r', "RATE", 0, "Bytes a second a node may send: 25M, 200mbit", 0},
 	{"name", 'N', "NAME", 0, "The image's name at the nodes (default: IMAGE's own)", 0},
+	{"no-progress", KEY_NO_PROGRESS, NULL, 0, "Say only in the end how it went", 0},
 	{"order", 'O', "ORDER", 0,
 	 "throughput, kway, or a fixed one: round-optimal, chain, tree, sequential (default "
 	 "kway with --sources, else throughput)",
 	 0},
+	{"port", KEY_PORT, "PORT", 0,
+	 "Of nodes that name none (default 7000; launched ones: a free one)", 0},
+	{"program", KEY_PROGRAM, "PATH", 0, "lsc-cast at launched nodes (default lsc-cast)", 0},
+	{"progress", KEY_PROGRESS, NULL, 0, "Draw bars whatever standard error is", 0},
 	{"raw", 'w', NULL, 0, "Send a file or directory as it is", 0},
 	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
+	{"stats", KEY_STATS, NULL, 0, "Say in the end what the cast cost each node", 0},
 	{"timeout", 'T', "TIME", 0,
 	 "Give a node up after so long without a sign of it (default 2s)", 0},
-	{"to", 't', "NODES", 0, "The nodes to send to: HOST:PORT,node[01-16]:7000,...", 0},
+	{"to", 't', "NODES", 0, "The nodes to send to: host,host:7400,node[01-16],@FILE,slurm:", 0},
+	{"verify-only", KEY_VERIFY, NULL, 0,
+	 "Send nothing: have the nodes read what they have, and say whether it is good", 0},
 	{0},
 };
 
-static int parse_order(struct argp_state *state, const char *name)
+static void check_send(struct send_options *opt, struct argp_state *state)
 {
 	struct lsc_err err = LSC_ERR_INIT;
-	enum lsc_order order = LSC_ORDER_CHAIN;
 
-	if (!strcmp(name, "throughput"))
-		return ORDER_THROUGHPUT;
-	if (!strcmp(name, "kway"))
-		return ORDER_KWAY;
-	if (lsc_order_parse(name, &order, &err) < 0)
-		lsc_tool_check(state,
-			       lsc_err_set(&err, EINVAL,
-					   "'%.32s' is no order: throughput, kway, round-optimal, "
-					   "chain, tree or sequential",
-					   name),
-			       &err);
-	return order;
+	if (!opt->image)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "missing IMAGE");
+	if (!opt->to.n)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--to is missing");
+	if (opt->launch && !opt->dir)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--launch needs --dir");
+	if (opt->dir && !opt->launch)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is for --launch");
+	if (opt->verify_only && opt->launch)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only asks nodes that are there");
+	lsc_tool_check(state,
+		       lsc_sending_settle(&opt->to, &opt->sources, &opt->exclude, opt->port,
+					  opt->launch, &err),
+		       &err);
+}
+
+static int parse_timeout(const char *arg, double *ret_seconds, struct lsc_err *err)
+{
+	int r = lsc_parse_duration(arg, ret_seconds, err);
+
+	if (r == 0 && (*ret_seconds < 0.1 || *ret_seconds > 86400))
+		r = lsc_err_set(err, EINVAL, "a timeout is from 100ms to a day");
+	return r;
+}
+
+/* What has a value that may be wrong. */
+static int parse_value(int key, char *arg, struct send_options *opt, struct lsc_err *err)
+{
+	switch (key) {
+	case 't':
+		return lsc_names_add(&opt->to, arg, err);
+	case 's':
+		return lsc_names_add(&opt->sources, arg, err);
+	case KEY_EXCLUDE:
+		return lsc_names_add(&opt->exclude, arg, err);
+	case KEY_PORT:
+		return lsc_parse_uint(arg, 1, 65535, &opt->port, err);
+	case KEY_LINK:
+		return lsc_parse_rate(arg, &opt->link, err);
+	case 'r':
+		return lsc_parse_rate(arg, &opt->rate, err);
+	case 'O':
+		return lsc_sending_order_parse(arg, &opt->order, err);
+	case 'T':
+		return parse_timeout(arg, &opt->timeout_s, err);
+	case KEY_LAUNCH_TIMEOUT:
+		return parse_timeout(arg, &opt->launch_timeout_s, err);
+	default:
+		return 1; /* no such option */
+	}
 }
 
 static error_t parse_send(int key, char *arg, struct argp_state *state)
 {
 	struct send_options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
+	int r = parse_value(key, arg, opt, &err);
 
+	lsc_tool_check(state, r, &err);
+	if (r <= 0)
+		return 0;
 	switch (key) {
+	case 'd':
+		opt->dir = arg;
+		return 0;
+	case 'n':
+		opt->dry_run = true;
+		return 0;
 	case 'x':
 		opt->exec = check_exec(state, arg);
-		return 0;
-	case 'r':
-		lsc_tool_check(state, lsc_parse_rate(arg, &opt->rate, &err), &err);
 		return 0;
 	case 'N':
 		opt->name = arg;
 		return 0;
-	case 'O':
-		opt->order = parse_order(state, arg);
-		return 0;
 	case 'w':
 		opt->raw = true;
 		return 0;
-	case 's':
-		lsc_tool_check(state, lsc_names_add(&opt->sources, arg, &err), &err);
+	case KEY_STATS:
+		opt->stats = true;
 		return 0;
-	case 'T':
-		lsc_tool_check(state, lsc_parse_duration(arg, &opt->timeout_s, &err), &err);
-		if (opt->timeout_s < 0.1 || opt->timeout_s > 86400)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "a timeout is from 100ms to a day");
+	case KEY_VERIFY:
+		opt->verify_only = true;
 		return 0;
-	case 't':
-		lsc_tool_check(state, lsc_names_add(&opt->to, arg, &err), &err);
+	case KEY_JSON:
+		opt->json = true;
+		return 0;
+	case KEY_LAUNCH:
+		opt->launch = arg;
+		return 0;
+	case KEY_PROGRAM:
+		opt->program = arg;
+		return 0;
+	case KEY_PROGRESS:
+		opt->progress = LSC_PROGRESS_BARS;
+		return 0;
+	case KEY_NO_PROGRESS:
+		opt->progress = LSC_PROGRESS_NONE;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 0)
@@ -251,208 +361,164 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		opt->image = arg;
 		return 0;
 	case ARGP_KEY_END:
-		if (!opt->image)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "missing IMAGE");
-		if (!opt->to.n)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "--to is missing");
+		check_send(opt, state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
 }
 
-struct sending {
+struct job {
+	struct lsc_subject subject;
+	const char *name;
 	struct lsc_loop *loop;
-	struct lsc_cast *cast;
+	struct lsc_sending *sending;
+	struct lsc_progress progress;
 	struct lsc_err *err;
-	bool bars;
-	unsigned drawn; /* lines */
 	int signal;
 };
 
-static void draw_node(const struct lsc_cast_node *node, uint64_t total)
+static enum lsc_progress_state state_of(const struct lsc_cast_node *node, uint64_t total)
 {
-	double part = total ? (double)node->bytes / (double)total : 1;
-	int full = node->complete ? BAR_WIDTH : (int)(part * (BAR_WIDTH - 1));
-
-	fprintf(stderr, "\r\033[K%-24.24s [%.*s%*s] %3.0f%%%s\n", node->name, full,
-		"##############################", BAR_WIDTH - full, "",
-		floor((node->complete ? 1 : part) * 100), node->complete ? " complete" : "");
+	if (node->complete)
+		return LSC_PROGRESS_COMPLETE;
+	if (node->why)
+		return LSC_PROGRESS_FAILED;
+	if (node->bytes == 0)
+		return LSC_PROGRESS_WAITING;
+	return node->bytes < total ? LSC_PROGRESS_RECEIVING : LSC_PROGRESS_SYNCING;
 }
 
-/* A bar for each receiver, drawn over those of before; many share one. */
-static void draw(void *data, const struct lsc_cast *cast)
+/* Hands what the cast knows of its receivers to what shows it. */
+static void show(void *data, const struct lsc_cast *cast)
 {
-	struct sending *s = data;
-	struct lsc_cast_node all = {.name = "all nodes", .complete = true};
-	uint64_t total = lsc_cast_image(cast)->bytes;
-	uint32_t n = 0;
+	struct job *job = data;
+	struct lsc_progress *p = &job->progress;
+	const struct lsc_image *image = &job->subject.image;
+	uint32_t n = lsc_cast_n_nodes(cast), first = 1;
 
-	if (!s->bars)
+	while (first < n && lsc_cast_node(cast, first).source)
+		first++;
+	if (!p->nodes && lsc_progress_init(p, n - first, image->bytes, image->n_pieces,
+					   lsc_sending_began_ns(job->sending), NULL) < 0)
 		return;
-	/* Lines that are too long for the terminal are cut: the next drawing goes up by lines. */
-	fprintf(stderr, "\033[?7l");
-	if (s->drawn)
-		fprintf(stderr, "\033[%uA", s->drawn);
-	for (uint32_t i = 1; i < lsc_cast_n_nodes(cast); i++) {
+	for (uint32_t i = first; i < n; i++) {
 		struct lsc_cast_node node = lsc_cast_node(cast, i);
+		struct lsc_progress_node *shown = &p->nodes[i - first];
 
-		if (node.source)
-			continue;
-		n++;
-		all.bytes += node.bytes;
-		all.complete = all.complete && node.complete;
-		if (n <= MAX_BARS)
-			draw_node(&node, total);
+		shown->name = node.name;
+		shown->state = state_of(&node, image->bytes);
+		shown->why = node.why;
+		shown->pieces = node.pieces;
+		shown->bytes = node.bytes;
+		shown->had_bytes = (uint64_t)node.had * image->piece_bytes;
+		if (shown->had_bytes > image->bytes)
+			shown->had_bytes = image->bytes;
 	}
-	if (n > MAX_BARS)
-		draw_node(&all, total * n);
-	fprintf(stderr, "\033[?7h");
-	s->drawn = LSC_MIN(n, MAX_BARS) + (n > MAX_BARS);
+	lsc_progress_tick(p);
 }
 
 static void on_done(void *data, int result, const struct lsc_err *err)
 {
-	struct sending *s = data;
+	struct job *job = data;
+	const struct lsc_cast *cast = lsc_sending_cast(job->sending);
 
-	draw(s, s->cast);
-	*s->err = *err;
-	if (result == 0)
-		lsc_info("all nodes have the image");
-	else if (result > 0)
-		lsc_error("%s", err->text);
-	lsc_loop_stop(s->loop, result);
+	*job->err = *err;
+	if (cast) {
+		show(job, cast);
+		lsc_progress_end(&job->progress);
+	}
+	lsc_loop_stop(job->loop, result);
 }
 
 static void interrupt(void *data, int number)
 {
-	struct sending *s = data;
+	struct job *job = data;
 
-	s->signal = number;
-	lsc_cast_abort(s->cast, "the cast was interrupted");
+	job->signal = number;
+	lsc_sending_abort(job->sending, "the cast was interrupted");
 }
 
-/* What is sent: an image, or what is here of one that has not all arrived. */
-struct subject {
-	struct lsc_image image;
-	struct lsc_segment segment; /* of the latter */
-	bool partial;
-	char name[256];
-};
-
-static int open_part(struct subject *subject, const char *path, size_t dir_len, struct lsc_err *err)
+/* A ring of links that are equal is a chain for each source. */
+static int run_dry(const struct send_options *opt, const struct job *job, struct lsc_err *err)
 {
-	LSC_CLEANUP_FREE char *dir = dir_len ? strndup(path, dir_len) : strdup(".");
-	int r;
-
-	if (!dir)
-		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", path);
-	r = lsc_segment_open(&subject->segment, dir, subject->name, err);
-	if (r == 0)
-		r = lsc_image_parse(&subject->image, subject->segment.manifest,
-				    subject->segment.manifest_len, err);
-	if (r == 0 && subject->segment.bytes != subject->image.bytes)
-		r = lsc_err_set(err, EBADMSG, "'%s' is cut short", path);
-	subject->image.data = subject->segment.data;
-	subject->partial = true;
-	return r;
-}
-
-/* Its name is the last part of its path, but for the end of it that is cut off; returns the length
- * of what is before. */
-static size_t base_name(struct subject *subject, const char *path, size_t cut)
-{
-	size_t len = strlen(path), start;
-
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	for (start = len; start > 0 && path[start - 1] != '/'; start--)
-		;
-	snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - cut - start),
-		 path + start);
-	return start;
-}
-
-static int open_subject(struct subject *subject, const char *path, struct lsc_err *err)
-{
-	size_t dir_len = base_name(subject, path, 0), len = strlen(subject->name);
-	int r;
-
-	if (len > strlen(PART) && !strcmp(subject->name + len - strlen(PART), PART)) {
-		base_name(subject, path, strlen(PART));
-		return open_part(subject, path, dir_len, err);
-	}
-	r = lsc_image_open(&subject->image, path, err);
-	if ((r == -ENOENT || r == -ENOTDIR) && access(path, F_OK) == 0 && !lsc_image_is(path))
-		lsc_err_set(err, -r, "'%s' is no image; --raw sends files as they are", path);
-	return r;
-}
-
-static void close_subject(struct subject *subject)
-{
-	if (subject->partial)
-		subject->image.data = NULL; /* the segment's */
-	lsc_image_close(&subject->image);
-	lsc_segment_close(&subject->segment);
-}
-
-/* A ring, while that is short against the pieces; else a schedule that needs fewer rounds. */
-static void choose_order(const struct send_options *opt, const struct lsc_image *image,
-			 struct lsc_cast_options *options)
-{
-	int order = opt->order != ORDER_DEFAULT ? opt->order
-		    : opt->sources.n            ? ORDER_KWAY
-						: ORDER_THROUGHPUT;
-	uint32_t group = 1 + (uint32_t)lsc_div_up(opt->to.n, opt->sources.n + 1);
-
-	options->rotate = order == ORDER_KWAY;
-	options->scheduled =
-		order >= 0 || (!options->segment && !lsc_chain_is_fastest(group, image->n_pieces));
-	options->order = order >= 0            ? (enum lsc_order)order
-			 : order == ORDER_KWAY ? LSC_ORDER_KWAY
-					       : LSC_ORDER_ROUND_OPTIMAL;
-}
-
-static int cast(const struct send_options *opt, const struct subject *subject,
-		struct sending *sending, struct lsc_err *err)
-{
-	struct lsc_cast_options options = {
-		.image = &subject->image,
-		.segment = subject->partial ? &subject->segment : NULL,
-		.name = opt->name ? opt->name : subject->name,
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+	struct lsc_cast_options chosen = {
+		.image = &job->subject.image,
+		.n_sources = opt->sources.n,
+		.n_to = opt->to.n,
+	};
+	struct lsc_forecast forecast = {
+		.image = &job->subject.image,
+		.name = job->name,
 		.sources = opt->sources.names,
 		.n_sources = opt->sources.n,
 		.to = opt->to.names,
 		.n_to = opt->to.n,
-		.rate = opt->rate,
-		.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
-		.exec = opt->exec,
-		.report_fd = isatty(STDOUT_FILENO) ? -1 : STDOUT_FILENO,
-		.on_done = on_done,
-		.on_tick = draw,
-		.data = sending,
+		.speed = lsc_forecast_speed(opt->link, opt->rate),
 	};
 	int r;
 
-	choose_order(opt, &subject->image, &options);
-	r = lsc_cast_start(&sending->cast, sending->loop, &options, err);
+	lsc_sending_choose(opt->order, &chosen);
+	forecast.order = chosen.scheduled ? chosen.order : LSC_ORDER_CHAIN;
+	forecast.order_name = lsc_sending_order_name(&chosen);
+	r = lsc_forecast_tell(&forecast, opt->json, &text, err);
 	if (r == 0)
-		r = lsc_loop_signals(sending->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt,
-				     sending, err);
-	if (r == 0) {
-		lsc_info("sending '%s' to %u nodes", options.name, options.n_to);
-		r = lsc_loop_run(sending->loop, err);
-	}
-	lsc_cast_free(sending->cast);
-	return sending->signal && r == -ECANCELED ? 128 + sending->signal : r;
+		fwrite(text.data, 1, text.len, stdout);
+	return r;
 }
 
-#define CUT_SHORTER "a file was cut shorter by someone while it was sent"
+static int cast(struct send_options *opt, struct job *job, struct lsc_err *err)
+{
+	const struct lsc_sending_options options = {
+		.cast =
+			{
+				.image = &job->subject.image,
+				.segment = job->subject.partial ? &job->subject.segment : NULL,
+				.name = job->name,
+				.rate = opt->rate,
+				.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
+				.exec = opt->exec,
+				.report_fd =
+					opt->json || !isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1,
+				.report_json = opt->json,
+				.on_done = on_done,
+				.on_tick = show,
+				.data = job,
+			},
+		.order = opt->order,
+		.to = &opt->to,
+		.sources = &opt->sources,
+		.launch =
+			{
+				.how = opt->launch,
+				.program = opt->program,
+				.dir = opt->dir,
+				.port = (uint16_t)opt->port,
+				.timeout_ns = (uint64_t)(opt->launch_timeout_s * 1e9),
+			},
+	};
+	int r = lsc_sending_start(&job->sending, job->loop, &options, err);
+
+	if (r == 0)
+		r = lsc_loop_signals(job->loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, interrupt, job,
+				     err);
+	if (r == 0)
+		r = lsc_loop_run(job->loop, err);
+	if (lsc_progress_any(&job->progress) && r != -ECANCELED)
+		lsc_progress_summary(&job->progress, lsc_forecast_speed(opt->link, opt->rate));
+	if (r >= 0 && opt->stats)
+		lsc_costs_print(lsc_sending_cast(job->sending), stderr);
+	lsc_sending_free(job->sending);
+	lsc_progress_release(&job->progress);
+	return job->signal && r == -ECANCELED ? 128 + job->signal : r;
+}
 
 /* Files are sent from their mappings: one that is cut meanwhile has no bytes there any more. */
 static void on_cut_file(int number)
 {
-	static const char words[] = "lsc-cast send: " CUT_SHORTER "\n";
+	static const char words[] =
+		"lsc-cast send: a file was cut shorter by someone while it was sent\n";
 
 	(void)number;
 	if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
@@ -460,34 +526,96 @@ static void on_cut_file(int number)
 	_exit(LSC_EXIT_IO);
 }
 
-static int open_files(struct subject *subject, const char *path, struct lsc_err *err)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+/* --- send --verify-only --- */
 
-	base_name(subject, path, 0);
-	signal(SIGBUS, on_cut_file);
-	return lsc_files_open(&subject->image, path, cpus > 0 ? (unsigned)cpus : 1, err);
+struct verifying {
+	const struct send_options *opt;
+	struct lsc_loop *loop;
+	struct lsc_pack pack;
+	struct lsc_buf json;
+};
+
+/* A line for people, or a record as JSON. */
+static void on_answer(void *data, uint32_t node, const struct lsc_check_result *result,
+		      const struct lsc_err *err)
+{
+	struct verifying *v = data;
+	const char *name = v->opt->to.names[node];
+	const char *state = result ? lsc_check_state_name(result->state) : "unknown";
+	const char *why = !result ? err->text : result->state == LSC_CHECK_GOOD ? "" : result->why;
+
+	if (!v->opt->json) {
+		printf("%s %s%s%s\n", name, state, *why ? ": " : "", why);
+		fflush(stdout);
+		return;
+	}
+	lsc_pack_begin(&v->pack, "checked");
+	lsc_pack_str(&v->pack, "name", name);
+	lsc_pack_str(&v->pack, "state", state);
+	lsc_pack_str(&v->pack, "why", why);
+	v->json.len = 0;
+	if (lsc_pack_end(&v->pack) == 0 &&
+	    lsc_json_write(v->pack.buf.data, v->pack.buf.len, &v->json, NULL) == 0)
+		printf("%.*s\n", (int)v->json.len, v->json.data);
+	fflush(stdout);
 }
 
-static int run_send(const struct send_options *opt, struct lsc_err *err)
+static void on_verified(void *data, uint32_t n_good)
 {
-	LSC_CLEANUP(close_subject)
-	struct subject subject = {.segment = LSC_SEGMENT_INIT};
-	struct sending sending = {.err = err};
+	struct verifying *v = data;
+
+	lsc_loop_stop(v->loop, n_good == v->opt->to.n ? 0 : LSC_EXIT_NO);
+}
+
+static int verify(const struct send_options *opt, struct job *job, struct lsc_err *err)
+{
+	struct verifying v = {opt, job->loop, LSC_PACK_INIT, LSC_BUF_INIT};
+	const struct lsc_survey_options options = {
+		.image = &job->subject.image,
+		.name = job->name,
+		.nodes = opt->to.names,
+		.n_nodes = opt->to.n,
+		.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
+		.on_answer = on_answer,
+		.on_done = on_verified,
+		.data = &v,
+	};
+	struct lsc_survey *survey = NULL;
+	int r = lsc_survey_start(&survey, job->loop, &options, err);
+
+	if (r == 0)
+		r = lsc_loop_run(job->loop, err);
+	lsc_survey_free(survey);
+	lsc_pack_release(&v.pack);
+	lsc_buf_release(&v.json);
+	return r;
+}
+
+static int run_send(struct send_options *opt, struct lsc_err *err)
+{
+	struct job job = {
+		.subject = LSC_SUBJECT_INIT,
+		.progress = {.mode = opt->progress},
+		.err = err,
+	};
 	int r;
 
-	sending.bars = isatty(STDERR_FILENO) && lsc_log_is_on(LSC_LOG_NOTICE);
+	/* Bars and records on one terminal would tear each other. */
+	if (opt->json && isatty(STDOUT_FILENO) && job.progress.mode == LSC_PROGRESS_AUTO)
+		job.progress.mode = LSC_PROGRESS_LINES;
 	if (opt->raw)
-		r = open_files(&subject, opt->image, err);
-	else
-		r = open_subject(&subject, opt->image, err);
-	if (r == 0)
-		r = lsc_loop_new(&sending.loop, err);
-	if (r == 0)
-		r = cast(opt, &subject, &sending, err);
-	if (r == -EFAULT && opt->raw) /* as above, seen by the kernel */
-		r = lsc_err_set(err, EIO, CUT_SHORTER);
-	lsc_loop_free(sending.loop);
+		signal(SIGBUS, on_cut_file);
+	r = lsc_subject_open(&job.subject, opt->image, opt->raw, err);
+	job.name = opt->name ? opt->name : job.subject.name;
+	if (r == 0 && opt->dry_run) {
+		r = run_dry(opt, &job, err);
+	} else if (r == 0) {
+		r = lsc_loop_new(&job.loop, err);
+		if (r == 0)
+			r = opt->verify_only ? verify(opt, &job, err) : cast(opt, &job, err);
+		lsc_loop_free(job.loop);
+	}
+	lsc_subject_close(&job.subject);
 	return r;
 }
 
@@ -502,7 +630,12 @@ static int main_send(int argc, char **argv)
 		NULL,
 		NULL,
 	};
-	struct send_options opt = {.order = ORDER_DEFAULT, .timeout_s = 2};
+	struct send_options opt = {
+		.order = LSC_SENDING_DEFAULT,
+		.timeout_s = 2,
+		.launch_timeout_s = 60,
+		.program = "lsc-cast",
+	};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;
 
@@ -510,6 +643,7 @@ static int main_send(int argc, char **argv)
 	r = run_send(&opt, &err);
 	lsc_names_release(&opt.to);
 	lsc_names_release(&opt.sources);
+	lsc_names_release(&opt.exclude);
 	return lsc_tool_finish(r, &err);
 }
 

@@ -150,6 +150,18 @@ int lsc_path_sync(const char *path, struct lsc_err *err)
 	return 0;
 }
 
+const char *lsc_path_last(const char *path, char last[NAME_MAX + 1])
+{
+	size_t len = strlen(path), start;
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	for (start = len; start > 0 && path[start - 1] != '/'; start--)
+		;
+	snprintf(last, NAME_MAX + 1, "%.*s", (int)(len - start), path + start);
+	return last;
+}
+
 int lsc_dir_remove(const char *path, struct lsc_err *err)
 {
 	DIR *dir = opendir(path);

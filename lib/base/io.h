@@ -2,6 +2,7 @@
 #ifndef LSC_BASE_IO_H
 #define LSC_BASE_IO_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,9 @@ int lsc_file_write(const char *path, const void *data, size_t len, struct lsc_er
 
 /* fsync of a file or directory by name. */
 int lsc_path_sync(const char *path, struct lsc_err *err);
+
+/* The last part of a path, without slashes behind it, cut to fit. */
+const char *lsc_path_last(const char *path, char last[NAME_MAX + 1]);
 
 /* Removes a directory and the plain files directly in it; an absent one is fine. */
 int lsc_dir_remove(const char *path, struct lsc_err *err);

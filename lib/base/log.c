@@ -10,6 +10,8 @@
 
 static const char *log_program = "lsc";
 static enum lsc_log_level log_level = LSC_LOG_NOTICE;
+static void (*log_before)(void *data);
+static void *log_before_data;
 
 void lsc_log_setup(const char *program, enum lsc_log_level level)
 {
@@ -20,6 +22,12 @@ void lsc_log_setup(const char *program, enum lsc_log_level level)
 bool lsc_log_is_on(enum lsc_log_level level)
 {
 	return level <= log_level;
+}
+
+void lsc_log_before(void (*fn)(void *data), void *data)
+{
+	log_before = fn;
+	log_before_data = data;
 }
 
 /* Messages quote names and words from files and peers: none of these breaks a line in two or talks
@@ -47,6 +55,8 @@ static void write_line(const char *lead, const char *fmt, va_list ap)
 	n = strnlen(line, sizeof(line) - 1);
 	make_plain(line, n);
 	line[n++] = '\n';
+	if (log_before)
+		log_before(log_before_data);
 	written = write(STDERR_FILENO, line, n);
 	(void)written; /* nobody is left to tell */
 }

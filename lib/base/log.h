@@ -21,6 +21,9 @@ enum lsc_log_level {
 void lsc_log_setup(const char *program, enum lsc_log_level level);
 bool lsc_log_is_on(enum lsc_log_level level);
 
+/* Called before each line, for what is drawn on the terminal to make room; NULL: no more. */
+void lsc_log_before(void (*fn)(void *data), void *data);
+
 void lsc_log(enum lsc_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A line of one module, shown at -vv or when LSC_DEBUG names the module (or "all"). */

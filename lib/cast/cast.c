@@ -322,7 +322,7 @@ static void join(struct lsc_cast *c, struct lsc_control *node)
 	node->joined = true;
 	node->progress_ns = lsc_clock_ns();
 	lsc_planner_join(c->planner, node->index, node->source || node->complete, node->name,
-			 node->progress_ns);
+			 node->bytes, node->progress_ns);
 }
 
 /* A piece that nobody has would be waited for in vain. */
@@ -435,7 +435,7 @@ void lsc_cast_complete(struct lsc_cast *c, struct lsc_control *node)
 		finish(c);
 }
 
-static void note_offers(struct lsc_cast *c, const struct lsc_progress *progress)
+static void note_offers(struct lsc_cast *c, const struct lsc_node_progress *progress)
 {
 	for (uint32_t i = 0; i < progress->n_sent; i++)
 		if (progress->sent[i].node < c->n_nodes)
@@ -443,7 +443,7 @@ static void note_offers(struct lsc_cast *c, const struct lsc_progress *progress)
 }
 
 void lsc_cast_progress(struct lsc_cast *c, struct lsc_control *node,
-		       const struct lsc_progress *progress)
+		       const struct lsc_node_progress *progress)
 {
 	struct lsc_pack *out;
 	uint64_t now = lsc_clock_ns();
@@ -521,7 +521,7 @@ static void watch_nodes(struct lsc_cast *c)
 static void on_tick(void *data)
 {
 	struct lsc_cast *c = data;
-	struct lsc_progress progress;
+	struct lsc_node_progress progress;
 
 	watch_nodes(c);
 	if (c->phase == LSC_CAST_OFFERING)
@@ -662,7 +662,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 	for (uint32_t i = 1; r == 0 && i < c->n_nodes; i++)
 		r = lsc_control_offer(&c->nodes[i], err);
 	if (r == 0)
-		r = lsc_report_init(&c->report, loop, c->o.report_fd, err);
+		r = lsc_report_init(&c->report, loop, c->o.report_fd, c->o.report_json, err);
 	if (r < 0) {
 		lsc_cast_free(c);
 		return r;
@@ -691,6 +691,7 @@ struct lsc_cast_node lsc_cast_node(const struct lsc_cast *c, uint32_t node)
 		.name = n->name,
 		.source = n->source,
 		.pieces = n->pieces,
+		.had = n->had,
 		.bytes = n->bytes,
 		.complete = n->complete,
 		.why = n->failed ? n->why : NULL,

@@ -37,6 +37,7 @@ struct lsc_cast_options {
 	const char *exec;    /* where this node's stage worker listens; NULL */
 	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
 			      * its result says so in the end. */
+	bool report_json;    /* as JSON lines */
 
 	/* Once, from the loop.  result: 0 when all nodes have it, 1 when only some have, or
 	 * negative errno when none has; with words in err. */
@@ -52,6 +53,7 @@ struct lsc_cast_node {
 	uint32_t pieces; /* there and verified */
 	uint64_t bytes;  /* with what is on its way */
 	bool complete;
+	uint32_t had;    /* pieces, when it was ready */
 	const char *why; /* it failed; NULL: it did not */
 	bool counted;    /* stats are known, which is in the end */
 	struct lsc_stats stats;

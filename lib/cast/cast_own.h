@@ -24,7 +24,7 @@ struct lsc_control {
 	bool open, ready, joined, complete;
 	int failed; /* errno; 0 */
 	char why[LSC_CAST_WHY];
-	uint32_t pieces;
+	uint32_t pieces, had;
 	uint64_t bytes;
 	uint64_t heard_ns, progress_ns; /* when it last said something, and got on */
 	uint64_t offered;               /* bytes that somebody has ready for it */
@@ -62,7 +62,7 @@ void lsc_cast_fail(struct lsc_cast *cast, struct lsc_control *node, const struct
 void lsc_cast_ready(struct lsc_cast *cast, struct lsc_control *node);
 void lsc_cast_complete(struct lsc_cast *cast, struct lsc_control *node);
 void lsc_cast_progress(struct lsc_cast *cast, struct lsc_control *node,
-		       const struct lsc_progress *progress);
+		       const struct lsc_node_progress *progress);
 
 /* What a node says of another. */
 void lsc_cast_fault(struct lsc_cast *cast, struct lsc_control *accuser,

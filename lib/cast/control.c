@@ -25,7 +25,8 @@ static int take_ready(struct lsc_control *node, const struct lsc_record *record,
 	if (r < 0)
 		return r;
 	node->ready = true;
-	node->pieces = n;
+	node->pieces = node->had = n;
+	node->bytes = LSC_MIN((uint64_t)n * c->o.image->piece_bytes, c->o.image->bytes);
 	node->progress_ns = lsc_clock_ns();
 	out = lsc_report_begin(&c->report, "node");
 	lsc_pack_uint(out, "node", node->index);
@@ -44,8 +45,8 @@ static int take_progress(struct lsc_control *node, const struct lsc_record *reco
 			 struct lsc_err *err)
 {
 	struct lsc_cast *c = node->cast;
-	struct lsc_progress progress;
-	int r = lsc_progress_parse(record, &progress, err);
+	struct lsc_node_progress progress;
+	int r = lsc_node_progress_parse(record, &progress, err);
 
 	if (r == 0 &&
 	    (progress.pieces > c->o.image->n_pieces || progress.bytes > c->o.image->bytes))

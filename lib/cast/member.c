@@ -90,9 +90,9 @@ uint64_t lsc_member_sent(const struct lsc_member *m)
 	return m->sent;
 }
 
-void lsc_member_progress(const struct lsc_member *m, struct lsc_progress *ret)
+void lsc_member_progress(const struct lsc_member *m, struct lsc_node_progress *ret)
 {
-	*ret = (struct lsc_progress){.pieces = m->n_here, .bytes = m->bytes_here};
+	*ret = (struct lsc_node_progress){.pieces = m->n_here, .bytes = m->bytes_here};
 	for (const struct lsc_inlet *i = m->inlets; i; i = i->next)
 		if (i->piece != LSC_NOBODY)
 			ret->bytes += lsc_image_piece_bytes(m->o.image, i->piece) -

@@ -58,7 +58,7 @@ const struct lsc_cast_id *lsc_member_cast(const struct lsc_member *member);
 
 /* The pieces that are here and verified: bit p % 64 of word p / 64. */
 const uint64_t *lsc_member_here(const struct lsc_member *member);
-void lsc_member_progress(const struct lsc_member *member, struct lsc_progress *ret_progress);
+void lsc_member_progress(const struct lsc_member *member, struct lsc_node_progress *ret_progress);
 
 /* Bytes of pieces that came and that went, with those that came in vain. */
 uint64_t lsc_member_received(const struct lsc_member *member);

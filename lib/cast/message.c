@@ -274,7 +274,7 @@ void lsc_plan_release(struct lsc_plan *plan)
 	*plan = (struct lsc_plan)LSC_PLAN_INIT;
 }
 
-int lsc_progress_pack(struct lsc_pack *pack, const struct lsc_progress *progress)
+int lsc_node_progress_pack(struct lsc_pack *pack, const struct lsc_node_progress *progress)
 {
 	lsc_pack_begin(pack, "progress");
 	lsc_pack_uint(pack, "pieces", progress->pieces);
@@ -289,8 +289,8 @@ int lsc_progress_pack(struct lsc_pack *pack, const struct lsc_progress *progress
 	return lsc_pack_end(pack);
 }
 
-int lsc_progress_parse(const struct lsc_record *record, struct lsc_progress *ret,
-		       struct lsc_err *err)
+int lsc_node_progress_parse(const struct lsc_record *record, struct lsc_node_progress *ret,
+			    struct lsc_err *err)
 {
 	const msgpack_object *sent;
 	int r = parse_u32(record, "pieces", LSC_SCHEDULE_MAX_PIECES, &ret->pieces, err);

@@ -95,7 +95,7 @@ struct lsc_plan {
 		0                                                                                  \
 	}
 
-struct lsc_progress {
+struct lsc_node_progress {
 	uint32_t pieces;
 	uint64_t bytes; /* with those of pieces that are on their way */
 	uint32_t n_sent;
@@ -134,9 +134,9 @@ int lsc_plan_pack(struct lsc_pack *pack, const struct lsc_plan *plan);
 int lsc_plan_parse(const struct lsc_record *record, struct lsc_plan *ret, struct lsc_err *err);
 void lsc_plan_release(struct lsc_plan *plan);
 
-int lsc_progress_pack(struct lsc_pack *pack, const struct lsc_progress *progress);
-int lsc_progress_parse(const struct lsc_record *record, struct lsc_progress *ret,
-		       struct lsc_err *err);
+int lsc_node_progress_pack(struct lsc_pack *pack, const struct lsc_node_progress *progress);
+int lsc_node_progress_parse(const struct lsc_record *record, struct lsc_node_progress *ret,
+			    struct lsc_err *err);
 
 /* A record `failed`, or, where failed->node is one, `fault`. */
 int lsc_failed_pack(struct lsc_pack *pack, const struct lsc_failed *failed);

@@ -66,13 +66,16 @@ int lsc_planner_new(struct lsc_planner **ret_planner, const struct lsc_planner_o
 }
 
 void lsc_planner_join(struct lsc_planner *planner, uint32_t node, bool source, const char *name,
-		      uint64_t now_ns)
+		      uint64_t bytes, uint64_t now_ns)
 {
 	planner->members[node] =
 		(struct member){.name = name, .here = true, .source = source, .stale = true};
 	planner->changed = true;
-	if (planner->ring)
-		lsc_ring_join(planner->ring, node, source, now_ns);
+	if (!planner->ring)
+		return;
+	lsc_ring_join(planner->ring, node, source, now_ns);
+	if (!source && bytes)
+		lsc_ring_held(planner->ring, node, bytes, now_ns);
 }
 
 void lsc_planner_leave(struct lsc_planner *planner, uint32_t node, uint64_t now_ns)
@@ -87,7 +90,7 @@ void lsc_planner_leave(struct lsc_planner *planner, uint32_t node, uint64_t now_
 }
 
 void lsc_planner_progress(struct lsc_planner *planner, uint32_t node,
-			  const struct lsc_progress *progress, uint64_t now_ns)
+			  const struct lsc_node_progress *progress, uint64_t now_ns)
 {
 	if (!planner->ring || !planner->members[node].here)
 		return;

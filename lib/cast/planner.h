@@ -30,14 +30,15 @@ int lsc_planner_new(struct lsc_planner **ret_planner, const struct lsc_planner_o
 		    struct lsc_err *err);
 void lsc_planner_free(struct lsc_planner *planner);
 
-/* A node takes part; name is its address, borrowed.  Its plan comes with the next step. */
+/* A node takes part; name is its address, borrowed, and bytes is what it has of the image.  Its
+ * plan comes with the next step. */
 void lsc_planner_join(struct lsc_planner *planner, uint32_t node, bool source, const char *name,
-		      uint64_t now_ns);
+		      uint64_t bytes, uint64_t now_ns);
 void lsc_planner_leave(struct lsc_planner *planner, uint32_t node, uint64_t now_ns);
 
 /* What a node says. */
 void lsc_planner_progress(struct lsc_planner *planner, uint32_t node,
-			  const struct lsc_progress *progress, uint64_t now_ns);
+			  const struct lsc_node_progress *progress, uint64_t now_ns);
 
 /* Thinks it over: whether some plans are new.  why: for people, "" where there is nothing to say.
  */

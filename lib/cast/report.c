@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "stream/json.h"
 
 #define AGAIN_NS    10000000
 #define MAX_WAITING (64u << 20)
@@ -61,15 +62,29 @@ static void write_some(struct lsc_report *report)
 	}
 }
 
+static int keep(struct lsc_report *report)
+{
+	const struct lsc_buf *record = &report->pack.buf;
+	int r;
+
+	if (report->waiting.len + record->len > MAX_WAITING)
+		return -ENOBUFS;
+	if (!report->json)
+		return lsc_buf_add(&report->waiting, record->data, record->len);
+	r = lsc_json_write(record->data, record->len, &report->waiting, NULL);
+	return r < 0 ? r : lsc_buf_add(&report->waiting, "\n", 1);
+}
+
 /* Takes what the pack holds on its way. */
 static void put(struct lsc_report *report)
 {
+	int r;
+
 	if (report->fd < 0)
 		return;
-	if (report->waiting.len + report->pack.buf.len > MAX_WAITING)
-		give_up(report, ENOBUFS);
-	else if (lsc_buf_add(&report->waiting, report->pack.buf.data, report->pack.buf.len) < 0)
-		give_up(report, ENOMEM);
+	r = keep(report);
+	if (r < 0)
+		give_up(report, -r);
 	else
 		write_some(report);
 }
@@ -79,11 +94,12 @@ static void on_again(void *data)
 	write_some(data);
 }
 
-int lsc_report_init(struct lsc_report *report, struct lsc_loop *loop, int fd, struct lsc_err *err)
+int lsc_report_init(struct lsc_report *report, struct lsc_loop *loop, int fd, bool json,
+		    struct lsc_err *err)
 {
 	int r;
 
-	*report = (struct lsc_report){.fd = fd, .start_ns = lsc_clock_ns()};
+	*report = (struct lsc_report){.fd = fd, .json = json, .start_ns = lsc_clock_ns()};
 	r = lsc_timer_new(loop, on_again, report, &report->again, err);
 	if (r < 0)
 		return r;

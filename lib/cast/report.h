@@ -16,7 +16,8 @@
 #include "stream/record.h"
 
 struct lsc_report {
-	int fd; /* -1: nobody wants to know */
+	int fd;    /* -1: nobody wants to know */
+	bool json; /* lines, as lsc-msg(1) writes them */
 	uint64_t start_ns;
 	int lost; /* errno: why records were not written; 0 */
 	struct lsc_buf waiting;
@@ -31,7 +32,8 @@ struct lsc_report {
 	}
 
 /* fd is borrowed.  Writes the hello; times count from now. */
-int lsc_report_init(struct lsc_report *report, struct lsc_loop *loop, int fd, struct lsc_err *err);
+int lsc_report_init(struct lsc_report *report, struct lsc_loop *loop, int fd, bool json,
+		    struct lsc_err *err);
 void lsc_report_release(struct lsc_report *report);
 
 /* Begins a record of this type with its "t"; put more keys into the pack it returns. */

@@ -73,7 +73,7 @@ static void fail(struct lsc_session *s, const struct lsc_err *err)
 
 static void tell_progress(struct lsc_session *s)
 {
-	struct lsc_progress progress = {0};
+	struct lsc_node_progress progress = {0};
 
 	if (s->member) /* not while there is no room for the image yet */
 		lsc_member_progress(s->member, &progress);
@@ -81,7 +81,7 @@ static void tell_progress(struct lsc_session *s)
 		progress.pieces = s->image.n_pieces;
 		progress.bytes = s->image.bytes;
 	}
-	if (lsc_progress_pack(&s->pack, &progress) == 0)
+	if (lsc_node_progress_pack(&s->pack, &progress) == 0)
 		tell(s);
 }
 

@@ -52,12 +52,12 @@ static void say(struct caller *caller)
 
 static void report(struct caller *caller)
 {
-	struct lsc_progress progress = {.pieces = image.n_pieces, .bytes = image.bytes};
+	struct lsc_node_progress progress = {.pieces = image.n_pieces, .bytes = image.bytes};
 
 	if (caller->node->reported)
 		return;
 	caller->node->reported = true;
-	lsc_progress_pack(&pack, &progress);
+	lsc_node_progress_pack(&pack, &progress);
 	say(caller);
 	for (uint32_t i = 0; i < image.n_blocks; i++) {
 		lsc_pack_begin(&pack, "block");

@@ -88,14 +88,14 @@ static void try_progress(const struct lsc_record *record)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
-	struct lsc_progress progress, again;
+	struct lsc_node_progress progress, again;
 
-	if (lsc_progress_parse(record, &progress, NULL) < 0)
+	if (lsc_node_progress_parse(record, &progress, NULL) < 0)
 		return;
 	check(progress.n_sent <= LSC_CAST_MAX_SENT);
-	check(lsc_progress_pack(&pack, &progress) == 0);
+	check(lsc_node_progress_pack(&pack, &progress) == 0);
 	reparse(&copy, &pack);
-	check(lsc_progress_parse(&copy, &again, NULL) == 0 && again.bytes == progress.bytes &&
+	check(lsc_node_progress_parse(&copy, &again, NULL) == 0 && again.bytes == progress.bytes &&
 	      again.n_sent == progress.n_sent);
 }
 

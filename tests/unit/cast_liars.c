@@ -94,7 +94,7 @@ static void act(struct liar *liar)
 		liar->control = -1;
 	}
 	if (liar->lives && liar->offered) {
-		lsc_progress_pack(&pack, &(struct lsc_progress){0});
+		lsc_node_progress_pack(&pack, &(struct lsc_node_progress){0});
 		say(&liar->control, &pack, false);
 	}
 	lsc_pack_release(&pack);

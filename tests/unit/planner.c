@@ -43,7 +43,7 @@ static struct lsc_planner *make(uint32_t n, uint32_t sources, int order)
 	for (uint32_t i = 0; i < n; i++) {
 		here[i] = true;
 		snprintf(names[i], sizeof(names[i]), "n%u:1", i);
-		lsc_planner_join(planner, i, i < sources, names[i], 1);
+		lsc_planner_join(planner, i, i < sources, names[i], 0, 1);
 	}
 	return planner;
 }
@@ -137,7 +137,7 @@ static void test_losses(void)
 	lose(planner, 1);
 	take(planner, 10, 12);
 	ok(make_sense(10, 1, 4), "and without one of two sources");
-	lsc_planner_join(planner, 5, false, "back:1", 13);
+	lsc_planner_join(planner, 5, false, "back:1", 0, 13);
 	snprintf(names[5], sizeof(names[5]), "back:1");
 	here[5] = true;
 	take(planner, 10, 14);

@@ -1,0 +1,76 @@
+/* subject - opens what is cast, whatever it is */
+#include "cast/subject.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "model/files.h"
+
+#define PART ".part"
+
+/* Its name is the last one of its path, but for the end of it that is cut off; returns the length
+ * of what is before. */
+static size_t take_name(struct lsc_subject *subject, const char *path, size_t cut)
+{
+	size_t len = strlen(path), start;
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	for (start = len; start > 0 && path[start - 1] != '/'; start--)
+		;
+	snprintf(subject->name, sizeof(subject->name), "%.*s", (int)(len - cut - start),
+		 path + start);
+	return start;
+}
+
+static int open_part(struct lsc_subject *subject, const char *path, size_t dir_len,
+		     struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE char *dir = dir_len ? strndup(path, dir_len) : strdup(".");
+	int r;
+
+	if (!dir)
+		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", path);
+	r = lsc_segment_open(&subject->segment, dir, subject->name, err);
+	if (r == 0)
+		r = lsc_image_parse(&subject->image, subject->segment.manifest,
+				    subject->segment.manifest_len, err);
+	if (r == 0 && subject->segment.bytes != subject->image.bytes)
+		r = lsc_err_set(err, EBADMSG, "'%s' is cut short", path);
+	subject->image.data = subject->segment.data;
+	subject->partial = true;
+	return r;
+}
+
+static int open_image(struct lsc_subject *subject, const char *path, struct lsc_err *err)
+{
+	int r = lsc_image_open(&subject->image, path, err);
+
+	if ((r == -ENOENT || r == -ENOTDIR) && access(path, F_OK) == 0 && !lsc_image_is(path))
+		lsc_err_set(err, -r, "'%s' is no image; --raw sends files as they are", path);
+	return r;
+}
+
+int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, struct lsc_err *err)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t dir_len = take_name(subject, path, 0), len = strlen(subject->name);
+
+	if (raw)
+		return lsc_files_open(&subject->image, path, cpus > 0 ? (unsigned)cpus : 1, err);
+	if (len <= strlen(PART) || strcmp(subject->name + len - strlen(PART), PART) != 0)
+		return open_image(subject, path, err);
+	take_name(subject, path, strlen(PART));
+	return open_part(subject, path, dir_len, err);
+}
+
+void lsc_subject_close(struct lsc_subject *subject)
+{
+	if (subject->partial)
+		subject->image.data = NULL; /* the segment's */
+	lsc_image_close(&subject->image);
+	lsc_segment_close(&subject->segment);
+}

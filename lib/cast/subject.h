@@ -1,0 +1,29 @@
+/* A subject: what is cast.  An image, what is here of one that has not all arrived (NAME.part), or
+ * files and directories as they are.
+ */
+#ifndef LSC_CAST_SUBJECT_H
+#define LSC_CAST_SUBJECT_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "mem/segment.h"
+#include "model/image.h"
+
+struct lsc_subject {
+	struct lsc_image image;
+	struct lsc_segment segment; /* of a part: which pieces are here */
+	bool partial;
+	char name[256]; /* the last one of its path */
+};
+
+#define LSC_SUBJECT_INIT                                                                           \
+	{                                                                                          \
+		.segment = LSC_SEGMENT_INIT                                                        \
+	}
+
+/* raw: files as they are, which are read and hashed. */
+int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, struct lsc_err *err);
+void lsc_subject_close(struct lsc_subject *subject);
+
+#endif

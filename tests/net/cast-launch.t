@@ -1,0 +1,241 @@
+#!/bin/sh
+# lsc-cast send --launch: receivers that are started for a cast, by a command and by ssh to a real
+# sshd on loopback, and that nothing of them is left, however the cast ends.
+. tests/lib/tap.sh
+PATH=$PATH:/usr/sbin:/sbin
+
+lsc-shard pack --dummy smollm2-135m --layers 2 "$SCRATCH/image.lsc"
+image=$SCRATCH/image.lsc/image
+size=$(wc -c <"$image")
+cast=$TOP/${LSC_BIN:-bin}/lsc-cast
+
+# Folders for three nodes, which are addresses of this machine; none has the image.
+fresh() {
+	rm -rf "$SCRATCH/n"
+	mkdir -p "$SCRATCH/n/127.0.0.1" "$SCRATCH/n/127.0.0.2" "$SCRATCH/n/127.0.0.3"
+}
+
+send() { lsc-cast send "$SCRATCH/image.lsc" --dir "$SCRATCH/n/{}" "$@"; }
+
+whole() { # whole NODE...: each has the image
+	for node; do
+		expect_same "$node has the image" "$SCRATCH/n/$node/image.lsc/image" "$image"
+	done
+}
+
+left() { ps -eo args | grep -c "^[^ ]*lsc-cast serve --exit-with-stdin.*$SCRATCH"; }
+
+none_left() {
+	i=0
+	while [ "$(left)" -gt 0 ] && [ $i -lt 100 ]; do
+		sleep 0.1
+		i=$((i + 1))
+	done
+	expect_equal "$1: no receiver is left" "$(left)" 0
+}
+
+begin() { # begin OPTION...: a cast to two nodes that takes 8 s, in the background; $pid
+	lsc-cast send "$SCRATCH/image.lsc" --dir "$SCRATCH/n/{}" --to '127.0.0.[1-2]' \
+		--max-rate $((size / 8)) "$@" >/dev/null 2>"$SCRATCH/err" &
+	pid=$!
+	ended_at_exit $pid
+}
+
+# Until N nodes have something of the image.
+until_under_way() {
+	i=0
+	while [ "$(ls -d "$SCRATCH"/n/*/image.lsc.part 2>/dev/null | wc -l)" -lt "$1" ] &&
+		[ $i -lt 100 ]; do
+		sleep 0.1
+		i=$((i + 1))
+	done
+}
+
+# --- serve ---
+
+mkdir "$SCRATCH/served"
+(sleep 0.3) | timeout 10 lsc-cast serve --dir "$SCRATCH/served" --listen 127.0.0.1:0 --exit-with-stdin \
+	--ready-fd 1 >"$SCRATCH/out" 2>"$SCRATCH/err"
+expect_equal 'serve --exit-with-stdin ends in good order' "$?" 0
+expect_equal 'and says nothing of it' "$(wc -c <"$SCRATCH/err")" 0
+expect_status 74 'not with an input that cannot be waited for' lsc-cast serve --dir "$SCRATCH/served" \
+	--listen 127.0.0.1:0 --exit-with-stdin <"$image"
+
+# --- a command ---
+
+fresh
+expect_status 0 'a command' send --to '127.0.0.[1-3]' --launch env
+whole 127.0.0.1 127.0.0.2 127.0.0.3
+none_left 'after a cast'
+grep -q '^lsc-cast send: 3 nodes complete' "$SCRATCH/err"
+ok $? 'it ends with a summary'
+
+fresh
+cat >"$SCRATCH/launcher" <<'END'
+echo "$1 is $LSC_NODE" >>"$SCRATCH/launched"
+shift
+echo "Welcome to this node: 12:30"
+exec "$@"
+END
+export SCRATCH
+expect_status 69 'a command that fails for a node' send --to '127.0.0.[1-3]' \
+	--launch "echo {} is not here >&2; test {} != 127.0.0.2 && sh '$SCRATCH/launcher' {}"
+whole 127.0.0.1 127.0.0.3
+grep -qx 'lsc-cast send: warning: 127.0.0.2: not launched: 127.0.0.2 is not here' "$SCRATCH/err"
+ok $? 'the node is named, with the last it said'
+grep -q ': 1 of 3 nodes could not be launched' "$SCRATCH/err"
+ok $? 'and counted'
+expect_equal '{} and $LSC_NODE are the host' "$(sort "$SCRATCH/launched" | tr '\n' ' ')" \
+	'127.0.0.1 is 127.0.0.1 127.0.0.3 is 127.0.0.3 '
+none_left 'after one that failed'
+
+expect_status 69 'where none starts' send --to '127.0.0.[1-2]' --launch 'exit 3;'
+expect_equal 'nothing is cast' "$(tail -n 1 "$SCRATCH/err")" \
+	'lsc-cast send: no node could be launched'
+grep -q '127.0.0.1: not launched: ended with status 3' "$SCRATCH/err"
+ok $? 'its status is told where it says nothing'
+expect_status 69 'one that does not start' send --to 127.0.0.1 --launch 'sleep 60;' \
+	--launch-timeout 300ms
+grep -q 'not launched: did not start within' "$SCRATCH/err"
+ok $? 'is not waited for'
+
+fresh
+expect_status 69 'more than are started at once' send --to '127.0.0.[1-80]' \
+	--launch 'test {} = 127.0.0.77 || test {} = 127.0.0.1 && exec'
+whole 127.0.0.1
+grep -q ': 79 of 80 nodes could not be launched' "$SCRATCH/err"
+ok $? 'each is settled'
+grep -q "127.0.0.77: not launched: .*cannot serve '$SCRATCH/n/127.0.0.77'" "$SCRATCH/err"
+ok $? 'and has its reason'
+
+lsc-cast send "$SCRATCH/image.lsc" --dir / --to 127.0.0.1 --launch "echo >'$SCRATCH/begun'; sleep 61.$$;" \
+	2>/dev/null &
+pid=$!
+while [ ! -e "$SCRATCH/begun" ]; do sleep 0.05; done
+began=$(date +%s)
+kill -TERM $pid
+wait $pid
+expect_equal 'SIGTERM while nodes are launched' $? 143
+[ $(($(date +%s) - began)) -le 2 ] && ! ps -eo args | grep -qx "sleep 61.$$"
+ok $? 'ends them at once'
+
+# Those with a port serve already; both kinds in one cast.
+fresh
+start_node one
+expect_status 0 'some are there already' send --to "127.0.0.1,$one" --launch env
+whole 127.0.0.1
+expect_same 'the other has it too' "$SCRATCH/one/image.lsc/image" "$image"
+
+fresh
+odd="$SCRATCH/n/127.0.0.1/it's a \$(dir)"
+mkdir "$odd"
+expect_status 0 'a folder with an odd name' lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1 \
+	--launch env --dir "$SCRATCH/n/{}/it's a \$(dir)"
+expect_same 'has the image' "$odd/image.lsc/image" "$image"
+
+for sig in TERM KILL; do
+	fresh
+	begin --launch env
+	until_under_way 2
+	expect_equal "$sig comes while two receive" "$(left)" 2
+	kill -$sig $pid
+	wait $pid 2>/dev/null
+	expect_equal 'status' $? "$([ $sig = TERM ] && echo 143 || echo 137)"
+	none_left "SIG$sig"
+done
+
+expect_status 64 '--launch without --dir' lsc-cast send "$SCRATCH/image.lsc" --to a --launch ssh
+expect_one_line '--launch needs --dir'
+expect_status 64 '--dir without --launch' lsc-cast send "$SCRATCH/image.lsc" --to a --dir /tmp
+expect_one_line '--dir is for --launch'
+
+# --- ssh ---
+
+# An sshd of our own, for this user, with keys of its own.
+start_sshd() {
+	command -v sshd >/dev/null 2>&1 && command -v ssh-keygen >/dev/null 2>&1 || return
+	[ "$(id -u)" -ne 0 ] || mkdir -p /run/sshd
+	ssh-keygen -q -t ed25519 -N '' -f "$SCRATCH/host_key" &&
+		ssh-keygen -q -t ed25519 -N '' -f "$SCRATCH/user_key" || return
+	echo "lsc-test $(cat "$SCRATCH/host_key.pub")" >"$SCRATCH/known_hosts"
+	for try in 1 2 3 4 5; do
+		ssh_port=$((10000 + ($$ * 7 + try * 1111) % 20000))
+		cat >"$SCRATCH/sshd_config" <<-END
+			ListenAddress 127.0.0.1:$ssh_port
+			ListenAddress 127.0.0.2:$ssh_port
+			HostKey $SCRATCH/host_key
+			AuthorizedKeysFile $SCRATCH/user_key.pub
+			PidFile none
+			StrictModes no
+			UsePAM no
+			PasswordAuthentication no
+			PermitRootLogin prohibit-password
+			MaxStartups 100
+		END
+		sshd=$(command -v sshd)
+		"$sshd" -D -e -f "$SCRATCH/sshd_config" 2>"$SCRATCH/sshd.log" &
+		sshd_pid=$!
+		i=0
+		while kill -0 $sshd_pid 2>/dev/null && [ $i -lt 50 ]; do
+			grep -q 'Server listening on 127.0.0.1' "$SCRATCH/sshd.log" &&
+				ended_at_exit $sshd_pid && break 2
+			sleep 0.1
+			i=$((i + 1))
+		done
+		wait $sshd_pid
+		sshd_pid=
+	done
+	[ -n "$sshd_pid" ] || return
+	cat >"$SCRATCH/ssh_config" <<-END
+		Host *
+			Port $ssh_port
+			HostKeyAlias lsc-test
+			IdentityFile $SCRATCH/user_key
+			IdentitiesOnly yes
+			UserKnownHostsFile $SCRATCH/known_hosts
+			GlobalKnownHostsFile /dev/null
+	END
+	mkdir "$SCRATCH/bin"
+	printf '#!/bin/sh\nexec %s -F %s "$@"\n' "$(command -v ssh)" "$SCRATCH/ssh_config" \
+		>"$SCRATCH/bin/ssh"
+	chmod +x "$SCRATCH/bin/ssh"
+	PATH=$SCRATCH/bin:$PATH
+	ssh -oBatchMode=yes 127.0.0.1 true 2>"$SCRATCH/err"
+}
+
+if start_sshd; then
+	fresh
+	expect_status 0 'ssh' send --to '127.0.0.[1-2]' --launch ssh --program "$cast"
+	whole 127.0.0.1 127.0.0.2
+	none_left 'after ssh'
+
+	fresh
+	expect_status 69 'a node that ssh does not reach' send --to '127.0.0.[1-3]' --launch ssh \
+		--program "$cast"
+	whole 127.0.0.1 127.0.0.2
+	grep -q '127.0.0.3: not launched: ssh: connect to .*refused' "$SCRATCH/err"
+	ok $? "ssh's words are the reason"
+
+	expect_status 69 'a program that is not there' send --to 127.0.0.1 --launch ssh \
+		--program /nowhere/lsc-cast
+	grep -qi '127.0.0.1: not launched: .*/nowhere/lsc-cast: no such file' "$SCRATCH/err"
+	ok $? 'the shell says so'
+
+	fresh
+	odd="$SCRATCH/n/127.0.0.1/it's a \$(dir)"
+	mkdir "$odd"
+	expect_status 0 'a folder with an odd name' lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1 \
+		--launch ssh --program "$cast" --dir "$SCRATCH/n/{}/it's a \$(dir)"
+	expect_same 'has the image' "$odd/image.lsc/image" "$image"
+
+	fresh
+	begin --launch ssh --program "$cast"
+	until_under_way 2
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	none_left 'ssh, and SIGKILL'
+else
+	skip 'no sshd of our own here'
+	tail -n 2 "$SCRATCH/err" "$SCRATCH/sshd.log" 2>/dev/null | note
+fi
+done_testing
