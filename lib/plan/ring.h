@@ -8,11 +8,11 @@
  * before are passed on from where they lie, and a source may inject at two places at once, at no
  * cost, and see which of them takes more.
  *
- * This is arithmetic on what it is told, on a clock it is given: it sees no socket.  What it is told
- * is what senders observe.  A sender that has much ready for a peer which the peer does not take
- * has a slow peer; slow receivers go to the end of their ring, the slowest last, so that nobody's
- * pieces come through someone slower than himself.  Where it may be the sender that is slow, the
- * source offers the peer pieces as well: one who takes those was not.
+ * This is arithmetic on what it is told, on a clock it is given: it sees no socket.  What it is
+ * told is what senders observe.  A sender that has much ready for a peer which the peer does not
+ * take has a slow peer; slow receivers go to the end of their ring, the slowest last, so that
+ * nobody's pieces come through someone slower than himself.  Where it may be the sender that is
+ * slow, the source offers the peer pieces as well: one who takes those was not.
  *
  * What nodes are to do with a part: a sender gives each peer what that lacks, in order from first,
  * around the end of the image.  A source gives each of its inject-peers what it has sent to nobody
@@ -62,8 +62,8 @@ void lsc_ring_leave(struct lsc_ring *ring, uint32_t node, uint64_t now_ns);
 
 /* What was observed: a receiver holds so many bytes of the image; from has sent to so many bytes
  * since the cast began, and has ready bytes more for it that it waits to send.  What one report of
- * a node says is told at the same time, held first: it is the parts of one report that are compared.
- * Some five reports a second from each node are enough; they may come late. */
+ * a node says is told at the same time, held first: it is the parts of one report that are
+ * compared. Some five reports a second from each node are enough; they may come late. */
 void lsc_ring_held(struct lsc_ring *ring, uint32_t node, uint64_t bytes, uint64_t now_ns);
 void lsc_ring_sent(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t sent_bytes,
 		   uint64_t ready_bytes, uint64_t now_ns);
@@ -74,7 +74,8 @@ bool lsc_ring_step(struct lsc_ring *ring, uint64_t now_ns);
 /* A node's part, and whether it changed since this was last asked. */
 bool lsc_ring_part(struct lsc_ring *ring, uint32_t node, struct lsc_ring_part *ret_part);
 
-/* Why the last step changed something, for people: "node 3 is slow (6.1 MB/s)"; "" where nothing. */
+/* Why the last step changed something, for people: "node 3 is slow (6.1 MB/s)"; "" where nothing.
+ */
 const char *lsc_ring_why(const struct lsc_ring *ring);
 
 #endif
