@@ -14,6 +14,7 @@
 #include "base/macros.h"
 #include "plan/ring_state.h"
 
+/* After a source stopped giving to a receiver, its reports still tell of the time before. */
 #define QUIET_MS 300
 
 /* Numbers the sources of each segment in the order in which they joined. */

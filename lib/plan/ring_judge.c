@@ -18,7 +18,7 @@
 #define WAITS_PART  128 /* of the image: less than this is never much */
 #define FALLS_SHORT 0.2 /* part of what came in that did not go on: slow, seen twice */
 #define FALLS_FAR   0.5 /* slow, seen once */
-#define MAX_TRIES   5
+#define MAX_TRIES   5   /* of one who may be held up by whoever sends to it, to go before him */
 
 static bool much(const struct lsc_ring *ring, uint32_t from, uint64_t ready)
 {
@@ -225,7 +225,7 @@ static enum lsc_ring_answer keeps_up(struct lsc_ring *ring, uint32_t id)
 }
 
 /* Those among the slow who are faster than the one before them go before it, as do those who may
- * be, once. */
+ * be, a few times: equals change places until each has tried. */
 void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment)
 {
 	for (uint32_t at = segment->tail, prev; at != LSC_RING_NONE && ring->nodes[at].slow;

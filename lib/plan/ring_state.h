@@ -16,9 +16,9 @@
 #define LSC_RING_NONE       UINT32_MAX
 #define LSC_HISTORY_SAMPLES 8
 #define LSC_RING_MS         1000000ull
-#define LSC_RING_UNEQUAL    1.6
-#define LSC_RING_SOON       4 /* samples: enough for what is clear */
-#define LSC_RING_SURE       6
+#define LSC_RING_UNEQUAL    1.6 /* shares that differ for a reason: TCP's own differ by less */
+#define LSC_RING_SOON       4   /* samples: enough for what is clear */
+#define LSC_RING_SURE       6   /* for what is compared by the clock */
 
 struct lsc_sample {
 	uint64_t at_ns, bytes;
@@ -38,11 +38,11 @@ struct lsc_ring_link {
 
 struct lsc_ring_node {
 	bool here, source, done;
-	bool slow;   /* among the last of its segment */
-	bool unsure; /* slow, or its accuser is */
-	bool chokes; /* slow in sending */
-	uint32_t tries;
-	uint32_t accuser;
+	bool slow;        /* among the last of its segment */
+	bool unsure;      /* it is slow, or its accuser is */
+	bool chokes;      /* slow in sending */
+	uint32_t tries;   /* to go before another of the slow */
+	uint32_t accuser; /* who had much for it that it did not take */
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */

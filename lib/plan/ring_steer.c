@@ -12,9 +12,9 @@
 
 #include "base/macros.h"
 
-#define FAR_LESS 0.6
-#define AGAIN_MS 3000
-#define PAUSE_MS 4000
+#define FAR_LESS 0.6  /* of what two took: no need to look longer */
+#define AGAIN_MS 3000 /* before the head is doubted again */
+#define PAUSE_MS 4000 /* before another is tried beside it; twice as long each time */
 
 void lsc_ring_enter(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 		    enum lsc_ring_state state, uint64_t now_ns)
