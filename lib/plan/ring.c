@@ -305,7 +305,8 @@ static void add_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 			g = i;
 	segment = &ring->segments[g];
 	lsc_ring_put(ring, id, g);
-	if (segment->n <= 2 && segment->leader != LSC_RING_NONE)
+	ring->nodes[id].trial = segment->trial; /* it lacks too much to be the head */
+	if (segment->n == 1 && segment->leader != LSC_RING_NONE)
 		lsc_ring_begin(ring, segment, now_ns);
 }
 
