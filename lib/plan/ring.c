@@ -305,7 +305,10 @@ static void add_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 			g = i;
 	segment = &ring->segments[g];
 	lsc_ring_put(ring, id, g);
-	ring->nodes[id].trial = segment->trial; /* it lacks too much to be the head */
+	/* What comes in elsewhere than at the head waits behind all that this one lacks, before it
+	 * is around: no more trials without need, nor of this one. */
+	ring->nodes[id].trial = segment->trial;
+	segment->pause_ns = UINT64_MAX;
 	if (segment->n == 1 && segment->leader != LSC_RING_NONE)
 		lsc_ring_begin(ring, segment, now_ns);
 }
