@@ -309,6 +309,8 @@ static void add_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	 * is around: no more trials without need, nor of this one. */
 	ring->nodes[id].trial = segment->trial;
 	segment->pause_ns = UINT64_MAX;
+	if (segment->state == LSC_RING_BOTH && segment->alone > 0)
+		lsc_ring_at_head(ring, segment, LSC_RING_STEADY, now_ns);
 	if (segment->n == 1 && segment->leader != LSC_RING_NONE)
 		lsc_ring_begin(ring, segment, now_ns);
 }
