@@ -18,7 +18,8 @@
 #define WAITS_PART  128 /* of the image: less than this is never much */
 #define FALLS_SHORT 0.2 /* part of what came in that did not go on: slow, seen twice */
 #define FALLS_FAR   0.5 /* slow, seen once */
-#define MAX_TRIES   5   /* of one who may be held up by whoever sends to it, to go before him */
+#define PAROLE_MS   2000
+#define MAX_TRIES   5 /* of one who may be held up by whoever sends to it, to go before him */
 
 static bool much(const struct lsc_ring *ring, uint32_t from, uint64_t ready)
 {
@@ -85,6 +86,7 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		lsc_ring_move(ring, to);
 	}
 	ring->nodes[from].slow = ring->nodes[from].chokes = true;
+	ring->nodes[from].convicted_ns = now_ns;
 	ring->nodes[from].rate = link ? lsc_history_rate(&link->seen) : 0;
 	lsc_ring_say(ring, "node %u is slow in sending (%.1f MB/s)", from,
 		     ring->nodes[from].rate / 1e6);
@@ -179,10 +181,30 @@ static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t n
 	return true;
 }
 
+/* Once, in case that the verdict was wrong: the last of those who keep up holds up nobody of them.
+ */
+static void parole(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	for (uint32_t at = segment->tail; at != LSC_RING_NONE && ring->nodes[at].slow;
+	     at = ring->nodes[at].prev) {
+		struct lsc_ring_node *node = &ring->nodes[at];
+
+		if (!node->chokes || node->paroled ||
+		    now_ns - node->convicted_ns < PAROLE_MS * LSC_RING_MS)
+			continue;
+		node->paroled = true;
+		node->slow = node->chokes = false;
+		lsc_ring_say(ring, "node %u may not be slow in sending", at);
+		lsc_ring_move(ring, at);
+		return;
+	}
+}
+
 void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
 {
 	uint32_t next;
 
+	parole(ring, segment, now_ns);
 	for (uint32_t at = segment->head; at != LSC_RING_NONE; at = next) {
 		struct lsc_ring_node *node = &ring->nodes[at];
 		struct lsc_ring_link *link;

@@ -38,11 +38,13 @@ struct lsc_ring_link {
 
 struct lsc_ring_node {
 	bool here, source, done;
-	bool slow;        /* among the last of its segment */
-	bool unsure;      /* it is slow, or its accuser is */
-	bool chokes;      /* slow in sending */
-	uint32_t tries;   /* to go before another of the slow */
-	uint32_t accuser; /* who had much for it that it did not take */
+	bool slow;   /* among the last of its segment */
+	bool unsure; /* it is slow, or its accuser is */
+	bool chokes; /* slow in sending */
+	bool paroled;
+	uint64_t convicted_ns; /* when it was last said to choke */
+	uint32_t tries;        /* to go before another of the slow */
+	uint32_t accuser;      /* who had much for it that it did not take */
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
