@@ -902,6 +902,98 @@ static void test_jitter(void)
 	   moves, most, worst);
 }
 
+/* Whether every part names others who are there, and pieces get to all who lack some. */
+static bool sound(struct lsc_ring *ring, const bool *here, const bool *source, const bool *done,
+		  uint32_t n)
+{
+	uint32_t reach[64], n_reach = 0, receivers = 0;
+	struct lsc_ring_part parts[64];
+	bool seen[64] = {0};
+
+	for (uint32_t i = 0; i < n; i++) {
+		lsc_ring_part(ring, i, &parts[i]);
+		receivers += here[i] && !source[i] && !done[i];
+		if (parts[i].n_to > LSC_RING_MAX_TO || (!here[i] && parts[i].n_to) ||
+		    parts[i].first < 0 || parts[i].first >= 1)
+			return false;
+		for (uint32_t k = 0; k < parts[i].n_to; k++) {
+			uint32_t to = parts[i].to[k].node;
+
+			if (to >= n || to == i || !here[to] || source[to] ||
+			    parts[i].to[k].inject != source[i])
+				return false;
+		}
+		/* All sources, or anyone where there is none. */
+		if (here[i] && source[i]) {
+			seen[i] = true;
+			reach[n_reach++] = i;
+		}
+	}
+	for (uint32_t i = 0; i < n && !n_reach; i++) {
+		if (here[i])
+			reach[n_reach++] = i;
+		seen[i] = here[i];
+	}
+	for (uint32_t at = 0; at < n_reach; at++) {
+		for (uint32_t k = 0; k < parts[reach[at]].n_to; k++) {
+			uint32_t to = parts[reach[at]].to[k].node;
+
+			if (!seen[to])
+				reach[n_reach++] = to;
+			seen[to] = true;
+		}
+	}
+	for (uint32_t at = 0; at < n_reach; at++)
+		receivers -= !source[reach[at]] && !done[reach[at]];
+	return receivers == 0;
+}
+
+/* Whatever is told, parts stay such that a cast would end. */
+static void test_anything(void)
+{
+	struct sim sim = {.random = 7};
+	uint32_t unsound = 0, casts = 400;
+
+	for (uint32_t cast = 0; cast < casts; cast++) {
+		uint32_t n = 2 + (uint32_t)(draw(&sim) * 20), sources = (uint32_t)(draw(&sim) * 5);
+		bool here[64] = {0}, source[64] = {0}, done[64] = {0};
+		uint64_t held[64] = {0}, sent[64] = {0}, now = 1;
+		struct lsc_ring *ring;
+
+		if (lsc_ring_new(&ring, n, 1 << 30, cast & 1, &err) < 0)
+			break;
+		for (uint32_t step_no = 0; step_no < 200; step_no++, now += 200000000) {
+			for (uint32_t i = 0; i < n; i++) {
+				struct lsc_ring_part part;
+
+				if (!here[i] && draw(&sim) < (step_no ? 0.02 : 0.8)) {
+					source[i] = !step_no && i < sources;
+					lsc_ring_join(ring, i, source[i], now);
+					here[i] = true;
+					held[i] = 0;
+				} else if (here[i] && draw(&sim) < 0.02) {
+					lsc_ring_leave(ring, i, now);
+					here[i] = false;
+				}
+				held[i] += (uint64_t)(draw(&sim) * (1 << 24));
+				if (step_no == 0 && draw(&sim) < 0.5)
+					continue;
+				lsc_ring_held(ring, i, LSC_MIN(held[i], 1u << 30), now);
+				done[i] = here[i] && held[i] >= 1u << 30;
+				lsc_ring_part(ring, i, &part);
+				for (uint32_t k = 0; k < part.n_to; k++)
+					lsc_ring_sent(ring, i, part.to[k].node,
+						      sent[i] += (uint64_t)(draw(&sim) * (1 << 24)),
+						      (uint64_t)(draw(&sim) * held[i]), now);
+			}
+			lsc_ring_step(ring, now);
+			unsound += !sound(ring, here, source, done, n);
+		}
+		lsc_ring_free(ring);
+	}
+	is_int(unsound, 0, "%u casts of nodes that come, go and report anything", casts);
+}
+
 int main(void)
 {
 	test_uniform();
@@ -915,5 +1007,6 @@ int main(void)
 	test_partial();
 	test_late();
 	test_jitter();
+	test_anything();
 	return done_testing();
 }

@@ -1,0 +1,331 @@
+/* ring_judge - who does not keep up, and whether it is him or who sends to him
+ *
+ * Who is slow is judged by what waits.  A sender's own report says what came in and what it has
+ * ready for its successor, so the part of what came in that did not go on is free of the clock,
+ * which matters: reports come late by as much as lies between two of them.
+ *
+ * What waits for long has two causes, a receiver who does not take it and a sender who does not get
+ * it out.  Both go to the end at once, side by side, so that nobody else waits until it is known
+ * which; then the source offers pieces to the receiver as well.  If it takes them it was the
+ * sender.
+ */
+#include "plan/ring_state.h"
+
+#include "base/macros.h"
+
+/* A machine that does other things as well lets pieces wait for some tens of milliseconds. */
+#define WAITS_S     0.15
+#define WAITS_PART  128 /* of the image: less than this is never much */
+#define FALLS_SHORT 0.2 /* part of what came in that did not go on: slow, seen twice */
+#define FALLS_FAR   0.5 /* slow, seen once */
+#define PAROLE_MS   2000
+#define MAX_TRIES   5 /* of one who may be held up by whoever sends to it, to go before him */
+
+static bool much(const struct lsc_ring *ring, uint32_t from, uint64_t ready)
+{
+	double waits = WAITS_S * lsc_history_rate(&ring->nodes[from].got);
+
+	return ready > ring->bytes / WAITS_PART && (double)ready > waits;
+}
+
+/* The least that waited lately: one who came late, or had to wait, stays behind by as much. */
+static uint64_t least_ready(const struct lsc_history *history)
+{
+	uint64_t least = lsc_history_back(history, 0)->ready;
+
+	for (uint32_t by = 1; by < LSC_MIN(history->n, LSC_HISTORY_SAMPLES); by++)
+		least = LSC_MIN(least, lsc_history_back(history, by)->ready);
+	return least;
+}
+
+/* The part of what came in that did not go on, if much more waits than did, and more each time. */
+static double shortfall(const struct lsc_ring *ring, uint32_t from,
+			const struct lsc_ring_link *link)
+{
+	const struct lsc_history *seen = &link->seen;
+	const struct lsc_sample *now, *before;
+	double most = 0;
+
+	if (seen->n < 2 || !much(ring, from, lsc_history_back(seen, 0)->ready - least_ready(seen)))
+		return 0;
+	now = lsc_history_back(seen, 0);
+	for (uint32_t by = 1; by < LSC_MIN(seen->n, 3); by++) {
+		before = lsc_history_back(seen, by);
+		if (lsc_history_back(seen, by - 1)->ready <= before->ready ||
+		    now->held <= before->held)
+			return most;
+		most = (double)(now->ready - before->ready) / (double)(now->held - before->held);
+		if (by == 1 && most < FALLS_FAR)
+			most = 0;
+		if (by == 2 && most < FALLS_SHORT)
+			most = 0;
+	}
+	return LSC_MIN(most, 1);
+}
+
+static void call_slow(struct lsc_ring *ring, uint32_t id)
+{
+	struct lsc_ring_node *node = &ring->nodes[id];
+
+	node->slow = true;
+	node->rate = LSC_MAX(lsc_history_rate_over(&node->got, 3),
+			     lsc_history_rate_over(&node->got, LSC_RING_SURE));
+	lsc_ring_say(ring, "node %u is slow (%.1f MB/s)", id, node->rate / 1e6);
+	lsc_ring_move(ring, id);
+}
+
+static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t now_ns)
+{
+	struct lsc_ring_segment *segment = &ring->segments[ring->nodes[from].segment];
+	struct lsc_ring_link *link = lsc_ring_link(ring, from, to);
+	bool head = segment->head == from;
+
+	ring->nodes[to].unsure = false;
+	if (ring->nodes[to].slow) {
+		ring->nodes[to].slow = false;
+		lsc_ring_move(ring, to);
+	}
+	ring->nodes[from].slow = ring->nodes[from].chokes = true;
+	ring->nodes[from].convicted_ns = now_ns;
+	ring->nodes[from].rate = link ? lsc_history_rate(&link->seen) : 0;
+	lsc_ring_say(ring, "node %u is slow in sending (%.1f MB/s)", from,
+		     ring->nodes[from].rate / 1e6);
+	lsc_ring_move(ring, from);
+	if (head)
+		lsc_ring_begin(ring, segment, now_ns);
+	else if (segment->state == LSC_RING_BOTH)
+		lsc_ring_at_two(ring, segment, now_ns);
+}
+
+enum lsc_ring_answer { NO, YES, UNKNOWN, NOT_GIVEN };
+
+/* Whether the source gives this receiver, too, and it takes what the others do.  One who does need
+ * not take all that its sender has as well. */
+static enum lsc_ring_answer takes_share(struct lsc_ring *ring, uint32_t id)
+{
+	struct lsc_ring_segment *segment = &ring->segments[ring->nodes[id].segment];
+	struct lsc_ring_link *link = NULL, *other = NULL;
+	bool given = segment->probe == id;
+
+	for (uint32_t i = 0; segment->leader != LSC_RING_NONE && i < segment->n_inject; i++) {
+		given = given || segment->inject[i] == id;
+		*(segment->inject[i] == id ? &link : &other) =
+			lsc_ring_link(ring, segment->leader, segment->inject[i]);
+	}
+	if (!given)
+		return NOT_GIVEN;
+	if (!link || !other || LSC_MIN(link->seen.n, other->seen.n) < 3)
+		return UNKNOWN;
+	return lsc_ring_ratio(link, other) > 1 / LSC_RING_UNEQUAL ? YES : NO;
+}
+
+/* Whether a receiver gets less from its sender, who has much, than from its source. */
+static enum lsc_ring_answer gives_less(struct lsc_ring *ring, uint32_t from, uint32_t to)
+{
+	const struct lsc_ring_segment *segment = &ring->segments[ring->nodes[to].segment];
+	const struct lsc_ring_link *link = lsc_ring_link(ring, from, to);
+	const struct lsc_ring_link *direct = lsc_ring_link(ring, segment->leader, to);
+	uint32_t n = link && direct ? LSC_MIN(link->seen.n, direct->seen.n) : 0;
+	double part;
+
+	if (n < 3)
+		return UNKNOWN;
+	part = lsc_history_rate_over(&link->seen, n) /
+	       LSC_MAX(1, lsc_history_rate_over(&direct->seen, n));
+	if (n < LSC_RING_SURE && part > 0.45 && part < 1.1)
+		return UNKNOWN;
+	return part < 0.7 ? YES : NO;
+}
+
+static void offer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint32_t id)
+{
+	segment->probe = id;
+	lsc_ring_say(ring, "node %u is offered pieces directly", id);
+}
+
+/* Returns whether that changed the order. */
+static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t now_ns)
+{
+	struct lsc_ring_node *sender = &ring->nodes[from], *node = &ring->nodes[to];
+	struct lsc_ring_segment *segment = &ring->segments[sender->segment];
+
+	if (node->slow) {
+		if (node->accuser != from)
+			node->unsure = false;
+		return false;
+	}
+	switch (takes_share(ring, to)) {
+	case YES:
+		if (gives_less(ring, from, to) != YES)
+			return false;
+		convict_sender(ring, from, to, now_ns);
+		return true;
+	case UNKNOWN:
+		return false;
+	case NO:
+		call_slow(ring, to);
+		return true;
+	case NOT_GIVEN:
+		break;
+	}
+	node->accuser = from;
+	if (segment->head == from && segment->leader != LSC_RING_NONE) {
+		if (segment->probe == LSC_RING_NONE)
+			offer(ring, segment, to);
+		return false;
+	}
+	node->unsure = true;
+	call_slow(ring, to);
+	if (!sender->slow && segment->head != from)
+		lsc_ring_move(ring, from);
+	return true;
+}
+
+/* Once, in case that the verdict was wrong: the last of those who keep up holds up nobody of them.
+ */
+static void parole(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	for (uint32_t at = segment->tail; at != LSC_RING_NONE && ring->nodes[at].slow;
+	     at = ring->nodes[at].prev) {
+		struct lsc_ring_node *node = &ring->nodes[at];
+
+		if (!node->chokes || node->paroled ||
+		    now_ns - node->convicted_ns < PAROLE_MS * LSC_RING_MS)
+			continue;
+		node->paroled = true;
+		node->slow = node->chokes = false;
+		lsc_ring_say(ring, "node %u may not be slow in sending", at);
+		lsc_ring_move(ring, at);
+		return;
+	}
+}
+
+void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	uint32_t next;
+
+	parole(ring, segment, now_ns);
+	for (uint32_t at = segment->head; at != LSC_RING_NONE; at = next) {
+		struct lsc_ring_node *node = &ring->nodes[at];
+		struct lsc_ring_link *link;
+		double falls;
+
+		next = node->next;
+		if (next == LSC_RING_NONE || ring->nodes[next].done)
+			continue;
+		link = lsc_ring_link(ring, at, next);
+		if (link && now_ns < ring->nodes[next].quiet_ns)
+			link->seen.n = 0;
+		falls = link ? shortfall(ring, at, link) : 0;
+		if (falls > 0 && accuse(ring, at, next, now_ns))
+			return;
+	}
+}
+
+/* What is known of a slow node by now.  Where pieces waited for it all the time its rate is what it
+ * can do; where none did it may be held up by whoever sends to it. */
+static enum lsc_ring_answer keeps_up(struct lsc_ring *ring, uint32_t id)
+{
+	struct lsc_ring_node *node = &ring->nodes[id];
+	struct lsc_ring_link *link = lsc_ring_link(ring, node->prev, id);
+	uint64_t some = ring->bytes / WAITS_PART;
+	bool waited = false, idle = false;
+
+	if (!link || link->seen.n < LSC_RING_SOON || node->done)
+		return UNKNOWN;
+	for (uint32_t by = 0; by < LSC_MIN(link->seen.n, LSC_RING_SURE); by++)
+		*(lsc_history_back(&link->seen, by)->ready > some ? &waited : &idle) = true;
+	if (waited && !idle && link->seen.n >= LSC_RING_SURE && !node->chokes) {
+		double rate = lsc_history_rate_over(&node->got, LSC_RING_SURE);
+
+		/* Whoever sends to it may not be able to send more. */
+		if (ring->nodes[node->prev].slow && rate > 0.75 * ring->nodes[node->prev].rate)
+			return YES;
+		node->rate = rate;
+	}
+	return waited && idle ? UNKNOWN : waited ? NO : YES;
+}
+
+/* Those among the slow who are faster than the one before them go before it, as do those who may
+ * be, a few times: equals change places until each has tried. */
+void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment)
+{
+	for (uint32_t at = segment->tail, prev; at != LSC_RING_NONE && ring->nodes[at].slow;
+	     at = prev) {
+		struct lsc_ring_node *node = &ring->nodes[at];
+		bool up;
+
+		prev = node->prev;
+		if (prev == LSC_RING_NONE)
+			return;
+		up = keeps_up(ring, at) == YES && !node->chokes && node->tries < MAX_TRIES;
+		if (up && !ring->nodes[prev].slow && !node->unsure) {
+			node->slow = false;
+			lsc_ring_say(ring, "node %u keeps up", at);
+			return;
+		}
+		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
+			continue;
+		if (up)
+			node->rate = LSC_MAX(node->rate, ring->nodes[prev].rate);
+		node->tries += up;
+		lsc_ring_say(ring, "node %u may be faster than node %u", at, prev);
+		lsc_ring_take_out(ring, at);
+		lsc_ring_put_before(ring, at, node->segment, prev);
+		return;
+	}
+}
+
+static void end_probe(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	segment->probe = LSC_RING_NONE;
+	lsc_ring_enter(ring, segment, segment->state, now_ns);
+}
+
+static void verdict(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	uint32_t id = segment->probe;
+	struct lsc_ring_node *node = &ring->nodes[id];
+	struct lsc_ring_link *mine = lsc_ring_link(ring, segment->leader, id);
+	struct lsc_ring_link *others = lsc_ring_link(ring, segment->leader, segment->inject[0]);
+	enum lsc_ring_answer less = NO;
+
+	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
+		return;
+	if (node->accuser == node->prev && !ring->nodes[node->prev].slow &&
+	    lsc_ring_ratio(mine, others) > 1 / LSC_RING_UNEQUAL)
+		less = gives_less(ring, node->prev, id);
+	if (less == UNKNOWN && mine->seen.n < LSC_HISTORY_SAMPLES)
+		return;
+	node->unsure = false;
+	end_probe(ring, segment, now_ns);
+	if (less == YES)
+		convict_sender(ring, node->prev, id, now_ns);
+	else if (!node->slow)
+		call_slow(ring, id);
+}
+
+void lsc_ring_probe(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	double sum;
+
+	if (segment->leader == LSC_RING_NONE || !segment->n_inject)
+		return;
+	if (segment->probe != LSC_RING_NONE) {
+		verdict(ring, segment, now_ns);
+		return;
+	}
+	if (ring->nodes[segment->inject[0]].done ||
+	    (segment->state == LSC_RING_BOTH && !segment->pairs &&
+	     lsc_ring_injected(ring, segment, &sum) < LSC_RING_SOON))
+		return;
+	for (uint32_t at = segment->tail; at != LSC_RING_NONE && ring->nodes[at].slow;
+	     at = ring->nodes[at].prev) {
+		struct lsc_ring_node *node = &ring->nodes[at];
+
+		if (!node->unsure || node->done || node->prev != node->accuser)
+			continue;
+		offer(ring, segment, at);
+		return;
+	}
+}

@@ -1,0 +1,273 @@
+/* ring_steer - which receiver is the head, and whether injecting there alone is enough
+ *
+ * A source injects at two and sees what each takes.  Shares come from one report and tell soon who
+ * is the faster, unless the source could send neither more: then both take half, however fast they
+ * are, and what they take together is compared with what one takes alone.  That needs a clock, and
+ * reports that come late make it take longer.  While the ring keeps up all this costs next to
+ * nothing, since what comes in at the second place gets to the first around the ring.
+ */
+#include "plan/ring_state.h"
+
+#include <math.h>
+
+#include "base/macros.h"
+
+#define FAR_LESS 0.6  /* of what two took: no need to look longer */
+#define AGAIN_MS 3000 /* before the head is doubted again */
+#define PAUSE_MS 4000 /* before another is tried beside it; twice as long each time */
+
+void lsc_ring_enter(struct lsc_ring *ring, struct lsc_ring_segment *segment,
+		    enum lsc_ring_state state, uint64_t now_ns)
+{
+	segment->state = state;
+	segment->since_ns = now_ns;
+	if (segment->leader == LSC_RING_NONE)
+		return;
+	for (uint32_t i = 0; i < LSC_RING_MAX_TO; i++)
+		ring->nodes[segment->leader].links[i].seen.n = 0;
+	ring->dirty = true;
+}
+
+void lsc_ring_inject_at(struct lsc_ring_segment *segment, uint32_t id)
+{
+	segment->inject[0] = id;
+	segment->n_inject = 1;
+}
+
+/* Somebody who keeps up and was not tried in this trial. */
+static uint32_t untried(const struct lsc_ring *ring, const struct lsc_ring_segment *segment)
+{
+	uint32_t at = ring->nodes[segment->head].next;
+
+	while (at != LSC_RING_NONE && !ring->nodes[at].slow)
+		if (ring->nodes[at].trial != segment->trial)
+			return at;
+		else
+			at = ring->nodes[at].next;
+	return LSC_RING_NONE;
+}
+
+void lsc_ring_at_head(struct lsc_ring *ring, struct lsc_ring_segment *segment,
+		      enum lsc_ring_state state, uint64_t now_ns)
+{
+	lsc_ring_inject_at(segment, segment->head);
+	lsc_ring_enter(ring, segment, state, now_ns);
+}
+
+/* Injects at the head and at another who may be as good, if there is one. */
+void lsc_ring_at_two(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	uint32_t second = untried(ring, segment);
+
+	if (second == LSC_RING_NONE) {
+		lsc_ring_at_head(ring, segment,
+				 segment->n > 1 && !segment->alone ? LSC_RING_ALONE
+								   : LSC_RING_STEADY,
+				 now_ns);
+		return;
+	}
+	lsc_ring_inject_at(segment, segment->head);
+	segment->inject[segment->n_inject++] = second;
+	lsc_ring_enter(ring, segment, LSC_RING_BOTH, now_ns);
+}
+
+void lsc_ring_begin(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	segment->probe = LSC_RING_NONE;
+	segment->most = segment->alone = segment->peak = 0;
+	segment->spare = false;
+	segment->pairs = 0;
+	segment->trial = ++ring->trials;
+	segment->n_inject = 0;
+	segment->pause_ns = PAUSE_MS * LSC_RING_MS;
+	if (segment->head != LSC_RING_NONE)
+		lsc_ring_at_two(ring, segment, now_ns);
+}
+
+/* What one of a source's links carries to what another does, over the same reports. */
+double lsc_ring_ratio(const struct lsc_ring_link *link, const struct lsc_ring_link *other)
+{
+	uint32_t n = link && other ? LSC_MIN(link->seen.n, other->seen.n) : 0;
+	uint64_t a, b;
+
+	if (n < 2)
+		return 0;
+	n = LSC_MIN(n, LSC_HISTORY_SAMPLES);
+	a = lsc_history_back(&link->seen, 0)->bytes - lsc_history_back(&link->seen, n - 1)->bytes;
+	b = lsc_history_back(&other->seen, 0)->bytes - lsc_history_back(&other->seen, n - 1)->bytes;
+	return (double)a / (double)LSC_MAX(b, 1);
+}
+
+/* What the source sends to those it injects at; returns from how many samples. */
+uint32_t lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
+			   double *ret_sum)
+{
+	uint32_t n = LSC_HISTORY_SAMPLES;
+
+	*ret_sum = 0;
+	for (uint32_t i = 0; i < segment->n_inject; i++) {
+		struct lsc_ring_link *link =
+			lsc_ring_link(ring, segment->leader, segment->inject[i]);
+
+		if (!link)
+			return 0;
+		n = LSC_MIN(n, link->seen.n);
+		*ret_sum += lsc_history_rate(&link->seen);
+	}
+	return segment->n_inject ? n : 0;
+}
+
+/* Shares are known soon, since they are free of the clock, and what both take together later.  If
+ * that is more than the head takes alone, the source could send more than it does. */
+static void after_both(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
+		       uint32_t n, uint64_t now_ns)
+{
+	uint32_t first = segment->inject[0], second = segment->inject[1];
+	double share;
+
+	if (n < LSC_RING_SOON)
+		return;
+	share = lsc_ring_ratio(lsc_ring_link(ring, segment->leader, second),
+			       lsc_ring_link(ring, segment->leader, first));
+	if (share > LSC_RING_UNEQUAL) {
+		ring->nodes[first].trial = segment->trial;
+		lsc_ring_say(ring, "node %u takes more than node %u", second, first);
+		lsc_ring_turn_to(ring, second);
+		segment->alone = segment->peak = 0;
+		lsc_ring_at_two(ring, segment, now_ns);
+	} else if (share < 1 / LSC_RING_UNEQUAL) {
+		ring->nodes[second].trial = segment->trial;
+		lsc_ring_at_two(ring, segment, now_ns);
+	} else if (n >= LSC_RING_SURE && segment->alone > 0) {
+		ring->nodes[second].trial = segment->trial;
+		segment->spare = rate > segment->alone * sqrt(1 + share);
+		lsc_ring_inject_at(segment, segment->spare ? second : first);
+		lsc_ring_enter(ring, segment, segment->spare ? LSC_RING_ALONE : LSC_RING_STEADY,
+			       now_ns);
+	} else if (n >= LSC_RING_SURE) {
+		if (rate > segment->most) {
+			segment->most = rate;
+			segment->share = share;
+		}
+		ring->nodes[second].trial = segment->trial;
+		if (!segment->pairs++ && untried(ring, segment) != LSC_RING_NONE)
+			lsc_ring_at_two(ring, segment, now_ns);
+		else
+			lsc_ring_at_head(ring, segment, LSC_RING_ALONE, now_ns);
+	}
+}
+
+static void after_alone(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
+			uint32_t n, uint64_t now_ns)
+{
+	uint32_t id = segment->inject[0], next;
+
+	if (n < LSC_RING_SOON ||
+	    (n < LSC_HISTORY_SAMPLES && rate > FAR_LESS * segment->most && rate < segment->most))
+		return;
+	/* What still comes around the ring takes its part of the link. */
+	rate = LSC_MAX(rate, lsc_history_rate_over(&ring->nodes[id].got, n));
+	ring->nodes[id].trial = segment->trial;
+	if (id == segment->head) {
+		segment->alone = rate;
+		segment->spare = rate < segment->most / sqrt(1 + segment->share);
+	} else if (rate > 1.2 * segment->alone) {
+		lsc_ring_say(ring, "node %u is faster than node %u", id, segment->head);
+		lsc_ring_turn_to(ring, id);
+		segment->alone = rate;
+		segment->spare = rate < 0.8 * segment->most;
+	}
+	next = segment->spare ? untried(ring, segment) : LSC_RING_NONE;
+	if (next != LSC_RING_NONE) {
+		lsc_ring_inject_at(segment, next);
+		lsc_ring_enter(ring, segment, LSC_RING_ALONE, now_ns);
+		return;
+	}
+	segment->peak = segment->alone;
+	lsc_ring_at_head(ring, segment, segment->spare ? LSC_RING_MANY : LSC_RING_STEADY, now_ns);
+}
+
+/* Injects at one more, as far as possible from the others. */
+static bool one_more(struct lsc_ring *ring, struct lsc_ring_segment *segment)
+{
+	uint32_t at = segment->head, well = 0, step;
+
+	for (uint32_t id = at; id != LSC_RING_NONE && !ring->nodes[id].slow;
+	     id = ring->nodes[id].next)
+		well++;
+	if (segment->n_inject == LSC_RING_MAX_TO || segment->n_inject >= well)
+		return false;
+	segment->n_inject++;
+	step = well / segment->n_inject;
+	for (uint32_t i = 0, k = 0; at != LSC_RING_NONE && i < segment->n_inject;
+	     at = ring->nodes[at].next)
+		if (k++ == i * step)
+			segment->inject[i++] = at;
+	return true;
+}
+
+static void after_many(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
+		       uint64_t now_ns)
+{
+	if ((segment->n_inject == 1 || rate > 1.2 * segment->alone) && one_more(ring, segment)) {
+		segment->alone = rate;
+		lsc_ring_say(ring, "node %u is faster than any it sends to", segment->leader);
+		lsc_ring_enter(ring, segment, LSC_RING_MANY, now_ns);
+		return;
+	}
+	if (segment->n_inject > 1 && rate <= 1.2 * segment->alone)
+		segment->n_inject--;
+	segment->peak = 0;
+	lsc_ring_enter(ring, segment, LSC_RING_STEADY, now_ns);
+}
+
+/* The head may take less than it did, if it or the source has become slow; and somebody else might
+ * take more than the head, which costs nothing to find out while the ring keeps up. */
+static void watch_head(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
+		       uint64_t now_ns)
+{
+	uint64_t for_ns = now_ns - segment->since_ns;
+
+	if (segment->n < 2 || ring->nodes[segment->inject[0]].done)
+		return;
+	rate = LSC_MAX(rate, lsc_history_rate(&ring->nodes[segment->inject[0]].got));
+	segment->peak = LSC_MAX(segment->peak, rate);
+	if (rate < 0.6 * segment->peak && for_ns > AGAIN_MS * LSC_RING_MS) {
+		lsc_ring_say(ring, "node %u takes less than it did", segment->inject[0]);
+		lsc_ring_begin(ring, segment, now_ns);
+	} else if (segment->n_inject == 1 && for_ns > segment->pause_ns &&
+		   untried(ring, segment) != LSC_RING_NONE &&
+		   ring->nodes[segment->head].held < ring->bytes / 2) {
+		segment->alone = rate;
+		segment->pause_ns *= 2;
+		lsc_ring_at_two(ring, segment, now_ns);
+	}
+}
+
+void lsc_ring_steer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
+{
+	double sum;
+	uint32_t n;
+
+	if (segment->leader == LSC_RING_NONE || segment->probe != LSC_RING_NONE)
+		return;
+	if (segment->state == LSC_RING_BOTH && ring->nodes[segment->inject[1]].slow)
+		lsc_ring_at_two(ring, segment, now_ns);
+	n = lsc_ring_injected(ring, segment, &sum);
+	switch (segment->state) {
+	case LSC_RING_BOTH:
+		after_both(ring, segment, sum, n, now_ns);
+		return;
+	case LSC_RING_ALONE:
+		after_alone(ring, segment, sum, n, now_ns);
+		return;
+	case LSC_RING_MANY:
+		if (n >= LSC_RING_SURE)
+			after_many(ring, segment, sum, now_ns);
+		return;
+	case LSC_RING_STEADY:
+		if (n >= LSC_HISTORY_SAMPLES)
+			watch_head(ring, segment, sum, now_ns);
+		return;
+	}
+}
