@@ -57,6 +57,30 @@ int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const voi
 	return 0;
 }
 
+int lsc_link_queue_early(struct lsc_link *link, const struct lsc_pack *pack)
+{
+	uint32_t at = link->greeted ? 0 : 1; /* sends that go before it: the hello */
+	size_t len = pack->buf.len, offset;
+	uint8_t *place;
+
+	assert(link->tx.n >= at && (link->greeted ? link->tx.done == 0 : true));
+	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
+		return -ENOMEM;
+	if (lsc_buf_reserve(&link->tx.buf, len) < 0)
+		return -ENOMEM;
+	offset = link->tx.used + (at ? nth_send(link, 0)->record_len : 0);
+	place = link->tx.buf.data + offset;
+	memmove(place + len, place, link->tx.buf.len - offset);
+	memcpy(place, pack->buf.data, len);
+	link->tx.buf.len += len;
+	link->tx.n++;
+	for (uint32_t i = link->tx.n - 1; i > at; i--)
+		*nth_send(link, i) = *nth_send(link, i - 1);
+	*nth_send(link, at) = (struct lsc_link_send){.record_len = (uint32_t)len};
+	link->tx.queued += len;
+	return 0;
+}
+
 int lsc_link_send(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		  uint32_t body_len, void *cookie)
 {
@@ -86,9 +110,10 @@ static int gather(struct lsc_link *link, struct iovec iov[IOVECS], size_t limit)
 {
 	uint8_t *record = link->tx.buf.data + link->tx.used;
 	uint64_t skip = link->tx.done;
+	uint32_t last = link->held ? LSC_MIN(link->tx.n, 1u) : link->tx.n;
 	int n = 0;
 
-	for (uint32_t i = 0; i < link->tx.n && n + 2 <= IOVECS && limit; i++) {
+	for (uint32_t i = 0; i < last && n + 2 <= IOVECS && limit; i++) {
 		const struct lsc_link_send *send = nth_send(link, i);
 
 		if (skip < send->record_len) {
@@ -169,9 +194,12 @@ int lsc_link_write(struct lsc_link *link)
 	struct iovec iov[IOVECS];
 
 	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
-		size_t limit = allowed(link);
+		size_t limit;
 		ssize_t n;
 
+		if (link->held && link->greeted)
+			return 0;
+		limit = allowed(link);
 		if (limit == 0)
 			return 0;
 		n = link->ops->writev(link, iov, gather(link, iov, limit));
