@@ -50,6 +50,7 @@ struct lsc_cast {
 	struct lsc_cast_options o;
 	struct lsc_loop *loop;
 	struct lsc_cast_id id;
+	struct lsc_proof proof; /* of data links, with o.cleartext */
 	enum phase phase;
 	struct node *nodes;
 	uint32_t n_nodes, n_ready, n_complete;
@@ -213,6 +214,8 @@ static int start_member(struct lsc_cast *c, const struct lsc_start *start, struc
 		.cast = c->id,
 		.image = c->o.image,
 		.data = c->o.image->data,
+		.key = c->o.key,
+		.proof = c->o.cleartext ? &c->proof : NULL,
 		.events = &member_events,
 		.data_of_events = c,
 	};
@@ -533,8 +536,12 @@ static int offer(struct lsc_cast *c, struct node *node, struct lsc_err *err)
 	struct lsc_link_options options = {
 		.kind = LSC_CAST_KIND,
 		.connect_timeout_ns = c->o.timeout_ns,
+		.key = c->o.key,
 	};
-	struct lsc_offer offer = {.cast = c->id, .source = node->source};
+	struct lsc_offer offer = {.cast = c->id,
+				  .source = node->source,
+				  .cleartext = c->o.cleartext,
+				  .proof = c->proof};
 	uint32_t len = (uint32_t)c->o.image->manifest_len;
 	struct lsc_endpoint endpoint;
 	int r = lsc_endpoint_parse(&endpoint, node->name, err);
@@ -621,6 +628,9 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 	c->report = (struct lsc_report)LSC_REPORT_INIT;
 	if (getrandom(c->id.bytes, sizeof(c->id.bytes), 0) != sizeof(c->id.bytes))
 		r = lsc_err_set(err, EIO, "cannot draw random bytes: %m");
+	memcpy(c->proof.id, c->id.bytes, sizeof(c->proof.id));
+	if (r == 0)
+		r = lsc_proof_draw(c->proof.secret, sizeof(c->proof.secret), err);
 	if (r == 0)
 		r = lsc_timer_new(loop, on_tick, c, &c->tick, err);
 	if (r == 0)

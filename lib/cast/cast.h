@@ -27,11 +27,13 @@ struct lsc_cast_options {
 	char *const *to; /* nodes that are to have it */
 	uint32_t n_to;
 	enum lsc_order order;
-	double rate;         /* bytes a second that a node may send; 0: as many as it can */
-	uint64_t timeout_ns; /* without a sign of life from a node, or progress from any */
-	const char *exec;    /* where this node's stage worker listens; NULL */
-	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
-			      * its result says so in the end. */
+	double rate;               /* bytes a second that a node may send; 0: as many as it can */
+	uint64_t timeout_ns;       /* without a sign of life from a node, or progress from any */
+	const struct lsc_key *key; /* that the nodes have too; NULL: links are plain */
+	bool cleartext;            /* those for data are, though there is a key */
+	const char *exec;          /* where this node's stage worker listens; NULL */
+	int report_fd; /* for arrival records; -1: none.  A cast goes on without a reader, and
+			* its result says so in the end. */
 
 	/* Once, from the loop.  result: 0, or negative errno with words in err. */
 	void (*on_done)(void *data, int result, const struct lsc_err *err);

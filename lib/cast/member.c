@@ -274,6 +274,8 @@ static int open_outlet(struct lsc_member *m, uint32_t peer, const struct lsc_sta
 		.kind = LSC_CAST_KIND,
 		.connect_timeout_ns = start->timeout_ns,
 		.unsent_bytes = UNSENT_BYTES,
+		.key = m->o.proof ? NULL : m->o.key,
+		.proof = m->o.proof,
 	};
 	struct outlet *outlet = &m->outlets[peer];
 	struct lsc_endpoint endpoint;

@@ -187,6 +187,8 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.image = &s->image,
 		.data = s->image.data,
 		.segment = segment,
+		.key = lsc_link_key(s->link),
+		.proof = s->offer.cleartext ? &s->offer.proof : NULL,
 		.events = &member_events,
 		.data_of_events = s,
 	};
@@ -265,6 +267,8 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
 	r = lsc_offer_parse(record, &s->offer, err);
+	if (r == 0 && s->offer.cleartext && !lsc_link_key(link))
+		r = lsc_err_set(err, EPROTO, "gives a secret over a link that is not encrypted");
 	if (r == 0 && (body_len == 0 || body_len > LSC_MANIFEST_MAX_BYTES))
 		r = lsc_err_set(err, EPROTO, "offers a manifest of %u bytes", body_len);
 	if (r == 0)
@@ -334,6 +338,11 @@ int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, s
 struct lsc_member *lsc_session_member(const struct lsc_session *s)
 {
 	return s->member;
+}
+
+const struct lsc_proof *lsc_session_proof(const struct lsc_session *s)
+{
+	return s->offer.cleartext ? &s->offer.proof : NULL;
 }
 
 const char *lsc_session_name(const struct lsc_session *s)

@@ -61,6 +61,7 @@ static void destroy(struct lsc_link *link)
 	lsc_timer_free(link->read_on);
 	lsc_link_drop_queue(link);
 	free(link->nonce);
+	free(link->proved);
 	free(link->tx.sends);
 	lsc_buf_release(&link->tx.buf);
 	lsc_buf_release(&link->rx.buf);
@@ -578,6 +579,11 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 const struct lsc_key *lsc_link_key(const struct lsc_link *link)
 {
 	return link->tls && !link->securing ? link->key : NULL;
+}
+
+const uint8_t *lsc_link_proved(const struct lsc_link *link)
+{
+	return link->proved;
 }
 
 const char *lsc_link_peer(const struct lsc_link *link)

@@ -97,6 +97,9 @@ const char *lsc_link_peer(const struct lsc_link *link);
 /* The key it is encrypted with, of a peer that has proved to have it too; NULL: it is plain. */
 const struct lsc_key *lsc_link_key(const struct lsc_link *link);
 
+/* The id of the secret that the peer of an accepted plain link has proved to know; NULL: none. */
+const uint8_t *lsc_link_proved(const struct lsc_link *link);
+
 /* Holds what the link sends to a rate, which it may share with others; NULL: no more.  The rate
  * must outlive the link. */
 void lsc_link_set_rate(struct lsc_link *link, struct lsc_rate *rate);

@@ -76,7 +76,8 @@ struct lsc_link {
 	const struct lsc_proof *proof; /* that we have to show */
 	const struct lsc_proof *(*find_proof)(void *data, const uint8_t *id);
 	void *find_data;
-	uint8_t *nonce; /* that the peer is to answer; NULL: none */
+	uint8_t *nonce;  /* that the peer is to answer; NULL: none */
+	uint8_t *proved; /* id of the secret that the answer was made with */
 
 	struct lsc_timer *flush; /* deferred to the end of the turn */
 	struct lsc_timer *deadline;

@@ -9,6 +9,8 @@
 #include "net/link_ops.h"
 #include "net/proof.h"
 
+_Static_assert(LSC_PROOF_ID == LSC_PROOF_NONCE, "one's memory becomes the other's");
+
 int lsc_link_ask_proof(struct lsc_link *link, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
@@ -65,8 +67,9 @@ static int check(struct lsc_link *link, struct lsc_err *err)
 		return lsc_err_set(err, EKEYREJECTED, "%s",
 				   proof ? "has a wrong proof for its cast"
 					 : "has a proof for no cast that is under way here");
-	free(link->nonce);
+	link->proved = link->nonce; /* its memory, for the id */
 	link->nonce = NULL;
+	memcpy(link->proved, id, LSC_PROOF_ID);
 	return 0;
 }
 
