@@ -50,7 +50,7 @@ struct lsc_cast {
 	struct lsc_cast_options o;
 	struct lsc_loop *loop;
 	struct lsc_cast_id id;
-	struct lsc_proof proof; /* of data links, with o.cleartext */
+	struct lsc_pass proof; /* of data links, with o.cleartext */
 	enum phase phase;
 	struct node *nodes;
 	uint32_t n_nodes, n_ready, n_complete;
@@ -630,7 +630,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 		r = lsc_err_set(err, EIO, "cannot draw random bytes: %m");
 	memcpy(c->proof.id, c->id.bytes, sizeof(c->proof.id));
 	if (r == 0)
-		r = lsc_proof_draw(c->proof.secret, sizeof(c->proof.secret), err);
+		r = lsc_pass_draw(c->proof.secret, sizeof(c->proof.secret), err);
 	if (r == 0)
 		r = lsc_timer_new(loop, on_tick, c, &c->tick, err);
 	if (r == 0)

@@ -75,12 +75,12 @@ static struct lsc_member *find_member(struct lsc_host *host, const struct lsc_ca
 }
 
 /* What plain links have to prove, for one cast or for any that lets them in. */
-static const struct lsc_proof *find_proof(void *data, const uint8_t *id)
+static const struct lsc_pass *find_proof(void *data, const uint8_t *id)
 {
 	const struct lsc_host *host = data;
 
 	for (const struct caller *c = host->callers; c; c = c->next) {
-		const struct lsc_proof *proof = c->session ? lsc_session_proof(c->session) : NULL;
+		const struct lsc_pass *proof = c->session ? lsc_session_proof(c->session) : NULL;
 
 		if (proof && (!id || !memcmp(proof->id, id, sizeof(proof->id))))
 			return proof;

@@ -37,7 +37,7 @@ struct lsc_member_options {
 	const uint8_t *data;           /* the image's bytes, of a member that has them all */
 	struct lsc_segment *segment;   /* else where they arrive; NULL */
 	const struct lsc_key *key;     /* of the links it opens; NULL: they are plain */
-	const struct lsc_proof *proof; /* plain in spite of it, with this; NULL */
+	const struct lsc_pass *proof;  /* plain in spite of it, with this; NULL */
 	const struct lsc_member_events *events;
 	void *data_of_events;
 };

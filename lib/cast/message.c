@@ -42,7 +42,7 @@ int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_
 	lsc_pack_str(pack, "name", offer->name);
 	lsc_pack_bool(pack, "source", offer->source);
 	if (offer->cleartext)
-		lsc_pack_bin(pack, "secret", offer->proof.secret, LSC_PROOF_SECRET);
+		lsc_pack_bin(pack, "secret", offer->proof.secret, LSC_PASS_SECRET);
 	lsc_pack_uint(pack, "body", manifest_len);
 	return lsc_pack_end(pack);
 }
@@ -51,16 +51,16 @@ static int parse_secret(const struct lsc_record *record, struct lsc_offer *ret, 
 {
 	const void *data;
 	uint32_t len;
-	int r = lsc_record_bin(record, "secret", LSC_PROOF_SECRET, &data, &len, err);
+	int r = lsc_record_bin(record, "secret", LSC_PASS_SECRET, &data, &len, err);
 
 	if (r < 0)
 		return r;
-	if (len != LSC_PROOF_SECRET)
+	if (len != LSC_PASS_SECRET)
 		return lsc_err_set(err, EBADMSG, "a cast's secret has %u bytes, not %u", len,
-				   LSC_PROOF_SECRET);
+				   LSC_PASS_SECRET);
 	ret->cleartext = true;
 	memcpy(ret->proof.secret, data, len);
-	memcpy(ret->proof.id, ret->cast.bytes, LSC_PROOF_ID);
+	memcpy(ret->proof.id, ret->cast.bytes, LSC_PASS_ID);
 	return 0;
 }
 

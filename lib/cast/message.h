@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "net/proof.h"
+#include "net/pass.h"
 #include "plan/schedule.h"
 #include "stream/record.h"
 
@@ -45,9 +45,9 @@ struct lsc_cast_id {
 struct lsc_offer {
 	struct lsc_cast_id cast;
 	char name[LSC_CAST_NAME];
-	bool source;            /* the node is to have the image already */
-	bool cleartext;         /* data links are plain, and prove that they were given: */
-	struct lsc_proof proof; /* whose id is the cast's */
+	bool source;           /* the node is to have the image already */
+	bool cleartext;        /* data links are plain, and prove that they were given: */
+	struct lsc_pass proof; /* whose id is the cast's */
 };
 
 struct lsc_ready {

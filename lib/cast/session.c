@@ -340,7 +340,7 @@ struct lsc_member *lsc_session_member(const struct lsc_session *s)
 	return s->member;
 }
 
-const struct lsc_proof *lsc_session_proof(const struct lsc_session *s)
+const struct lsc_pass *lsc_session_proof(const struct lsc_session *s)
 {
 	return s->offer.cleartext ? &s->offer.proof : NULL;
 }

@@ -24,15 +24,11 @@ struct lsc_access {
 #define LSC_KEY_KEY_FILE 0x3000
 #define LSC_KEY_INSECURE 0x3001
 #define LSC_ACCESS_ROWS                                                                            \
-	{"key-file",                                                                               \
-	 LSC_KEY_KEY_FILE,                                                                         \
-	 "FILE",                                                                                   \
-	 0,                                                                                        \
-	 "Encrypt links, with whoever has the same key (lsc-cast keygen)",                         \
+	{"key-file", LSC_KEY_KEY_FILE, "FILE", 0, "Encrypt links, to those who have this key too", \
 	 0},                                                                                       \
 	{                                                                                          \
 		"insecure", LSC_KEY_INSECURE, NULL, 0,                                             \
-			"Without a key, talk to other machines nevertheless", 0                    \
+			"Use other machines' addresses without a key", 0                           \
 	}
 
 bool lsc_access_option(struct lsc_access *access, int key, const char *arg);

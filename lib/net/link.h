@@ -35,9 +35,9 @@
 #include "stream/record.h"
 
 struct lsc_link;
-struct lsc_key;   /* net/key.h */
-struct lsc_proof; /* net/proof.h */
-struct lsc_rate;  /* net/rate.h */
+struct lsc_key;  /* net/key.h */
+struct lsc_pass; /* net/pass.h */
+struct lsc_rate; /* net/rate.h */
 
 struct lsc_link_events {
 	void (*on_open)(void *data, struct lsc_link *link);
@@ -62,12 +62,12 @@ struct lsc_link_options {
 	const struct lsc_key *key;
 
 	/* Of a plain link to one that asks for it; must live until on_open or on_close. */
-	const struct lsc_proof *proof;
+	const struct lsc_pass *proof;
 
 	/* Of a listener with a key, for plain links: the secret of that id, or any where id is
 	 * NULL; a link opens when its peer has proved it.  NULL, returned or set: no plain link is
 	 * let in. data is that of on_link. */
-	const struct lsc_proof *(*find_proof)(void *data, const uint8_t *id);
+	const struct lsc_pass *(*find_proof)(void *data, const uint8_t *id);
 };
 
 /* Starts connecting; errors come by on_close, the resolver's too.  A unix:, tcp:// or memory:

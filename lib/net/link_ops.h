@@ -73,8 +73,8 @@ struct lsc_link {
 	struct lsc_endpoint endpoint; /* to connect to */
 
 	const struct lsc_key *key;
-	const struct lsc_proof *proof; /* that we have to show */
-	const struct lsc_proof *(*find_proof)(void *data, const uint8_t *id);
+	const struct lsc_pass *proof; /* that we have to show */
+	const struct lsc_pass *(*find_proof)(void *data, const uint8_t *id);
 	void *find_data;
 	uint8_t *nonce;  /* that the peer is to answer; NULL: none */
 	uint8_t *proved; /* id of the secret that the answer was made with */

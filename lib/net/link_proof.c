@@ -7,19 +7,19 @@
 
 #include "base/cleanup.h"
 #include "net/link_ops.h"
-#include "net/proof.h"
+#include "net/pass.h"
 
-_Static_assert(LSC_PROOF_ID == LSC_PROOF_NONCE, "one's memory becomes the other's");
+_Static_assert(LSC_PASS_ID == LSC_PASS_NONCE, "one's memory becomes the other's");
 
 int lsc_link_ask_proof(struct lsc_link *link, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	int r;
 
-	link->nonce = malloc(LSC_PROOF_NONCE);
+	link->nonce = malloc(LSC_PASS_NONCE);
 	if (!link->nonce)
 		return lsc_err_set(err, ENOMEM, "cannot ask for a proof: %m");
-	r = lsc_proof_draw(link->nonce, LSC_PROOF_NONCE, err);
+	r = lsc_pass_draw(link->nonce, LSC_PASS_NONCE, err);
 	if (r < 0)
 		return r;
 	r = lsc_prove_pack(&pack, link->nonce);
@@ -31,7 +31,7 @@ int lsc_link_ask_proof(struct lsc_link *link, struct lsc_err *err)
 static int answer(struct lsc_link *link, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	uint8_t nonce[LSC_PROOF_NONCE];
+	uint8_t nonce[LSC_PASS_NONCE];
 	int r;
 
 	if (!lsc_record_is(&link->rx.record, "prove"))
@@ -39,7 +39,7 @@ static int answer(struct lsc_link *link, struct lsc_err *err)
 	r = lsc_prove_parse(&link->rx.record, nonce, err);
 	if (r < 0)
 		return lsc_err_set(err, EPROTO, "%s", err->text);
-	r = lsc_proof_pack(&pack, link->proof, nonce);
+	r = lsc_pass_pack(&pack, link->proof, nonce);
 	if (r == 0)
 		r = lsc_link_queue_early(link, &pack);
 	if (r < 0)
@@ -53,23 +53,23 @@ static int answer(struct lsc_link *link, struct lsc_err *err)
 
 static int check(struct lsc_link *link, struct lsc_err *err)
 {
-	uint8_t id[LSC_PROOF_ID], mac[LSC_PROOF_MAC];
-	const struct lsc_proof *proof;
+	uint8_t id[LSC_PASS_ID], mac[LSC_PASS_MAC];
+	const struct lsc_pass *proof;
 	int r;
 
 	if (!lsc_record_is(&link->rx.record, "proof"))
 		return lsc_err_set(err, EKEYREJECTED, "does not speak TLS, and proves nothing");
-	r = lsc_proof_parse(&link->rx.record, id, mac, err);
+	r = lsc_pass_parse(&link->rx.record, id, mac, err);
 	if (r < 0)
 		return lsc_err_set(err, EPROTO, "%s", err->text);
 	proof = link->find_proof(link->find_data, id);
-	if (!proof || !lsc_proof_is_good(proof, link->nonce, mac))
+	if (!proof || !lsc_pass_is_good(proof, link->nonce, mac))
 		return lsc_err_set(err, EKEYREJECTED, "%s",
 				   proof ? "has a wrong proof for its cast"
 					 : "has a proof for no cast that is under way here");
 	link->proved = link->nonce; /* its memory, for the id */
 	link->nonce = NULL;
-	memcpy(link->proved, id, LSC_PROOF_ID);
+	memcpy(link->proved, id, LSC_PASS_ID);
 	return 0;
 }
 

@@ -182,6 +182,36 @@ if command -v openssl >/dev/null 2>&1; then
 else
 	skip 'no openssl here'
 fi
+
+# --- workers and routers ---
+
+expect_status 64 'no worker for others without a key' \
+	lsc-exec serve --dir "$SCRATCH" --listen 0.0.0.0:0
+expect_one_line "'0.0.0.0:0' is not on this machine: give --key-file"
+expect_status 64 'nor a node' lsc-node --dir "$SCRATCH" --listen 0.0.0.0:0 --exec 127.0.0.1:0
+mkdir "$SCRATCH/node"
+start_server worker lsc-exec serve --dir "$SCRATCH" --listen 127.0.0.1:0 --key-file "$key"
+start_server node lsc-node --dir "$SCRATCH/node" --listen 127.0.0.1:0 --exec 127.0.0.1:0 \
+	--key-file "$key"
+expect_status 0 'a cast to a node with a key' lsc-cast send "$image" --to "${node% *}" \
+	--exec "$worker" --key-file "$key"
+cp "$SCRATCH/out" "$SCRATCH/cast.rec"
+ask() { # ask OPTION...
+	echo '{"id":1,"prompt":"Once","n":4}' |
+		timeout 20 lsc-pipe "$image" --arrivals "$SCRATCH/cast.rec" --timeout 2s "$@" \
+			>"$SCRATCH/answers" 2>"$SCRATCH/err"
+}
+ask --key-file "$key"
+expect_equal 'a router with the key gets answers' $? 0
+ask
+expect_equal 'one without gets none' $? 1
+grep -q 'wants a key' "$SCRATCH/err"
+ok $? 'and is told why'
+expect_equal 'once for each node' "$(grep -c 'wants a key' "$SCRATCH/err")" 2
+ask --key-file "$SCRATCH/other"
+expect_equal 'nor does one with another' $? 1
+grep -q "refused: 127.0.0.1:[0-9]*: has another key: $other, not $id" "$SCRATCH/log.worker"
+ok $? 'which the worker says too'
 expect_status 0 'after all this the nodes are well' \
 	lsc-cast send "$image" --name last.lsc --to "$a,$b" --key-file "$key"
 done_testing

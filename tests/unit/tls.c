@@ -14,7 +14,7 @@
 #include "net/key.h"
 #include "net/link.h"
 #include "net/link_ops.h"
-#include "net/proof.h"
+#include "net/pass.h"
 #include "net/tls.h"
 
 #define BIG    (3u << 20)
@@ -35,7 +35,7 @@ struct end {
 
 static struct end ends[2]; /* who connects, who accepts */
 static uint8_t *big;
-static struct lsc_proof secret;
+static struct lsc_pass secret;
 static bool with_secret; /* the listener takes plain links that prove it */
 
 static void on_open(void *data, struct lsc_link *link)
@@ -88,7 +88,7 @@ static void *on_link(void *data, struct lsc_link *link)
 	return end;
 }
 
-static const struct lsc_proof *find_proof(void *data, const uint8_t *id)
+static const struct lsc_pass *find_proof(void *data, const uint8_t *id)
 {
 	(void)data;
 	if (!with_secret || (id && memcmp(id, secret.id, sizeof(secret.id)) != 0))
@@ -137,7 +137,7 @@ static void reset(void)
 	}
 }
 
-static void connect_with(const char *where, const struct lsc_key *k, const struct lsc_proof *proof)
+static void connect_with(const char *where, const struct lsc_key *k, const struct lsc_pass *proof)
 {
 	struct lsc_link_options options = {
 		.kind = "test", .key = k, .proof = proof, .connect_timeout_ns = 2000000000};
@@ -639,7 +639,7 @@ static void test_backlog(void)
 /* --- plain links to a listener with a key --- */
 
 static void expect_refusal(const char *name, const struct lsc_listener *listener,
-			   const struct lsc_proof *proof, const char *why)
+			   const struct lsc_pass *proof, const char *why)
 {
 	connect_with(lsc_listener_address(listener), NULL, proof);
 	send_record(&ends[0], MARKER, NULL, 0);
@@ -654,7 +654,7 @@ static void expect_refusal(const char *name, const struct lsc_listener *listener
 static void test_proof(void)
 {
 	struct lsc_listener *listener = listen_with(&key, 0);
-	struct lsc_proof wrong = secret, unknown = secret;
+	struct lsc_pass wrong = secret, unknown = secret;
 	uint8_t answer[4096];
 
 	wrong.secret[3] ^= 1;
@@ -711,8 +711,8 @@ int main(void)
 	ends[1].body = calloc(1, BIG);
 	if (!big || !ends[0].body || !ends[1].body || lsc_loop_new(&loop, &err) < 0 ||
 	    lsc_key_draw(&key, &err) < 0 || lsc_key_draw(&other_key, &err) < 0 ||
-	    lsc_proof_draw(secret.id, sizeof(secret.id), &err) < 0 ||
-	    lsc_proof_draw(secret.secret, sizeof(secret.secret), &err) < 0)
+	    lsc_pass_draw(secret.id, sizeof(secret.id), &err) < 0 ||
+	    lsc_pass_draw(secret.secret, sizeof(secret.secret), &err) < 0)
 		return 1;
 	for (size_t i = 0; i < BIG; i++)
 		big[i] = (uint8_t)(i * 2654435761u >> 13);
