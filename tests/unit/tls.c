@@ -493,6 +493,28 @@ static void test_no_agreement(void)
 	}
 }
 
+/* Everyone can see a key's id, and name it: each bit of the key counts. */
+static void test_forged(void)
+{
+	struct lsc_listener *listener = listen_with(&key, 0);
+	int refused = 0;
+
+	for (int bit = 0; bit < 8 * LSC_KEY_BYTES; bit++) {
+		struct lsc_key forged = key;
+
+		forged.secret[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		connect_with(lsc_listener_address(listener), &forged, NULL);
+		send_record(&ends[0], MARKER, NULL, 0);
+		turns(&ends[1].closed, 1);
+		turns(&ends[0].closed, 1);
+		refused += !ends[0].opened && !ends[1].opened && !ends[1].records &&
+			   ends[1].why.code == EKEYREJECTED;
+	}
+	is_int(refused, 8 * LSC_KEY_BYTES, "a key that differs in a bit is refused: %s",
+	       ends[1].why.text);
+	lsc_listener_close(listener);
+}
+
 /* A byte of the data, and bytes all over the handshake, of which TLS does not look at the versions
  * in records' heads. */
 static void test_changed_on_the_way(void)
@@ -720,6 +742,7 @@ int main(void)
 	test_access();
 	test_right_key();
 	test_no_agreement();
+	test_forged();
 	test_changed_on_the_way();
 	test_cut();
 	test_replay();
