@@ -55,6 +55,7 @@ static void destroy(struct lsc_link *link)
 {
 	if (link->orphan)
 		lsc_loop_unhook(link->loop, &link->at_free);
+	lsc_link_secured(link);
 	link->ops->close(link);
 	lsc_timer_free(link->flush);
 	lsc_timer_free(link->deadline);
@@ -643,6 +644,7 @@ void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link)
 	data = listener->on_link(listener->data, link);
 	if (data) {
 		link->data = data;
+		link->listener = link->key ? listener : NULL;
 		if (link->key)
 			lsc_link_secure(link);
 		else
@@ -655,8 +657,10 @@ void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link)
 
 void lsc_listener_close(struct lsc_listener *listener)
 {
-	if (listener)
-		listener->ops->unlisten(listener);
+	if (!listener)
+		return;
+	lsc_listener_leave(listener);
+	listener->ops->unlisten(listener);
 }
 
 const char *lsc_listener_address(const struct lsc_listener *listener)

@@ -108,7 +108,9 @@ struct lsc_link {
 	struct lsc_resolve *resolve; /* while the endpoint's name is */
 	struct addrinfo *addresses, *next_address;
 	struct lsc_memory_end *memory;
-	bool securing; /* TLS is not up yet */
+	bool securing; /* TLS is not up yet: an accepted link is among its listener's */
+	struct lsc_listener *listener;
+	struct lsc_link *older, *newer;
 	struct lsc_tls *tls;
 	struct lsc_timer *read_on; /* of tls */
 };
@@ -146,6 +148,7 @@ int lsc_link_take_proof(struct lsc_link *link, struct lsc_err *err);
 /* Begins it, on a link that is connected; then as bytes come, while link->securing. */
 void lsc_link_secure(struct lsc_link *link);
 void lsc_link_secure_on(struct lsc_link *link);
+void lsc_link_secured(struct lsc_link *link); /* or given up; more than once is fine */
 
 /* Room in the socket: whether there is some for the link then, or negative errno. */
 int lsc_link_tls_flush(struct lsc_link *link);
@@ -153,6 +156,9 @@ ssize_t lsc_link_tls_writev(struct lsc_link *link, const struct iovec *iov, int 
 void lsc_link_tls_read_on(struct lsc_link *link);
 void lsc_link_tls_shut(struct lsc_link *link);
 void lsc_link_tls_close(struct lsc_link *link); /* with a last word, where that is possible */
+
+/* Its listener is no more. */
+void lsc_listener_leave(struct lsc_listener *listener);
 
 /* What the socket is to be watched for. */
 void lsc_link_watch(struct lsc_link *link);
@@ -188,6 +194,8 @@ struct lsc_listener {
 	void *(*on_link)(void *data, struct lsc_link *link);
 	void *data;
 	char address[LSC_ENDPOINT_TEXT + 16];
+	struct lsc_link *oldest, *newest; /* of the links whose peers have yet to show a key */
+	unsigned n_securing;
 };
 
 /* A link for who has just come, or NULL; once the transport has made it whole,

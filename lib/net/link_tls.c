@@ -14,6 +14,8 @@
 #include "net/link_ops.h"
 #include "net/tls.h"
 
+#define MAX_SECURING 256
+
 /* A fatal alert, insufficient_security, for an end that speaks no TLS: it knows it by the first
  * byte (lsc-wire(5)). */
 static const uint8_t refusal[] = {LSC_TLS_ALERT, 3, 3, 0, 2, 2, 71};
@@ -33,13 +35,64 @@ void lsc_link_watch(struct lsc_link *link)
 	lsc_watch_modify(link->watch, full ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
+/* --- those who have yet to show a key --- */
+
+/* More than MAX_SECURING at once are an attack or a mishap: the oldest give way, so that who has
+ * the key, and needs a round trip to show it, still gets through. */
+static void take_in(struct lsc_link *link)
+{
+	struct lsc_listener *listener = link->listener;
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_link *oldest;
+
+	link->older = listener->newest;
+	if (link->older)
+		link->older->newer = link;
+	else
+		listener->oldest = link;
+	listener->newest = link;
+	if (++listener->n_securing <= MAX_SECURING)
+		return;
+	oldest = listener->oldest;
+	lsc_link_secured(oldest);
+	lsc_err_set(&err, ETIMEDOUT, "%s: gave way to others before it had shown a key",
+		    oldest->peer);
+	lsc_link_fail(oldest, &err);
+}
+
+void lsc_link_secured(struct lsc_link *link)
+{
+	struct lsc_listener *listener = link->listener;
+
+	link->listener = NULL;
+	if (!link->securing)
+		return;
+	link->securing = false;
+	if (!listener)
+		return;
+	*(link->older ? &link->older->newer : &listener->oldest) = link->newer;
+	*(link->newer ? &link->newer->older : &listener->newest) = link->older;
+	link->older = link->newer = NULL;
+	listener->n_securing--;
+}
+
+void lsc_listener_leave(struct lsc_listener *listener)
+{
+	for (struct lsc_link *link = listener->oldest, *next; link; link = next) {
+		next = link->newer;
+		link->listener = NULL;
+		link->older = link->newer = NULL;
+	}
+	listener->oldest = listener->newest = NULL;
+}
+
 /* err has words without the peer's name. */
 static void turn_away(struct lsc_link *link, struct lsc_err *err)
 {
 	lsc_err_prefix(err, "%s: ", link->peer);
 	lsc_tls_free(link->tls);
 	link->tls = NULL;
-	link->securing = false;
+	lsc_link_secured(link);
 	lsc_link_part(link, err);
 }
 
@@ -53,7 +106,7 @@ static void admit_plain(struct lsc_link *link)
 		turn_away(link, &err);
 		return;
 	}
-	link->securing = false;
+	lsc_link_secured(link);
 	lsc_link_up(link);
 }
 
@@ -100,7 +153,7 @@ void lsc_link_secure_on(struct lsc_link *link)
 	lsc_link_watch(link);
 	if (r == 0)
 		return;
-	link->securing = false;
+	lsc_link_secured(link);
 	lsc_link_up(link);
 	lsc_timer_arm(link->read_on, 0); /* more than the handshake may have been read */
 }
@@ -111,6 +164,8 @@ void lsc_link_secure(struct lsc_link *link)
 	int r = lsc_timer_new(link->loop, on_read_on, link, &link->read_on, &err);
 
 	link->securing = true;
+	if (link->listener)
+		take_in(link);
 	if (r == 0 && link->accepted)
 		return;
 	if (r == 0)
@@ -166,5 +221,5 @@ void lsc_link_tls_close(struct lsc_link *link)
 	}
 	lsc_tls_free(link->tls);
 	link->tls = NULL;
-	link->securing = false;
+	lsc_link_secured(link);
 }

@@ -636,6 +636,47 @@ static void test_slow(void)
 	lsc_listener_close(listener);
 }
 
+/* Hundreds who say nothing do not keep out one who has the key. */
+static void *on_crowd(void *data, struct lsc_link *link)
+{
+	static struct end crowd[400];
+	unsigned *n = data;
+
+	ends[1].link = link;
+	return *n < 400 ? &crowd[(*n)++] : NULL;
+}
+
+static void test_crowd(void)
+{
+	struct lsc_link_options options = {.kind = "test", .key = &key};
+	struct lsc_listener *listener = NULL;
+	struct lsc_endpoint at;
+	int fds[300], gone = 0;
+	unsigned n = 0;
+	char c;
+
+	reset();
+	if (lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
+	    lsc_listener_open(&listener, loop, &at, &options, &events, on_crowd, &n, &err) < 0)
+		abort();
+	for (int i = 0; i < 300; i++) {
+		fds[i] = tcp_socket(port_of(listener), false);
+		some_turns(1);
+	}
+	some_turns(50);
+	for (int i = 0; i < 300; i++)
+		gone += recv(fds[i], &c, 1, MSG_DONTWAIT) == 0;
+	is_int(gone, 300 - 256, "of 300 who say nothing the oldest are let go");
+	connect_with(lsc_listener_address(listener), &key, NULL);
+	turns(&ends[0].opened, 1);
+	is_int(ends[0].opened, 1, "and one who has the key gets in");
+	for (int i = 0; i < 300; i++)
+		close(fds[i]);
+	lsc_listener_close(listener);
+	some_turns(200);
+	reset();
+}
+
 /* The peer does not read: what is queued waits, and arrives when it does. */
 static void test_backlog(void)
 {
@@ -748,6 +789,7 @@ int main(void)
 	test_replay();
 	test_garbage();
 	test_slow();
+	test_crowd();
 	test_backlog();
 	test_proof();
 	reset();
