@@ -5,6 +5,7 @@
 #	make SAN=address,undefined	a sanitizer build, beside the normal one (SAN=thread too)
 #	make CC=clang DEV=1		another compiler; DEV=1 turns warnings into errors
 #
+# WITH_TLS=auto, yes or no: links encrypted by OpenSSL, libssl-dev.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
 -include config.mk
 
@@ -21,6 +22,7 @@ LDFLAGS	 ?=
 SAN	 ?=
 DEV	 ?=
 V	 ?=
+WITH_TLS  ?= auto
 WITH_RDMA ?= auto
 WITH_CUDA ?= auto
 
@@ -40,6 +42,17 @@ endif
 ifneq ($(SAN),)
 LSC_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LSC_LDFLAGS += -fsanitize=$(SAN)
+endif
+
+# Optional parts: auto takes what is there, yes insists on it, no does without.
+header_is_there = $(shell printf '$(hash)include <$(1)>\n' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo yes)
+hash := \#
+have_tls := $(if $(filter no,$(WITH_TLS)),,$(call header_is_there,openssl/ssl.h))
+ifneq ($(have_tls),)
+LSC_CFLAGS += -DLSC_HAVE_TLS
+LSC_LIBS += -lssl -lcrypto
+else ifeq ($(WITH_TLS),yes)
+$(error WITH_TLS=yes, and openssl/ssl.h is not there (libssl-dev))
 endif
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)

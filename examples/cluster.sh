@@ -11,7 +11,8 @@
 #	cluster.sh DIR kind		print netns or loopback
 #	cluster.sh DIR down		end what runs on the nodes and remove them
 #
-# DIR is a folder that remembers the cluster (DIR/cluster), so several may be up at once.
+# DIR is a folder that remembers the cluster (DIR/cluster), so several may be up at once.  Its nodes
+# share a key, DIR/cluster.key, which commands on them find in LSC_KEY_FILE.
 #
 # As root, a node is a network namespace.  Its link is a veth pair into a bridge, which has a
 # namespace of its own too, so that the machine's own network is never touched; both ends of the
@@ -35,6 +36,8 @@ namespace() { echo "lsc-$id-$1"; }
 # Makes the switch's namespace.  Some places (a chroot) allow that and not to enter it.
 may_make_namespaces() {
 	[ "${LSC_CLUSTER:-}" != loopback ] || return 1
+	# Without TLS the programs talk to no address but this machine's.
+	! lsc-cast --features 2>/dev/null | grep -qx 'tls no' || return
 	command -v tc >/dev/null 2>&1 && ip netns add "$(namespace switch)" 2>/dev/null || return
 	ip netns exec "$(namespace switch)" true 2>/dev/null && return
 	ip netns del "$(namespace switch)"
@@ -100,6 +103,9 @@ up() {
 	# 127.A.B.1, .2, ...: two clusters get addresses of their own.
 	net=127.$((0x${id%????} % 250 + 2)).$((0x${id#????} % 254 + 1))
 	[ $kind = netns ] && net=10.77.0
+	rm -f "$dir/cluster.key"
+	! lsc-cast --features 2>/dev/null | grep -qx 'tls yes' ||
+		lsc-cast keygen "$dir/cluster.key" || exit 74
 	printf 'kind=%s id=%s n=%s rate=%s cpu=%s net=%s\n' $kind "$id" "$n" "$rate" "$cpu" $net \
 		>"$dir/cluster" || exit 74
 	i=0
@@ -156,6 +162,10 @@ run_on() { # run_on I CMD...
 	shift
 	group=$(cpu_group "$node")
 	[ "$cpu" -eq 0 ] || [ ! -d "$group" ] || echo $$ >"$group/cgroup.procs" || exit 71
+	if [ -f "$dir/cluster.key" ]; then
+		LSC_KEY_FILE=$(realpath "$dir")/cluster.key
+		export LSC_KEY_FILE
+	fi
 	[ "$kind" = loopback ] && exec "$@"
 	exec ip netns exec "$(namespace "$node")" "$@"
 }
@@ -185,7 +195,7 @@ down() {
 		i=$((i + 1))
 	done
 	[ "$kind" = loopback ] || ip netns del "$(namespace switch)" 2>/dev/null
-	rm -f "$dir/cluster"
+	rm -f "$dir/cluster" "$dir/cluster.key"
 }
 
 [ $# -ge 2 ] || usage

@@ -30,6 +30,8 @@
 #include "cli/progress.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
+#include "net/access.h"
+#include "net/key.h"
 #include "stream/json.h"
 
 /* A node of a cast is a descriptor at its coordinator, and so is a caller at a node: as many as may
@@ -69,6 +71,7 @@ struct serve_options {
 	const char *dir;
 	const char *listen;
 	const char *exec;
+	struct lsc_access access;
 	int ready_fd; /* -1: none */
 	bool exit_with_stdin;
 };
@@ -80,6 +83,7 @@ enum {
 static const struct argp_option serve_table[] = {
 	{"dir", 'd', "DIR", 0, "Receive images into DIR, and be a source of those in it", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	LSC_ACCESS_ROWS,
 	{"exit-with-stdin", KEY_STDIN, NULL, 0, "End when standard input does", 0},
 	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7000)", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
@@ -114,7 +118,7 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -139,12 +143,15 @@ static void on_stdin(void *data, uint32_t events)
 
 static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
 {
-	struct lsc_host_options options = {.dir = opt->dir, .exec = opt->exec};
+	struct lsc_host_options options = {
+		.dir = opt->dir, .exec = opt->exec, .key = opt->access.key};
 	struct lsc_watch *input = NULL;
 	struct lsc_host *host;
 	int r;
 
 	r = lsc_endpoint_parse(&options.listen, opt->listen, err);
+	if (r == 0)
+		r = lsc_access_check(&opt->access, &options.listen, err);
 	if (r == 0)
 		r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, stop_serving, loop,
 				     err);
@@ -155,7 +162,8 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	if (opt->exit_with_stdin)
 		r = lsc_loop_watch(loop, STDIN_FILENO, EPOLLIN, on_stdin, loop, &input, err);
 	lsc_info("serving '%s' at %s", opt->dir, lsc_host_address(host));
-	lsc_serve_warn(lsc_host_address(host), "send images here and read them");
+	if (!opt->access.key)
+		lsc_serve_warn(lsc_host_address(host), "send images here and read them");
 	if (r == 0)
 		r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
 	if (r == 0)
@@ -182,10 +190,13 @@ static int main_serve(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = lsc_loop_new(&loop, &err);
+	r = lsc_access_open(&opt.access, &err);
+	if (r == 0)
+		r = lsc_loop_new(&loop, &err);
 	if (r == 0)
 		r = serve(&opt, loop, &err);
 	lsc_loop_free(loop);
+	lsc_access_close(&opt.access);
 	return lsc_tool_finish(r, &err);
 }
 
@@ -196,6 +207,8 @@ struct send_options {
 	const char *name;
 	const char *exec;
 	struct lsc_names to, sources, exclude;
+	struct lsc_access access;
+	bool cleartext;
 	uint64_t port; /* of nodes that name none; 0: not given */
 	int order;     /* as lsc_sending_choose() takes it */
 	double rate, link, timeout_s;
@@ -218,9 +231,13 @@ enum {
 	KEY_PROGRAM,
 	KEY_STATS,
 	KEY_VERIFY,
+	KEY_CLEARTEXT,
 };
 
 static const struct argp_option send_table[] = {
+	{"cleartext-data", KEY_CLEARTEXT, NULL, 0,
+	 "With a key, encrypt what nodes agree on, and not the image", 0},
+	LSC_ACCESS_ROWS,
 	{"dir", 'd', "DIR", 0, "Where images lie at launched nodes; {} is the node's host", 0},
 	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
 	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
@@ -340,6 +357,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 	case KEY_VERIFY:
 		opt->verify_only = true;
 		return 0;
+	case KEY_CLEARTEXT:
+		opt->cleartext = true;
+		return 0;
 	case KEY_JSON:
 		opt->json = true;
 		return 0;
@@ -364,7 +384,7 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		check_send(opt, state);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -478,6 +498,8 @@ static int cast(struct send_options *opt, struct job *job, struct lsc_err *err)
 				.name = job->name,
 				.rate = opt->rate,
 				.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
+				.key = opt->access.key,
+				.cleartext = opt->cleartext,
 				.exec = opt->exec,
 				.report_fd =
 					opt->json || !isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1,
@@ -575,6 +597,7 @@ static int verify(const struct send_options *opt, struct job *job, struct lsc_er
 		.name = job->name,
 		.nodes = opt->to.names,
 		.n_nodes = opt->to.n,
+		.key = opt->access.key,
 		.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
 		.on_answer = on_answer,
 		.on_done = on_verified,
@@ -619,6 +642,40 @@ static int run_send(struct send_options *opt, struct lsc_err *err)
 	return r;
 }
 
+static int check_names(const struct lsc_access *access, const struct lsc_names *names,
+		       struct lsc_err *err)
+{
+	struct lsc_endpoint endpoint;
+	int r = 0;
+
+	for (uint32_t i = 0; i < names->n && r == 0; i++) {
+		if (!lsc_name_has_port(names->names[i]))
+			continue; /* it is to be launched */
+		r = lsc_endpoint_parse(&endpoint, names->names[i], err);
+		if (r == 0)
+			r = lsc_access_check(access, &endpoint, err);
+	}
+	return r;
+}
+
+/* Whether there may be links to all nodes, and with which key. */
+static int open_access(struct send_options *opt, struct lsc_err *err)
+{
+	int r = lsc_access_open(&opt->access, err);
+
+	if (r == 0 && opt->cleartext && !opt->access.key)
+		r = lsc_err_set(err, EINVAL,
+				"--cleartext-data needs --key-file: without a key "
+				"all is cleartext");
+	if (r == 0)
+		r = check_names(&opt->access, &opt->to, err);
+	if (r == 0)
+		r = check_names(&opt->access, &opt->sources, err);
+	if (r == 0 && opt->access.insecure)
+		lsc_warning("--insecure: whoever is on the way can read and change the image");
+	return r;
+}
+
 static int main_send(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -640,16 +697,82 @@ static int main_send(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = run_send(&opt, &err);
+	r = opt.dry_run ? 0 : open_access(&opt, &err);
+	if (r == 0)
+		r = run_send(&opt, &err);
+	lsc_access_close(&opt.access);
 	lsc_names_release(&opt.to);
 	lsc_names_release(&opt.sources);
 	lsc_names_release(&opt.exclude);
 	return lsc_tool_finish(r, &err);
 }
 
+/* --- keygen --- */
+
+static error_t parse_keygen(int key, char *arg, struct argp_state *state)
+{
+	const char **path = state->input;
+
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 0)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "one file at a time");
+		*path = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!*path)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "missing FILE");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int keygen(const char *path, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf line = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_key_erase) struct lsc_key key;
+	int r = lsc_key_draw(&key, err);
+
+	if (r < 0)
+		return r;
+	if (strcmp(path, "-") != 0) {
+		r = lsc_key_write(&key, path, err);
+		if (r == 0)
+			lsc_info("key %s is in '%s'", key.id, path);
+		return r;
+	}
+	r = lsc_key_line(&key, &line);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot write a key: %m");
+	fwrite(line.data, 1, line.len, stdout);
+	return 0;
+}
+
+static int main_keygen(int argc, char **argv)
+{
+	static const struct argp_option none[] = {{0}};
+	static const struct argp argp = {
+		none,
+		parse_keygen,
+		"FILE",
+		"Draw a key that nodes are to share, for --key-file.  FILE must not be there yet; "
+		"-: standard output.",
+		NULL,
+		NULL,
+		NULL,
+	};
+	struct lsc_err err = LSC_ERR_INIT;
+	const char *path = NULL;
+
+	lsc_tool_parse(&argp, argc, argv, &path);
+	return lsc_tool_finish(keygen(path, &err), &err);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct lsc_command commands[] = {
+		{"keygen", main_keygen, "make a key file that nodes are to share"},
 		{"send", main_send, "send an image to many nodes at once"},
 		{"serve", main_serve, "take part in casts: receive images, or be a source"},
 	};

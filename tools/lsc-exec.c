@@ -19,6 +19,7 @@
 #include "exec/arrival.h"
 #include "exec/session.h"
 #include "model/tokenizer.h"
+#include "net/access.h"
 #include "net/loop.h"
 #include "stage/worker.h"
 
@@ -361,11 +362,13 @@ struct serve_options {
 	const char *dir;
 	const char *listen;
 	uint64_t threads;
+	struct lsc_access access;
 	int ready_fd; /* -1: none */
 };
 
 static const struct argp_option serve_table[] = {
 	{"dir", 'd', "DIR", 0, "Run the images that are in DIR, or arrive there", 0},
+	LSC_ACCESS_ROWS,
 	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7001)", 0},
 	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
@@ -397,7 +400,7 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -412,18 +415,21 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	const struct lsc_worker_options options = {
 		.dir = opt->dir,
 		.engine = {.threads = (unsigned)opt->threads},
+		.access = &opt->access,
 	};
 	struct lsc_worker *worker = NULL;
 	struct lsc_endpoint at;
 	int r;
 
 	if ((r = lsc_endpoint_parse(&at, opt->listen, err)) < 0 ||
+	    (r = lsc_access_check(&opt->access, &at, err)) < 0 ||
 	    (r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, stop_serving, loop,
 				  err)) < 0 ||
 	    (r = lsc_worker_open(&worker, loop, &at, &options, err)) < 0)
 		return r;
 	lsc_info("executing what is in '%s' at %s", opt->dir, lsc_worker_address(worker));
-	lsc_serve_warn(lsc_worker_address(worker), "have requests computed here");
+	if (!opt->access.key)
+		lsc_serve_warn(lsc_worker_address(worker), "have requests computed here");
 	r = lsc_serve_ready(opt->ready_fd, lsc_worker_address(worker), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
@@ -444,10 +450,13 @@ static int main_serve(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = lsc_loop_new(&loop, &err);
+	r = lsc_access_open(&opt.access, &err);
+	if (r == 0)
+		r = lsc_loop_new(&loop, &err);
 	if (r == 0)
 		r = serve(&opt, loop, &err);
 	lsc_loop_free(loop);
+	lsc_access_close(&opt.access);
 	return lsc_tool_finish(r, &err);
 }
 

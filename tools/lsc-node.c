@@ -23,6 +23,7 @@
 #include "base/parse.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
+#include "net/access.h"
 #include "net/loop.h"
 
 #define READY_NS  15000000000ull
@@ -31,11 +32,12 @@
 #define PAUSE_MAX 30000000000ull
 #define STEADY_NS 10000000000ull /* who ran as long starts again without a longer pause */
 #define READY_FD  3
-#define MAX_ARGS  16
+#define MAX_ARGS  20
 #define ADDRESS   320
 
 struct options {
 	const char *dir, *listen, *exec, *threads;
+	struct lsc_access access; /* for the children, who read the key */
 	int ready_fd;
 };
 
@@ -66,6 +68,7 @@ struct node {
 static const struct argp_option table[] = {
 	{"dir", 'd', "DIR", 0, "Receive images into DIR and run those in it", 0},
 	{"listen", 'l', "HOST:PORT", 0, "Take part in casts there (default 127.0.0.1:7000)", 0},
+	LSC_ACCESS_ROWS,
 	{"exec", 'x', "HOST:PORT", 0, "Execute stages there (default 127.0.0.1:7001)", 0},
 	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},
 	{"ready-fd", 'R', "N", 0, "Write both addresses to descriptor N once ready", 0},
@@ -101,7 +104,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -159,6 +162,12 @@ static unsigned arguments(struct child *child, char **argv)
 		args[n++] = "--threads";
 		args[n++] = node->opt.threads;
 	}
+	if (node->opt.access.key_file) {
+		args[n++] = "--key-file";
+		args[n++] = node->opt.access.key_file;
+	}
+	if (node->opt.access.insecure)
+		args[n++] = "--insecure";
 	if (lsc_log_is_on(LSC_LOG_INFO))
 		args[n++] = "-v";
 	memcpy(argv, args, sizeof(args));

@@ -19,6 +19,7 @@
 #include "base/macros.h"
 #include "base/parse.h"
 #include "cli/tool.h"
+#include "net/access.h"
 #include "route/query.h"
 #include "route/router.h"
 
@@ -32,12 +33,14 @@ struct options {
 	enum lsc_cover_sources sources;
 	double timeout_s;
 	bool text;
+	struct lsc_access access;
 };
 
 enum { KEY_TEXT = 0x1000, KEY_TIMEOUT };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
+	LSC_ACCESS_ROWS,
 	{"sources", 's', "HOW", 0,
 	 "Sources assist (default), serve like others, or never take part", 0},
 	{"text", KEY_TEXT, NULL, 0, "Print the answers' text alone", 0},
@@ -81,7 +84,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE and --arrivals");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -554,6 +557,7 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 				 (uint64_t)(opt->timeout_s * 1e9), &router_events, err)) < 0)
 		return r;
 	pipe->routing = true;
+	pipe->router.fleet.access = &opt->access;
 	if ((r = open_arrivals(pipe, err)) < 0 || (r = open_input(pipe, err)) < 0)
 		return r;
 	r = lsc_loop_run(pipe->loop, err);
@@ -590,7 +594,10 @@ int main(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = run(&pipe, &err);
+	r = lsc_access_open(&opt.access, &err);
+	if (r == 0)
+		r = run(&pipe, &err);
 	release(&pipe);
+	lsc_access_close(&opt.access);
 	return lsc_tool_finish(r, &err);
 }

@@ -9,6 +9,7 @@
  *   EBADMSG     input is malformed, or its hash is wrong
  *   EPROTO      the peer broke the protocol or speaks another version
  *   EOPNOTSUPP  the feature, architecture or device is not supported here
+ *   EKEYREJECTED the peer has not our key, or wants one that we have not
  *   ETIMEDOUT   trying again may work
  */
 #ifndef LSC_BASE_ERR_H

@@ -251,7 +251,7 @@ void lsc_cast_fault(struct lsc_cast *c, struct lsc_control *accuser, const struc
 	lsc_err_set(&err, fault->code, "%s: %s%s%s%s", node->name, fault->why,
 		    accuser->index ? " (said by " : "", accuser->index ? accuser->name : "",
 		    accuser->index ? ")" : "");
-	if (fault->code != EBADMSG && fault->code != EPROTO) {
+	if (fault->code != EBADMSG) {
 		if (!node->trouble.code)
 			node->trouble = err;
 		return;
@@ -347,6 +347,8 @@ static int make_member(struct lsc_cast *c, struct lsc_err *err)
 		.data = c->o.image->data,
 		.data_fd = lsc_image_fd(c->o.image),
 		.segment = (struct lsc_segment *)c->o.segment,
+		.key = c->o.key,
+		.proof = c->o.cleartext ? &c->proof : NULL,
 		.events = &member_events,
 		.data_of_events = c,
 	};
@@ -651,6 +653,9 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 	c->report = (struct lsc_report)LSC_REPORT_INIT;
 	if (getrandom(c->id.bytes, sizeof(c->id.bytes), 0) != sizeof(c->id.bytes))
 		r = lsc_err_set(err, EIO, "cannot draw random bytes: %m");
+	memcpy(c->proof.id, c->id.bytes, sizeof(c->proof.id));
+	if (r == 0)
+		r = lsc_pass_draw(c->proof.secret, sizeof(c->proof.secret), err);
 	if (r == 0)
 		r = lsc_timer_new(loop, on_tick, c, &c->tick, err);
 	if (r == 0)

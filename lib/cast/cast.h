@@ -31,13 +31,15 @@ struct lsc_cast_options {
 	uint32_t n_to;
 	bool scheduled; /* by order; else plans follow what nodes can take */
 	enum lsc_order order;
-	bool rotate;         /* else: sources begin at different places of the image */
-	double rate;         /* bytes a second that a node may send; 0: as many as it can */
-	uint64_t timeout_ns; /* without a sign of life from a node, or progress of one */
-	const char *exec;    /* where this node's stage worker listens; NULL */
-	int report_fd;       /* for arrival records; -1: none.  A cast goes on without a reader, and
-			      * its result says so in the end. */
-	bool report_json;    /* as JSON lines */
+	bool rotate;               /* else: sources begin at different places of the image */
+	double rate;               /* bytes a second that a node may send; 0: as many as it can */
+	uint64_t timeout_ns;       /* without a sign of life from a node, or progress of one */
+	const struct lsc_key *key; /* that the nodes have too; NULL: links are plain */
+	bool cleartext;            /* those for data are, though there is a key */
+	const char *exec;          /* where this node's stage worker listens; NULL */
+	int report_fd;    /* for arrival records; -1: none.  A cast goes on without a reader, and
+			   * its result says so in the end. */
+	bool report_json; /* as JSON lines */
 
 	/* Once, from the loop.  result: 0 when all nodes have it, 1 when only some have, or
 	 * negative errno when none has; with words in err. */

@@ -39,6 +39,7 @@ struct lsc_cast {
 	struct lsc_cast_options o;
 	struct lsc_loop *loop;
 	struct lsc_cast_id id;
+	struct lsc_pass proof; /* of data links, with o.cleartext */
 	enum lsc_cast_phase phase;
 	struct lsc_control *nodes;
 	uint32_t n_nodes, n_complete, n_failed; /* the latter two of receivers */

@@ -187,8 +187,14 @@ int lsc_control_offer(struct lsc_control *node, struct lsc_err *err)
 	struct lsc_link_options options = {
 		.kind = LSC_CAST_KIND,
 		.connect_timeout_ns = c->o.timeout_ns,
+		.key = c->o.key,
 	};
-	struct lsc_offer offer = {.cast = c->id, .source = node->source};
+	struct lsc_offer offer = {
+		.cast = c->id,
+		.source = node->source,
+		.cleartext = c->o.cleartext,
+		.proof = c->proof,
+	};
 	uint32_t len = (uint32_t)c->o.image->manifest_len;
 	struct lsc_endpoint endpoint;
 	int r = lsc_endpoint_parse(&endpoint, node->name, err);

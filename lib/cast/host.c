@@ -75,6 +75,35 @@ static struct lsc_member *find_member(struct lsc_host *host, const struct lsc_ca
 	return NULL;
 }
 
+/* What plain links have to prove, for one cast or for any that lets them in. */
+static const struct lsc_pass *find_proof(void *data, const uint8_t *id)
+{
+	const struct lsc_host *host = data;
+
+	for (const struct caller *c = host->callers; c; c = c->next) {
+		const struct lsc_pass *proof = c->session ? lsc_session_proof(c->session) : NULL;
+
+		if (proof && (!id || !memcmp(proof->id, id, sizeof(proof->id))))
+			return proof;
+	}
+	return NULL;
+}
+
+/* A node with a key hears of casts over TLS alone, and over plain links for the one that they
+ * proved. */
+static int check_plain(const struct caller *caller, const struct lsc_cast_id *cast,
+		       struct lsc_err *err)
+{
+	const uint8_t *proved = lsc_link_proved(caller->link);
+
+	if (!caller->host->o.key || lsc_link_key(caller->link))
+		return 0;
+	if (proved && cast && !memcmp(proved, cast->bytes, sizeof(cast->bytes)))
+		return 0;
+	return lsc_err_set(err, EKEYREJECTED, "%s over a link that is not encrypted",
+			   cast ? "sends for another cast than it proved," : "offers a cast");
+}
+
 /* Whoever neither takes part nor is about to would hold a descriptor for as long as he likes. */
 static void on_deadline(void *data)
 {
@@ -100,6 +129,9 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 
 	lsc_timer_disarm(caller->deadline);
 	if (lsc_record_is(record, "offer")) {
+		r = check_plain(caller, NULL, err);
+		if (r < 0)
+			return r;
 		r = lsc_session_open(&caller->session, host->loop, host->o.dir, host->o.exec,
 				     caller->link, record, body_len, ret_body, err);
 		if (r == 0)
@@ -111,6 +143,9 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 		return lsc_err_set(err, EPROTO, "opens with a record '%.*s'", (int)record->type_len,
 				   record->type);
 	r = lsc_peer_parse(record, &cast, &node, err);
+	if (r < 0)
+		return r;
+	r = check_plain(caller, &cast, err);
 	if (r < 0)
 		return r;
 	member = find_member(host, &cast);
@@ -165,6 +200,8 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 		lsc_inlet_close(&caller->inlet);
 		if (err->code)
 			lsc_info("%s", err->text);
+	} else if (err->code == EKEYREJECTED) {
+		lsc_warning("refused: %s", err->text);
 	} else if (err->code) {
 		lsc_info("%s", err->text);
 	}
@@ -201,7 +238,8 @@ static void *on_link(void *data, struct lsc_link *link)
 int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 		  const struct lsc_host_options *options, struct lsc_err *err)
 {
-	struct lsc_link_options link_options = {.kind = LSC_CAST_KIND};
+	struct lsc_link_options link_options = {
+		.kind = LSC_CAST_KIND, .key = options->key, .find_proof = find_proof};
 	struct lsc_host *host;
 	struct stat st;
 	int r;

@@ -67,12 +67,12 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 	if (!lsc_record_is(record, "piece") || m->failed || inlet->banned)
 		return 0;
 	if (lsc_piece_parse(record, m->o.image->n_pieces, &piece, err) < 0) {
-		err->code = EPROTO;
+		err->code = EBADMSG;
 		return blame(inlet, LSC_NOBODY, err);
 	}
 	bytes = lsc_image_piece_bytes(m->o.image, piece);
 	if (body_len != bytes) {
-		lsc_err_set(err, EPROTO, "sent piece %u with %u bytes, and it has %u", piece,
+		lsc_err_set(err, EBADMSG, "sent piece %u with %u bytes, and it has %u", piece,
 			    body_len, bytes);
 		return blame(inlet, LSC_NOBODY, err);
 	}

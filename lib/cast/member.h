@@ -42,6 +42,8 @@ struct lsc_member_options {
 	int data_fd;                   /* the file that they lie in, or arrive in; -1: none */
 	struct lsc_segment *segment; /* whose marks say what is here; NULL: all is.  Without data it
 				      * is where pieces arrive. */
+	const struct lsc_key *key;   /* of the links it opens; NULL: they are plain */
+	const struct lsc_pass *proof; /* plain in spite of it, with this; NULL */
 	const struct lsc_member_events *events;
 	void *data_of_events;
 };

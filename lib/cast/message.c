@@ -44,8 +44,27 @@ int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_
 	lsc_pack_bool(pack, "source", offer->source);
 	if (offer->check)
 		lsc_pack_bool(pack, "check", true);
+	if (offer->cleartext)
+		lsc_pack_bin(pack, "secret", offer->proof.secret, LSC_PASS_SECRET);
 	lsc_pack_uint(pack, "body", manifest_len);
 	return lsc_pack_end(pack);
+}
+
+static int parse_secret(const struct lsc_record *record, struct lsc_offer *ret, struct lsc_err *err)
+{
+	const void *data;
+	uint32_t len;
+	int r = lsc_record_bin(record, "secret", LSC_PASS_SECRET, &data, &len, err);
+
+	if (r < 0)
+		return r;
+	if (len != LSC_PASS_SECRET)
+		return lsc_err_set(err, EBADMSG, "a cast's secret has %u bytes, not %u", len,
+				   LSC_PASS_SECRET);
+	ret->cleartext = true;
+	memcpy(ret->proof.secret, data, len);
+	memcpy(ret->proof.id, ret->cast.bytes, LSC_PASS_ID);
+	return 0;
 }
 
 int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, struct lsc_err *err)
@@ -56,6 +75,9 @@ int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, stru
 		r = lsc_record_text(record, "name", ret->name, sizeof(ret->name), err);
 	if (r == 0)
 		r = lsc_segment_check_name(ret->name, err);
+	ret->cleartext = false;
+	if (r == 0 && lsc_record_get(record, "secret"))
+		r = parse_secret(record, ret, err);
 	if (r == 0)
 		r = lsc_record_bool_or(record, "check", false, &ret->check, err);
 	return r < 0 ? r : lsc_record_bool_or(record, "source", false, &ret->source, err);

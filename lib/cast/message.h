@@ -32,6 +32,7 @@
 
 #include "base/err.h"
 #include "cast/check.h"
+#include "net/pass.h"
 #include "plan/schedule.h"
 #include "stream/record.h"
 
@@ -52,8 +53,10 @@ struct lsc_cast_id {
 struct lsc_offer {
 	struct lsc_cast_id cast;
 	char name[LSC_CAST_NAME];
-	bool source; /* the node is to have the image already */
-	bool check;  /* nothing is to be moved: what is there is to be looked at */
+	bool source;           /* the node is to have the image already */
+	bool cleartext;        /* data links are plain, and prove that they were given: */
+	struct lsc_pass proof; /* whose id is the cast's */
+	bool check;            /* nothing is to be moved: what is there is to be looked at */
 };
 
 struct lsc_ready {

@@ -237,6 +237,8 @@ static int open_link(struct lsc_outlet *outlet, struct lsc_err *err)
 		.kind = LSC_CAST_KIND,
 		.connect_timeout_ns = m->timeout_ns,
 		.unsent_bytes = UNSENT_BYTES,
+		.key = m->o.proof ? NULL : m->o.key,
+		.proof = m->o.proof,
 	};
 	struct lsc_endpoint endpoint;
 	int r = lsc_endpoint_parse(&endpoint, outlet->address, err);

@@ -219,6 +219,8 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.data = segment ? NULL : s->image.data,
 		.data_fd = segment ? segment->image_fd : lsc_image_fd(&s->image),
 		.segment = segment,
+		.key = lsc_link_key(s->link),
+		.proof = s->offer.cleartext ? &s->offer.proof : NULL,
 		.events = &member_events,
 		.data_of_events = s,
 	};
@@ -329,6 +331,8 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
 	s->cpu_s = lsc_usage_cpu_s();
 	r = lsc_offer_parse(record, &s->offer, err);
+	if (r == 0 && s->offer.cleartext && !lsc_link_key(link))
+		r = lsc_err_set(err, EPROTO, "gives a secret over a link that is not encrypted");
 	if (r == 0 && (body_len == 0 || body_len > LSC_MANIFEST_MAX_BYTES))
 		r = lsc_err_set(err, EPROTO, "offers a manifest of %u bytes", body_len);
 	if (r == 0)
@@ -410,6 +414,11 @@ int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, s
 struct lsc_member *lsc_session_member(const struct lsc_session *s)
 {
 	return s->member;
+}
+
+const struct lsc_pass *lsc_session_proof(const struct lsc_session *s)
+{
+	return s->offer.cleartext ? &s->offer.proof : NULL;
 }
 
 const char *lsc_session_name(const struct lsc_session *s)

@@ -23,6 +23,8 @@ int lsc_session_record(struct lsc_session *session, const struct lsc_record *rec
 
 /* What takes its pieces; NULL where none are to come. */
 struct lsc_member *lsc_session_member(const struct lsc_session *session);
+/* What plain data links have to prove; NULL where none are let in. */
+const struct lsc_pass *lsc_session_proof(const struct lsc_session *session);
 const char *lsc_session_name(const struct lsc_session *session);
 
 /* Its member's inlets were closed before. */

@@ -140,6 +140,7 @@ static int ask(struct asked *node, struct lsc_err *err)
 	const struct lsc_link_options options = {
 		.kind = LSC_CAST_KIND,
 		.connect_timeout_ns = s->o.timeout_ns,
+		.key = s->o.key,
 	};
 	uint32_t len = (uint32_t)s->o.image->manifest_len;
 	struct lsc_offer offer = {.check = true};

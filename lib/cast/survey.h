@@ -21,7 +21,8 @@ struct lsc_survey_options {
 	const char *name;              /* of the image at the nodes */
 	char *const *nodes;            /* "HOST:PORT" */
 	uint32_t n_nodes;
-	uint64_t timeout_ns; /* without a sign of life from a node */
+	const struct lsc_key *key; /* that the nodes have too; NULL: links are plain */
+	uint64_t timeout_ns;       /* without a sign of life from a node */
 
 	/* For each node, once: what it has, or (result is NULL) why it did not say. */
 	void (*on_answer)(void *data, uint32_t node, const struct lsc_check_result *result,

@@ -51,6 +51,11 @@ static void print_features(void)
 {
 	printf("version %s\n", LSC_VERSION);
 	printf("tcp yes\n");
+#ifdef LSC_HAVE_TLS
+	printf("tls yes\n");
+#else
+	printf("tls no\n");
+#endif
 #ifdef LSC_HAVE_RDMA
 	printf("rdma yes\n");
 #else
@@ -173,6 +178,7 @@ int lsc_tool_status(int errnum)
 	case EBUSY:
 		return LSC_EXIT_TIMEOUT;
 	case EPROTO:
+	case EKEYREJECTED:
 		return LSC_EXIT_PROTOCOL;
 	default:
 		return LSC_EXIT_SYSTEM;

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "net/link_ops.h"
+#include "net/tls.h"
 
 #define READ_BYTES       4096
 #define READS_A_TURN     16 /* then the other links get their turn */
@@ -54,10 +55,14 @@ static void destroy(struct lsc_link *link)
 {
 	if (link->orphan)
 		lsc_loop_unhook(link->loop, &link->at_free);
+	lsc_link_secured(link);
 	link->ops->close(link);
 	lsc_timer_free(link->flush);
 	lsc_timer_free(link->deadline);
+	lsc_timer_free(link->read_on);
 	lsc_link_drop_queue(link);
+	free(link->nonce);
+	free(link->proved);
 	free(link->tx.sends);
 	lsc_buf_release(&link->tx.buf);
 	lsc_buf_release(&link->rx.buf);
@@ -116,6 +121,13 @@ void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err)
 	leave(link);
 }
 
+void lsc_link_part(struct lsc_link *link, const struct lsc_err *err)
+{
+	lsc_link_drop_queue(link);
+	link->parting = !link->orphan;
+	lsc_link_fail(link, err);
+}
+
 /* Ends it with words that come without the peer's name. */
 static void fail_with(struct lsc_link *link, int code, const char *what)
 {
@@ -132,8 +144,12 @@ static void on_deadline(void *data)
 {
 	struct lsc_link *link = data;
 
-	if (link->state == LSC_LINK_CONNECTING)
+	if (link->securing)
+		fail_with(link, ETIMEDOUT, "timed out in the TLS handshake");
+	else if (link->state == LSC_LINK_CONNECTING)
 		fail_with(link, ETIMEDOUT, "timed out while connecting");
+	else if (link->state == LSC_LINK_PROVING)
+		refuse(link, ETIMEDOUT, "timed out waiting for its proof");
 	else
 		refuse(link, ETIMEDOUT, "timed out waiting for its hello");
 }
@@ -162,6 +178,12 @@ struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *
 	link->fd = -1;
 	strcpy(link->kind, options->kind);
 	link->unsent_bytes = options->unsent_bytes;
+	if (ops == &lsc_link_tcp_ops) {
+		link->key = options->key;
+		link->proof = options->proof;
+		link->find_proof = options->find_proof;
+		link->held = link->proof && !link->key;
+	}
 	link->timeout_ns = options->connect_timeout_ns ? options->connect_timeout_ns : TIMEOUT_NS;
 	if (lsc_timer_new(loop, on_flush, link, &link->flush, NULL) < 0 ||
 	    lsc_timer_new(loop, on_deadline, link, &link->deadline, NULL) < 0 ||
@@ -238,9 +260,9 @@ static void on_flush(void *data)
 	struct lsc_link *link = data;
 
 	enter(link);
-	if (link->state == LSC_LINK_CONNECTING)
+	if (link->state == LSC_LINK_CONNECTING && !link->securing)
 		link->ops->start(link);
-	else if (!link->write_wanted)
+	else if (link->state != LSC_LINK_CONNECTING && !link->write_wanted)
 		flush(link);
 	leave(link);
 }
@@ -249,17 +271,46 @@ static void on_flush(void *data)
 
 /* What to do when a step cannot go on: 1 go on, 0 more bytes are needed, negative errno. */
 
+static int open_up(struct lsc_link *link)
+{
+	link->state = LSC_LINK_OPEN;
+	lsc_timer_disarm(link->deadline);
+	if (link->events->on_open)
+		link->events->on_open(link->data, link);
+	return 1;
+}
+
 static int take_hello(struct lsc_link *link, struct lsc_err *err)
 {
 	int r = lsc_record_hello(&link->rx.record, link->kind, err);
 
 	if (r < 0)
 		return r;
-	link->state = LSC_LINK_OPEN;
-	lsc_timer_disarm(link->deadline);
-	if (link->events->on_open)
-		link->events->on_open(link->data, link);
-	return 1;
+	if (link->held || link->nonce) {
+		link->state = LSC_LINK_PROVING;
+		return 1;
+	}
+	return open_up(link);
+}
+
+static int take_proof(struct lsc_link *link, struct lsc_err *err)
+{
+	int r = lsc_link_take_proof(link, err);
+
+	return r < 0 ? r : open_up(link);
+}
+
+/* An end that speaks TLS to one that does not, or that cannot go on without it. */
+static int check_plain(const struct lsc_link *link, struct lsc_err *err)
+{
+	const uint8_t *data = link->rx.buf.data + link->rx.used;
+
+	if (data[0] == LSC_TLS_HANDSHAKE)
+		return lsc_err_set(err, EKEYREJECTED,
+				   "speaks TLS, and no --key-file was given here");
+	if (data[0] == LSC_TLS_ALERT)
+		return lsc_err_set(err, EKEYREJECTED, "wants a key: give --key-file");
+	return 0;
 }
 
 static int take_abort(struct lsc_link *link, struct lsc_err *err)
@@ -289,8 +340,10 @@ static int take_record(struct lsc_link *link, struct lsc_err *err)
 	uint64_t body_len;
 	void *body = NULL;
 	ssize_t n;
-	int r;
+	int r = link->state == LSC_LINK_HELLO ? check_plain(link, err) : 0;
 
+	if (r < 0)
+		return r;
 	n = lsc_record_parse(&link->rx.record, link->rx.buf.data + link->rx.used,
 			     link->rx.buf.len - link->rx.used, err);
 	if (n == 0 || n == -ENOMEM)
@@ -302,6 +355,8 @@ static int take_record(struct lsc_link *link, struct lsc_err *err)
 		return take_hello(link, err);
 	if (lsc_record_is(&link->rx.record, "abort"))
 		return take_abort(link, err);
+	if (link->state == LSC_LINK_PROVING)
+		return take_proof(link, err);
 	r = lsc_record_uint_or(&link->rx.record, "body", LSC_BODY_MAX_BYTES, 0, &body_len, err);
 	if (r < 0)
 		return lsc_err_set(err, EPROTO, "%s", err->text);
@@ -426,6 +481,8 @@ static void end(struct lsc_link *link)
 		lsc_link_close(link);
 	else if (link->state == LSC_LINK_HELLO)
 		fail_with(link, ECONNRESET, "closed the link before its hello");
+	else if (link->state == LSC_LINK_PROVING)
+		fail_with(link, ECONNRESET, "closed the link before its proof");
 	else if (link->rx.expect != LSC_EXPECT_RECORD || link->rx.used < link->rx.buf.len)
 		fail_with(link, ECONNRESET, "closed the link inside a record");
 	else
@@ -442,7 +499,9 @@ static void read_some(struct lsc_link *link)
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
-			fail_with(link, -n, strerror(-n));
+			const char *why = link->ops->why ? link->ops->why(link) : NULL;
+
+			fail_with(link, -n, why ? why : strerror(-n));
 			return;
 		}
 		if (n == 0) {
@@ -457,6 +516,8 @@ static void read_some(struct lsc_link *link)
 			return;
 		}
 	}
+	if (link->ops->read_on)
+		link->ops->read_on(link);
 }
 
 void lsc_link_ready(struct lsc_link *link, bool readable, bool writable)
@@ -513,6 +574,7 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 				lsc_link_pack_abort(&pack, told, why) == 0 &&
 				lsc_link_queue(link, &pack, NULL, 0, NULL) == 0;
 		link->rate = NULL; /* its owner's */
+		link->held = false;
 	}
 	fail_with(link, code, why);
 }
@@ -520,6 +582,16 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 uint32_t lsc_link_body_left(const struct lsc_link *link)
 {
 	return link->rx.body_left;
+}
+
+const struct lsc_key *lsc_link_key(const struct lsc_link *link)
+{
+	return link->tls && !link->securing ? link->key : NULL;
+}
+
+const uint8_t *lsc_link_proved(const struct lsc_link *link)
+{
+	return link->proved;
 }
 
 const char *lsc_link_peer(const struct lsc_link *link)
@@ -561,8 +633,14 @@ int lsc_listener_open(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 
 struct lsc_link *lsc_listener_link(struct lsc_listener *listener)
 {
-	return lsc_link_new(listener->loop, listener->ops, &listener->options, listener->events,
-			    NULL);
+	struct lsc_link *link = lsc_link_new(listener->loop, listener->ops, &listener->options,
+					     listener->events, NULL);
+
+	if (link) {
+		link->accepted = true;
+		link->find_data = listener->data;
+	}
+	return link;
 }
 
 void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link)
@@ -573,7 +651,11 @@ void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link)
 	data = listener->on_link(listener->data, link);
 	if (data) {
 		link->data = data;
-		lsc_link_up(link);
+		link->listener = link->key ? listener : NULL;
+		if (link->key)
+			lsc_link_secure(link);
+		else
+			lsc_link_up(link);
 	} else {
 		lsc_link_close(link);
 	}
@@ -582,8 +664,10 @@ void lsc_listener_take(struct lsc_listener *listener, struct lsc_link *link)
 
 void lsc_listener_close(struct lsc_listener *listener)
 {
-	if (listener)
-		listener->ops->unlisten(listener);
+	if (!listener)
+		return;
+	lsc_listener_leave(listener);
+	listener->ops->unlisten(listener);
 }
 
 const char *lsc_listener_address(const struct lsc_listener *listener)

@@ -16,6 +16,9 @@
  *
  * Sends may be queued before on_open.  Errors in err name the peer.
  *
+ * With a key, no byte of a peer is looked at before it has proved that it has the same one: a link
+ * whose peer does not ends with -EKEYREJECTED, and a hint to the peer.
+ *
  * One row a transport in link_ops[]: memory (inside one process, for tests) and tcp (Unix sockets
  * too).
  */
@@ -32,6 +35,8 @@
 #include "stream/record.h"
 
 struct lsc_link;
+struct lsc_key;  /* net/key.h */
+struct lsc_pass; /* net/pass.h */
 struct lsc_rate; /* net/rate.h */
 
 struct lsc_link_events {
@@ -52,6 +57,17 @@ struct lsc_link_options {
 	const char *kind;            /* of the hello: "cast", "exec" */
 	uint64_t connect_timeout_ns; /* and of the hello; 0: 10 s */
 	uint64_t unsent_bytes;       /* in the kernel at most (TCP_NOTSENT_LOWAT); 0: its default */
+
+	/* TLS, with a peer that has the same key; NULL: plain.  It must outlive the link. */
+	const struct lsc_key *key;
+
+	/* Of a plain link to one that asks for it; must live until on_open or on_close. */
+	const struct lsc_pass *proof;
+
+	/* Of a listener with a key, for plain links: the secret of that id, or any where id is
+	 * NULL; a link opens when its peer has proved it.  NULL, returned or set: no plain link is
+	 * let in. data is that of on_link. */
+	const struct lsc_pass *(*find_proof)(void *data, const uint8_t *id);
 };
 
 /* Starts connecting; errors come by on_close, the resolver's too.  A unix:, tcp:// or memory:
@@ -86,6 +102,12 @@ uint32_t lsc_link_body_left(const struct lsc_link *link);
 
 /* Whom the link is to, for messages: "10.0.0.2:7000". */
 const char *lsc_link_peer(const struct lsc_link *link);
+
+/* The key it is encrypted with, of a peer that has proved to have it too; NULL: it is plain. */
+const struct lsc_key *lsc_link_key(const struct lsc_link *link);
+
+/* The id of the secret that the peer of an accepted plain link has proved to know; NULL: none. */
+const uint8_t *lsc_link_proved(const struct lsc_link *link);
 
 /* Holds what the link sends to a rate, which it may share with others; NULL: no more.  The rate
  * must outlive the link. */

@@ -21,14 +21,20 @@ struct lsc_link_ops {
 	void (*shut)(struct lsc_link *link);                  /* the peer will read the end */
 	void (*close)(struct lsc_link *link);                 /* a half-built or closed one too */
 
+	/* NULL where there is nothing to it: the words for what readv returned last, or NULL; and
+	 * the turn is over, though bytes may have been read ahead: sees to lsc_link_ready(). */
+	const char *(*why)(const struct lsc_link *link);
+	void (*read_on)(struct lsc_link *link);
+
 	int (*listen)(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 		      const struct lsc_endpoint *at, struct lsc_err *err);
 	void (*unlisten)(struct lsc_listener *listener);
 };
 
 enum lsc_link_state {
-	LSC_LINK_CONNECTING, /* no transport yet */
+	LSC_LINK_CONNECTING, /* no transport yet, or TLS is not up */
 	LSC_LINK_HELLO,      /* waiting for the peer's */
+	LSC_LINK_PROVING,    /* and then for its `prove` or `proof` */
 	LSC_LINK_OPEN,
 	LSC_LINK_DOWN, /* on_close was called, or is about to be */
 };
@@ -67,8 +73,17 @@ struct lsc_link {
 	bool greeted;      /* our hello is through */
 	bool shut;         /* we told the peer that nothing more comes */
 	bool write_wanted; /* the transport is full; it tells when it is not */
+	bool accepted;     /* not opened by us */
+	bool held;         /* nothing but our hello goes out before the proof */
 	uint64_t timeout_ns, unsent_bytes;
 	struct lsc_endpoint endpoint; /* to connect to */
+
+	const struct lsc_key *key;
+	const struct lsc_pass *proof; /* that we have to show */
+	const struct lsc_pass *(*find_proof)(void *data, const uint8_t *id);
+	void *find_data;
+	uint8_t *nonce;  /* that the peer is to answer; NULL: none */
+	uint8_t *proved; /* id of the secret that the answer was made with */
 
 	struct lsc_timer *flush; /* deferred to the end of the turn */
 	struct lsc_timer *deadline;
@@ -99,6 +114,11 @@ struct lsc_link {
 	struct lsc_resolve *resolve; /* while the endpoint's name is */
 	struct addrinfo *addresses, *next_address;
 	struct lsc_memory_end *memory;
+	bool securing; /* TLS is not up yet: an accepted link is among its listener's */
+	struct lsc_listener *listener;
+	struct lsc_link *older, *newer;
+	struct lsc_tls *tls;
+	struct lsc_timer *read_on; /* of tls */
 };
 
 extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops;
@@ -117,11 +137,46 @@ void lsc_link_ready(struct lsc_link *link, bool readable, bool writable);
 /* Ends it with what err says; from the loop only. */
 void lsc_link_fail(struct lsc_link *link, const struct lsc_err *err);
 
+/* The same, but the transport is still read until the peer has closed, so that it gets the last
+ * bytes of the transport's own; nothing that was queued goes out. */
+void lsc_link_part(struct lsc_link *link, const struct lsc_err *err);
+
+/* --- who the other end is, on a plain link (link_proof.c) --- */
+
+/* Asks the peer of an accepted link for a proof, behind our hello: 0 or negative errno. */
+int lsc_link_ask_proof(struct lsc_link *link, struct lsc_err *err);
+
+/* Takes the record that is due in state PROVING: 0 or negative errno. */
+int lsc_link_take_proof(struct lsc_link *link, struct lsc_err *err);
+
+/* --- TLS on a stream socket (link_tls.c) --- */
+
+/* Begins it, on a link that is connected; then as bytes come, while link->securing. */
+void lsc_link_secure(struct lsc_link *link);
+void lsc_link_secure_on(struct lsc_link *link);
+void lsc_link_secured(struct lsc_link *link); /* or given up; more than once is fine */
+
+/* Room in the socket: whether there is some for the link then, or negative errno. */
+int lsc_link_tls_flush(struct lsc_link *link);
+ssize_t lsc_link_tls_writev(struct lsc_link *link, const struct iovec *iov, int n);
+void lsc_link_tls_read_on(struct lsc_link *link);
+void lsc_link_tls_shut(struct lsc_link *link);
+void lsc_link_tls_close(struct lsc_link *link); /* with a last word, where that is possible */
+
+/* Its listener is no more. */
+void lsc_listener_leave(struct lsc_listener *listener);
+
+/* What the socket is to be watched for. */
+void lsc_link_watch(struct lsc_link *link);
+
 /* --- what a link has to say (link_queue.c) --- */
 
 /* Puts a record, and the body it announces, behind what is queued: 0 or -ENOMEM. */
 int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		   uint32_t body_len, void *cookie);
+
+/* Puts a record behind our hello, before all else; only while nothing else has gone out. */
+int lsc_link_queue_early(struct lsc_link *link, const struct lsc_pack *pack);
 
 /* Sends what the transport and the rate take now, and sees to being called again for the rest:
  * 0 or negative errno. */
@@ -145,6 +200,8 @@ struct lsc_listener {
 	void *(*on_link)(void *data, struct lsc_link *link);
 	void *data;
 	char address[LSC_ENDPOINT_TEXT + 16];
+	struct lsc_link *oldest, *newest; /* of the links whose peers have yet to show a key */
+	unsigned n_securing;
 };
 
 /* A link for who has just come, or NULL; once the transport has made it whole,

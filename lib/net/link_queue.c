@@ -58,6 +58,30 @@ static int queue(struct lsc_link *link, const struct lsc_pack *pack, struct lsc_
 	return 0;
 }
 
+int lsc_link_queue_early(struct lsc_link *link, const struct lsc_pack *pack)
+{
+	uint32_t at = link->greeted ? 0 : 1; /* sends that go before it: the hello */
+	size_t len = pack->buf.len, offset;
+	uint8_t *place;
+
+	assert(link->tx.n >= at && (link->greeted ? link->tx.done == 0 : true));
+	if (link->tx.n == link->tx.cap && grow_sends(link) < 0)
+		return -ENOMEM;
+	if (lsc_buf_reserve(&link->tx.buf, len) < 0)
+		return -ENOMEM;
+	offset = link->tx.used + (at ? nth_send(link, 0)->record_len : 0);
+	place = link->tx.buf.data + offset;
+	memmove(place + len, place, link->tx.buf.len - offset);
+	memcpy(place, pack->buf.data, len);
+	link->tx.buf.len += len;
+	link->tx.n++;
+	for (uint32_t i = link->tx.n - 1; i > at; i--)
+		*nth_send(link, i) = *nth_send(link, i - 1);
+	*nth_send(link, at) = (struct lsc_link_send){.record_len = (uint32_t)len, .fd = -1};
+	link->tx.queued += len;
+	return 0;
+}
+
 int lsc_link_queue(struct lsc_link *link, const struct lsc_pack *pack, const void *body,
 		   uint32_t body_len, void *cookie)
 {
@@ -132,16 +156,17 @@ static void gather(struct lsc_link *link, struct batch *batch, size_t limit)
 {
 	uint8_t *record = link->tx.buf.data + link->tx.used;
 	uint64_t skip = link->tx.done; /* of record and body */
+	uint32_t last = link->held ? LSC_MIN(link->tx.n, 1u) : link->tx.n;
 
 	batch->n = 0;
 	batch->file_len = 0;
-	for (uint32_t i = 0; i < link->tx.n && batch->n + 2 <= IOVECS && limit; i++) {
+	for (uint32_t i = 0; i < last && batch->n + 2 <= IOVECS && limit; i++) {
 		const struct lsc_link_send *send = nth_send(link, i);
 		uint64_t of_record = LSC_MIN(skip, (uint64_t)send->record_len);
 
 		skip -= of_record;
 		add_memory(batch, record + of_record, send->record_len - of_record, &limit);
-		if (send->fd >= 0 && link->ops->sendfile) {
+		if (send->fd >= 0 && link->ops->sendfile && !link->tls) {
 			batch->fd = send->fd;
 			batch->offset = send->offset + skip;
 			batch->file_len = LSC_MIN(send->body_len - skip, limit);
@@ -222,9 +247,12 @@ static size_t allowed(struct lsc_link *link)
 int lsc_link_write(struct lsc_link *link)
 {
 	for (int i = 0; link->tx.n && i < WRITES_A_TURN; i++) {
-		size_t limit = allowed(link);
+		size_t limit;
 		ssize_t n;
 
+		if (link->held && link->greeted)
+			return 0;
+		limit = allowed(link);
 		if (limit == 0)
 			return 0;
 		n = write_batch(link, limit);

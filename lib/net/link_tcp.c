@@ -1,5 +1,7 @@
 /* link_tcp - links over stream sockets: TCP and Unix
  *
+ * With a key, TLS goes over them (link_tls.c).
+ *
  * Names are resolved when the link starts, and their addresses tried one after another, until the
  * link's deadline.
  */
@@ -24,6 +26,7 @@
 #include "base/macros.h"
 #include "net/link_ops.h"
 #include "net/resolve.h"
+#include "net/tls.h"
 
 #define KEEPALIVE_IDLE_S     10
 #define KEEPALIVE_INTERVAL_S 5
@@ -88,6 +91,8 @@ static ssize_t tcp_readv(struct lsc_link *link, const struct iovec *iov, int n)
 {
 	ssize_t got;
 
+	if (link->tls)
+		return lsc_tls_readv(link->tls, iov, n);
 	do
 		got = readv(link->fd, iov, n);
 	while (got < 0 && errno == EINTR);
@@ -99,6 +104,8 @@ static ssize_t send_memory(struct lsc_link *link, const struct iovec *iov, int n
 	struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = n};
 	ssize_t put;
 
+	if (link->tls)
+		return lsc_link_tls_writev(link, iov, n);
 	do
 		put = sendmsg(link->fd, &message, MSG_NOSIGNAL | flags);
 	while (put < 0 && errno == EINTR);
@@ -155,12 +162,27 @@ static ssize_t tcp_sendfile(struct lsc_link *link, const struct iovec *iov, int 
 
 static void tcp_want_write(struct lsc_link *link, bool want)
 {
-	lsc_watch_modify(link->watch, want ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	(void)want; /* write_wanted says it */
+	lsc_link_watch(link);
 }
 
 static void tcp_shut(struct lsc_link *link)
 {
-	shutdown(link->fd, SHUT_WR);
+	if (link->tls)
+		lsc_link_tls_shut(link);
+	else
+		shutdown(link->fd, SHUT_WR);
+}
+
+static const char *tcp_why(const struct lsc_link *link)
+{
+	return link->tls ? lsc_tls_why(link->tls) : NULL;
+}
+
+static void tcp_read_on(struct lsc_link *link)
+{
+	if (link->tls)
+		lsc_link_tls_read_on(link);
 }
 
 static void drop_socket(struct lsc_link *link)
@@ -174,6 +196,8 @@ static void drop_socket(struct lsc_link *link)
 
 static void tcp_close(struct lsc_link *link)
 {
+	if (link->tls)
+		lsc_link_tls_close(link);
 	drop_socket(link);
 	lsc_resolve_stop(link->resolve);
 	link->resolve = NULL;
@@ -184,7 +208,16 @@ static void tcp_close(struct lsc_link *link)
 
 static void on_socket(void *data, uint32_t events)
 {
-	lsc_link_ready(data, events & EPOLLIN, events & EPOLLOUT);
+	struct lsc_link *link = data;
+	int room = events & EPOLLOUT ? 1 : 0;
+
+	if (link->securing) {
+		lsc_link_secure_on(link);
+		return;
+	}
+	if (link->tls && room)
+		room = lsc_link_tls_flush(link);
+	lsc_link_ready(link, room < 0 || events & EPOLLIN, room > 0);
 }
 
 /* --- connecting --- */
@@ -200,7 +233,10 @@ static void cannot_connect(struct lsc_link *link, int code)
 static void up(struct lsc_link *link)
 {
 	configure(link->fd, link->endpoint.kind == LSC_ENDPOINT_TCP, link->unsent_bytes);
-	lsc_link_up(link);
+	if (link->key)
+		lsc_link_secure(link);
+	else
+		lsc_link_up(link);
 }
 
 static void try_addresses(struct lsc_link *link, int code);
@@ -477,6 +513,8 @@ const struct lsc_link_ops lsc_link_tcp_ops = {
 	.want_write = tcp_want_write,
 	.shut = tcp_shut,
 	.close = tcp_close,
+	.why = tcp_why,
+	.read_on = tcp_read_on,
 	.listen = tcp_listen,
 	.unlisten = tcp_unlisten,
 };

@@ -145,10 +145,13 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	const char *why = err->code ? err->text : "closed its link";
 
 	(void)link;
-	if (node->open)
+	if (err->code == EKEYREJECTED && !node->refused)
+		lsc_warning("node %u, %s", node->rank, why);
+	else if (node->open)
 		lsc_notice("node %u, %s: %s", node->rank, node->exec, why);
 	else
 		lsc_info("node %u, %s: %s", node->rank, node->exec, why);
+	node->refused = err->code == EKEYREJECTED;
 	lose(node);
 }
 
@@ -178,12 +181,19 @@ static void ping(struct lsc_fleet_node *node)
 
 static void connect_node(struct lsc_fleet_node *node)
 {
-	const struct lsc_link_options options = {.kind = "exec"};
+	const struct lsc_access *access = node->fleet->access;
+	const struct lsc_link_options options = {.kind = "exec",
+						 .key = access ? access->key : NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_endpoint at;
 
 	if (!node->exec[0])
 		return;
+	if (access && lsc_endpoint_parse(&at, node->exec, &err) == 0 &&
+	    lsc_access_check(access, &at, &err) < 0) {
+		lsc_warning("node %u: %s", node->rank, err.text);
+		return; /* nothing will change that */
+	}
 	if (lsc_endpoint_parse(&at, node->exec, &err) < 0 ||
 	    lsc_link_connect(&node->link, node->fleet->loop, &at, &options, &link_events, node,
 			     &err) < 0) {

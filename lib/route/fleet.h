@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "model/image.h"
+#include "net/access.h"
 #include "net/frame.h"
 #include "net/link.h"
 #include "net/loop.h"
@@ -35,6 +36,7 @@ struct lsc_fleet_node {
 	uint8_t *units;  /* [n_units]: 1 where it can run the unit */
 	struct lsc_link *link;
 	bool open;
+	bool refused;            /* for its key or ours, which was said */
 	struct lsc_timer *again; /* connects anew; while there is a link: pings */
 	uint32_t unanswered;     /* pings since it last said something */
 	struct lsc_fleet_body *bodies;
@@ -57,12 +59,14 @@ struct lsc_fleet {
 	struct lsc_client_id client;
 	struct lsc_fleet_node **nodes; /* by rank; NULL where not known */
 	uint32_t n_nodes;
-	uint32_t n_cast;    /* nodes the cast says it has; of some nothing may be known yet */
-	uint64_t silent_ns; /* a worker that says nothing for so long is lost */
-	uint64_t heard_ns;  /* when the last arrival record came */
-	double began;       /* wall clock of the cast's t = 0 */
-	bool named;         /* the cast's record came */
-	bool ended;         /* no more arrivals */
+	uint32_t n_cast; /* nodes the cast says it has; of some nothing may be known yet */
+	const struct lsc_access *access; /* where links go, and with which key; its owner may set it
+					  * before the first record.  NULL: anywhere, plain */
+	uint64_t silent_ns;              /* a worker that says nothing for so long is lost */
+	uint64_t heard_ns;               /* when the last arrival record came */
+	double began;                    /* wall clock of the cast's t = 0 */
+	bool named;                      /* the cast's record came */
+	bool ended;                      /* no more arrivals */
 };
 
 int lsc_fleet_init(struct lsc_fleet *fleet, const struct lsc_image *image, struct lsc_loop *loop,

@@ -129,11 +129,14 @@ static const struct lsc_link_events hop_events = {
 static int hop_open(struct lsc_hops *hops, const char *endpoint, struct lsc_hop **ret_hop,
 		    struct lsc_err *err)
 {
-	static const struct lsc_link_options options = {.kind = "exec"};
+	const struct lsc_link_options options = {.kind = "exec",
+						 .key = hops->access ? hops->access->key : NULL};
 	struct lsc_endpoint peer;
 	struct lsc_hop *hop;
 	int r = lsc_endpoint_parse(&peer, endpoint, err);
 
+	if (r == 0 && hops->access)
+		r = lsc_access_check(hops->access, &peer, err);
 	if (r < 0)
 		return r;
 	hop = calloc(1, sizeof(*hop));

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "net/access.h"
 #include "net/link.h"
 #include "stage/job.h"
 
@@ -16,6 +17,7 @@ struct lsc_hop;
 
 struct lsc_hops {
 	struct lsc_loop *loop;
+	const struct lsc_access *access; /* where to, and with which key; NULL: anywhere, plain */
 	/* A run that went over a hop which broke, and why. */
 	void (*on_lost)(void *data, const struct lsc_client_id *client, uint64_t request,
 			uint32_t pos, const struct lsc_err *err);

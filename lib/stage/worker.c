@@ -353,7 +353,9 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	struct lsc_worker *worker = peer->worker;
 
 	(void)link;
-	if (err->code)
+	if (err->code == EKEYREJECTED)
+		lsc_warning("refused: %s", err->text);
+	else if (err->code)
 		lsc_info("%s", err->text);
 	while (*at != peer)
 		at = &(*at)->next;
@@ -385,7 +387,8 @@ static const struct lsc_link_events peer_events = {
 static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
 		 const struct lsc_worker_options *options, struct lsc_err *err)
 {
-	static const struct lsc_link_options link_options = {.kind = "exec"};
+	const struct lsc_link_options link_options = {
+		.kind = "exec", .key = options->access ? options->access->key : NULL};
 	struct lsc_compute_options compute = {options->dir, options->engine,
 					      options->wait_ns ? options->wait_ns : WAIT_NS};
 	int r;
@@ -417,7 +420,11 @@ int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
 	worker->loop = loop;
 	worker->event_fd = -1;
 	worker->job_limit = options->body_bytes ? options->body_bytes : BODY_BYTES;
-	worker->hops = (struct lsc_hops){loop, on_lost, on_forwarded, worker, NULL};
+	worker->hops = (struct lsc_hops){.loop = loop,
+					 .access = options->access,
+					 .on_lost = on_lost,
+					 .on_done = on_forwarded,
+					 .data = worker};
 	r = start(worker, at, options, err);
 	if (r < 0) {
 		lsc_worker_close(worker);

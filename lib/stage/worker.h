@@ -19,6 +19,7 @@
 #include "base/endpoint.h"
 #include "base/err.h"
 #include "exec/engine.h"
+#include "net/access.h"
 #include "net/loop.h"
 
 struct lsc_worker;
@@ -28,6 +29,7 @@ struct lsc_worker_options {
 	struct lsc_engine_options engine; /* of each image */
 	uint64_t wait_ns;                 /* that a run waits for its units to arrive; 0: 60 s */
 	uint64_t body_bytes;              /* of runs that are received, wait or leave; 0: 1 GiB */
+	const struct lsc_access *access;  /* of all links; must stay; NULL: plain ones, anywhere */
 };
 
 int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,

@@ -25,7 +25,8 @@ static void try_offer(const struct lsc_record *record)
 	check(lsc_offer_pack(&pack, &offer, 1) == 0);
 	reparse(&copy, &pack);
 	check(lsc_offer_parse(&copy, &again, NULL) == 0 && !strcmp(again.name, offer.name) &&
-	      again.source == offer.source &&
+	      again.source == offer.source && again.cleartext == offer.cleartext &&
+	      (!offer.cleartext || !memcmp(&again.proof, &offer.proof, sizeof(offer.proof))) &&
 	      !memcmp(&again.cast, &offer.cast, sizeof(offer.cast)));
 }
 

@@ -92,7 +92,8 @@ expect_status 74 "a program that is none of ours" "$SCRATCH/alone/lsc-node" \
 	--dir "$SCRATCH/dir" --listen 127.0.0.1:0 --exec 127.0.0.1:0
 expect_one_line "ended (status 0) before it was ready"
 expect_status 64 "a worker that nobody can connect to" \
-	lsc-node --dir "$SCRATCH/dir" --listen 127.0.0.1:0 --exec 0.0.0.0:0
+	lsc-node --dir "$SCRATCH/dir" --listen 127.0.0.1:0 --exec 0.0.0.0:0 \
+	--insecure
 grep -q "cannot be connected to" "$SCRATCH/err"
 ok $? "which is said"
 expect_status 74 "a descriptor that is closed" lsc-node --dir "$SCRATCH/dir" --ready-fd 8
