@@ -32,6 +32,11 @@
 #define FLUSH_NS  20000000u /* from look to look whether the reader has everything */
 #define GRACE_NS  1000000000u
 
+/* Plans are as good as what is known is fresh; many nodes have more to say than one can hear. */
+#define REPORT_NS      100000000ull
+#define REPORT_NODE_NS 1000000ull
+#define MAX_REPORT_NS  500000000ull
+
 /* --- the end --- */
 
 static void report_stats(struct lsc_cast *c)
@@ -368,6 +373,7 @@ static void begin(struct lsc_cast *c)
 		.bytes = c->o.image->bytes,
 		.rate = c->o.rate,
 		.timeout_ns = c->o.timeout_ns,
+		.report_ns = c->report_ns,
 	};
 	int r = check_pieces(c, &err);
 
@@ -491,7 +497,7 @@ static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, u
 
 	if (!node->joined || node->source || node->complete ||
 	    node->pieces == c->o.image->n_pieces || now - LSC_MIN(node->progress_ns, now) < limit ||
-	    now - LSC_MIN(node->heard_ns, now) > 3ull * LSC_CAST_PROGRESS_NS ||
+	    now - LSC_MIN(node->heard_ns, now) > 6 * c->report_ns ||
 	    (!all && !node->offered && !node->trouble.code))
 		return false;
 	if (node->trouble.code)
@@ -537,7 +543,7 @@ static void on_tick(void *data)
 	if (c->o.on_tick)
 		c->o.on_tick(c->o.data, c);
 	if (c->phase < LSC_CAST_ENDING)
-		lsc_timer_arm(c->tick, LSC_CAST_PROGRESS_NS);
+		lsc_timer_arm(c->tick, c->report_ns);
 }
 
 /* --- life --- */
@@ -650,6 +656,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 	c->o = *options;
 	c->loop = loop;
 	c->cpu_s = lsc_usage_cpu_s();
+	c->report_ns = LSC_MIN(LSC_MAX(REPORT_NS, REPORT_NODE_NS * options->n_to), MAX_REPORT_NS);
 	c->report = (struct lsc_report)LSC_REPORT_INIT;
 	if (getrandom(c->id.bytes, sizeof(c->id.bytes), 0) != sizeof(c->id.bytes))
 		r = lsc_err_set(err, EIO, "cannot draw random bytes: %m");
@@ -673,7 +680,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 		return r;
 	}
 	report_cast(c);
-	lsc_timer_arm(c->tick, LSC_CAST_PROGRESS_NS);
+	lsc_timer_arm(c->tick, c->report_ns);
 	*ret_cast = c;
 	return 0;
 }

@@ -44,7 +44,7 @@ struct lsc_cast_options {
 	/* Once, from the loop.  result: 0 when all nodes have it, 1 when only some have, or
 	 * negative errno when none has; with words in err. */
 	void (*on_done)(void *data, int result, const struct lsc_err *err);
-	void (*on_tick)(void *data, const struct lsc_cast *cast); /* 5 times a second; NULL */
+	void (*on_tick)(void *data, const struct lsc_cast *cast); /* some times a second; NULL */
 	void *data;
 };
 

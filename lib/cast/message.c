@@ -156,6 +156,7 @@ int lsc_plan_pack(struct lsc_pack *pack, const struct lsc_plan *plan)
 	if (plan->rate > 0)
 		lsc_pack_real(pack, "rate", plan->rate);
 	lsc_pack_real(pack, "timeout", (double)plan->timeout_ns / 1e9);
+	lsc_pack_real(pack, "report", (double)plan->report_ns / 1e9);
 	if (plan->scheduled) {
 		lsc_pack_str(pack, "order", lsc_order_name(plan->order));
 		lsc_pack_uint(pack, "rank", plan->rank);
@@ -264,7 +265,7 @@ static int parse_schedule(const struct lsc_record *record, struct lsc_plan *ret,
 
 int lsc_plan_parse(const struct lsc_record *record, struct lsc_plan *ret, struct lsc_err *err)
 {
-	double timeout = 0;
+	double timeout = 0, report;
 	int r;
 
 	*ret = (struct lsc_plan)LSC_PLAN_INIT;
@@ -275,17 +276,21 @@ int lsc_plan_parse(const struct lsc_record *record, struct lsc_plan *ret, struct
 		r = lsc_record_real_or(record, "rate", 0, &ret->rate, err);
 	if (r == 0)
 		r = lsc_record_real(record, "timeout", &timeout, err);
+	if (r == 0)
+		r = lsc_record_real_or(record, "report", LSC_CAST_PROGRESS_NS / 1e9, &report, err);
 	if (r == 0 && lsc_record_get(record, "order"))
 		r = parse_schedule(record, ret, err);
 	if (r == 0)
 		r = parse_lists(record, ret, err);
-	if (r == 0 && (ret->rate < 0 || !(timeout >= 0.001) || timeout > 1e6))
-		r = lsc_err_set(err, EBADMSG, "record 'plan': rate or timeout out of range");
+	if (r == 0 && (ret->rate < 0 || !(timeout >= 0.001) || timeout > 1e6 || !(report >= 0.01) ||
+		       report > 60))
+		r = lsc_err_set(err, EBADMSG, "record 'plan': rate or times out of range");
 	if (r < 0) {
 		lsc_plan_release(ret);
 		return r;
 	}
 	ret->timeout_ns = (uint64_t)(timeout * 1e9);
+	ret->report_ns = (uint64_t)(report * 1e9);
 	return 0;
 }
 

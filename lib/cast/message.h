@@ -44,7 +44,7 @@
 #define LSC_CAST_MAX_NODES   4096
 #define LSC_CAST_MAX_ROUNDS  (1u << 24) /* of a schedule: what a node works off before it sends */
 #define LSC_CAST_MAX_SENT    8          /* peers of which progress says how it gets on with them */
-#define LSC_CAST_PROGRESS_NS 200000000
+#define LSC_CAST_PROGRESS_NS 200000000  /* where no plan says otherwise */
 
 struct lsc_cast_id {
 	uint8_t bytes[LSC_CAST_ID_BYTES];
@@ -85,6 +85,7 @@ struct lsc_plan {
 	uint32_t first;      /* the piece at which it begins, to go on after the last with 0 */
 	double rate;         /* bytes a second that it may send; 0: as many as it can */
 	uint64_t timeout_ns; /* for its links to its peers */
+	uint64_t report_ns;  /* from one progress record to the next */
 	bool scheduled;      /* by the next four */
 	enum lsc_order order;
 	uint32_t rank, ranks, sources;

@@ -211,6 +211,7 @@ int lsc_planner_plan(struct lsc_planner *planner, uint32_t node, struct lsc_plan
 		.node = node,
 		.rate = planner->o.rate,
 		.timeout_ns = planner->o.timeout_ns,
+		.report_ns = planner->o.report_ns,
 	};
 	r = planner->ring ? plan_ring(planner, ret_plan) : plan_schedule(planner, ret_plan);
 	if (r == 1 && planner->n_gone) {

@@ -22,8 +22,8 @@ struct lsc_planner_options {
 	uint32_t max_nodes; /* node numbers are below */
 	uint32_t n_pieces;
 	uint64_t bytes; /* of the image */
-	double rate;    /* for the plans, as is timeout */
-	uint64_t timeout_ns;
+	double rate;    /* for the plans, as are the next two */
+	uint64_t timeout_ns, report_ns;
 };
 
 int lsc_planner_new(struct lsc_planner **ret_planner, const struct lsc_planner_options *options,

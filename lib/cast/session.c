@@ -40,6 +40,7 @@ struct lsc_session {
 	struct lsc_pack pack;
 	bool complete; /* the image was here when it was offered */
 	bool failed;
+	uint64_t report_ns;
 	double cpu_s;    /* that the process had used before */
 	uint64_t memory; /* the most that was seen */
 };
@@ -93,7 +94,7 @@ static void on_progress(void *data)
 	if (lsc_link_queued(s->link) < MAX_UNREAD)
 		tell_progress(s);
 	s->memory = LSC_MAX(s->memory, lsc_usage_memory());
-	lsc_timer_arm(s->progress, LSC_CAST_PROGRESS_NS);
+	lsc_timer_arm(s->progress, s->report_ns);
 }
 
 static void on_block(void *data, uint32_t block)
@@ -330,6 +331,7 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
 	s->cpu_s = lsc_usage_cpu_s();
+	s->report_ns = LSC_CAST_PROGRESS_NS;
 	r = lsc_offer_parse(record, &s->offer, err);
 	if (r == 0 && s->offer.cleartext && !lsc_link_key(link))
 		r = lsc_err_set(err, EPROTO, "gives a secret over a link that is not encrypted");
@@ -378,6 +380,7 @@ static int plan(struct lsc_session *s, const struct lsc_record *record, struct l
 	lsc_info("cast of '%s': node %u, sends to %u%s%s", s->offer.name, parsed.node, parsed.n_to,
 		 parsed.scheduled ? ", " : "",
 		 parsed.scheduled ? lsc_order_name(parsed.order) : "");
+	s->report_ns = parsed.report_ns;
 	r = s->failed ? 0 : lsc_member_plan(s->member, &parsed, err);
 	lsc_plan_release(&parsed);
 	if (r < 0)

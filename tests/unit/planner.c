@@ -35,6 +35,7 @@ static struct lsc_planner *make(uint32_t n, uint32_t sources, int order)
 		.n_pieces = 500,
 		.bytes = 500 * 4096,
 		.timeout_ns = 1000000000,
+		.report_ns = 100000000,
 	};
 	struct lsc_planner *planner = NULL;
 
