@@ -198,6 +198,16 @@ static void on_replan(void *data)
 
 /* --- failures --- */
 
+/* Who did not get on for want of one that is gone has all his time before him. */
+static void forgive(struct lsc_cast *c)
+{
+	c->progress_ns = lsc_clock_ns();
+	for (uint32_t i = 0; i < c->n_nodes; i++) {
+		c->nodes[i].progress_ns = c->progress_ns;
+		c->nodes[i].offered = 0;
+	}
+}
+
 void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct lsc_err *err)
 {
 	if (c->phase >= LSC_CAST_ENDING || node->failed)
@@ -221,6 +231,7 @@ void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct ls
 	if (node->joined) {
 		node->joined = false;
 		lsc_planner_leave(c->planner, node->index, lsc_clock_ns());
+		forgive(c);
 		lsc_timer_arm(c->replan, 0);
 	}
 	if (is_over(c)) {
@@ -443,11 +454,16 @@ void lsc_cast_complete(struct lsc_cast *c, struct lsc_control *node)
 		finish(c);
 }
 
-static void note_offers(struct lsc_cast *c, const struct lsc_node_progress *progress)
+static void note_offers(struct lsc_cast *c, uint32_t from, const struct lsc_node_progress *progress)
 {
-	for (uint32_t i = 0; i < progress->n_sent; i++)
-		if (progress->sent[i].node < c->n_nodes)
-			c->nodes[progress->sent[i].node].offered = progress->sent[i].ready;
+	for (uint32_t i = 0; i < progress->n_sent; i++) {
+		struct lsc_control *to = &c->nodes[progress->sent[i].node];
+
+		if (progress->sent[i].node >= c->n_nodes)
+			continue;
+		to->offered = progress->sent[i].ready;
+		to->offered_by = from;
+	}
 }
 
 void lsc_cast_progress(struct lsc_cast *c, struct lsc_control *node,
@@ -458,7 +474,7 @@ void lsc_cast_progress(struct lsc_cast *c, struct lsc_control *node,
 
 	if (node->joined)
 		lsc_planner_progress(c->planner, node->index, progress, now);
-	note_offers(c, progress);
+	note_offers(c, node->index, progress);
 	if (node->source || node->complete)
 		return;
 	if (progress->bytes != node->bytes) {
@@ -487,6 +503,12 @@ static uint64_t patience(const struct lsc_cast *c)
 	return limit;
 }
 
+static bool was_heard(const struct lsc_cast *c, const struct lsc_control *node, uint64_t now)
+{
+	return node->index == 0 ||
+	       (!node->failed && now - LSC_MIN(node->heard_ns, now) <= 6 * c->report_ns);
+}
+
 /* It lives, and does not get on, although it could.  Of one that is silent, that is all there is to
  * say.  One that has every piece is writing it to its disk, which may take long. */
 static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, uint64_t now,
@@ -497,8 +519,10 @@ static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, u
 
 	if (!node->joined || node->source || node->complete ||
 	    node->pieces == c->o.image->n_pieces || now - LSC_MIN(node->progress_ns, now) < limit ||
-	    now - LSC_MIN(node->heard_ns, now) > 6 * c->report_ns ||
-	    (!all && !node->offered && !node->trouble.code))
+	    !was_heard(c, node, now))
+		return false;
+	if (!all && !node->trouble.code &&
+	    (!node->offered || !was_heard(c, &c->nodes[node->offered_by], now)))
 		return false;
 	if (node->trouble.code)
 		*err = node->trouble;
@@ -519,10 +543,8 @@ static void watch_nodes(struct lsc_cast *c)
 		if (node->failed)
 			continue;
 		if (lsc_control_is_silent(node, now, &err) ||
-		    (c->phase == LSC_CAST_CASTING && is_stuck(c, node, now, &err))) {
+		    (c->phase == LSC_CAST_CASTING && is_stuck(c, node, now, &err)))
 			lsc_cast_fail(c, node, &err);
-			c->progress_ns = now; /* the others get their time without it */
-		}
 	}
 }
 
@@ -537,7 +559,7 @@ static void on_tick(void *data)
 	if (c->phase == LSC_CAST_CASTING) {
 		lsc_member_progress(c->member, &progress);
 		lsc_planner_progress(c->planner, 0, &progress, lsc_clock_ns());
-		note_offers(c, &progress);
+		note_offers(c, 0, &progress);
 		on_replan(c);
 	}
 	if (c->o.on_tick)
