@@ -29,9 +29,9 @@ struct lsc_control {
 	uint64_t heard_ns, progress_ns; /* when it last said something, and got on */
 	uint64_t offered;               /* bytes that somebody has ready for it */
 	uint32_t offered_by;
-	size_t queued;                  /* at the last tick */
-	uint32_t accuses;               /* whom it has accused, or LSC_NOBODY */
-	struct lsc_err trouble;         /* what its neighbours say; code 0: nothing */
+	size_t queued;          /* at the last tick */
+	uint32_t accuses;       /* whom it has accused, or LSC_NOBODY */
+	struct lsc_err trouble; /* what its neighbours say; code 0: nothing */
 	bool counted;
 	struct lsc_stats stats;
 };

@@ -2,7 +2,8 @@
  *
  * A piece that comes over one link is told to the peers of all others, so that hardly any comes
  * twice.  One that is on its way twice nevertheless is taken from who was first; should that link
- * break inside it, the others are told that it is missing after all.
+ * break inside it, or nothing more come of it for a while, everyone is told that it is missing
+ * after all.  A machine that is gone does not close its links.
  *
  * A peer that sends what is wrong is reported and not listened to any more.  Its link stays until
  * the coordinator has decided: were it closed, the peer would complain of us.
@@ -12,7 +13,10 @@
 
 #include "base/bits.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cast/member_own.h"
+
+#define STALL_NS 700000000u /* more than TCP takes to send again what was lost */
 
 /* Says something of a piece to everyone who sends here, but one.  What cannot be said costs a
  * piece that comes twice, or once more later. */
@@ -33,7 +37,8 @@ int lsc_inlet_open(struct lsc_inlet *inlet, struct lsc_member *m, struct lsc_lin
 
 	if (m->o.data)
 		return lsc_err_set(err, EPROTO, "sends to a source");
-	*inlet = (struct lsc_inlet){m, link, node, LSC_NOBODY, false, m->inlets, NULL};
+	*inlet = (struct lsc_inlet){
+		.member = m, .link = link, .node = node, .piece = LSC_NOBODY, .next = m->inlets};
 	if (m->inlets)
 		m->inlets->previous = inlet;
 	m->inlets = inlet;
@@ -82,6 +87,8 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 	offset = lsc_image_piece_offset(m->o.image, piece);
 	lsc_bits_add(m->coming, piece);
 	inlet->piece = piece;
+	inlet->left = bytes;
+	inlet->moved_ns = lsc_clock_ns();
 	lsc_segment_prepare(m->o.segment, offset, bytes);
 	*ret_body = m->o.segment->data + offset;
 	return 0;
@@ -107,6 +114,27 @@ int lsc_inlet_body(struct lsc_inlet *inlet, struct lsc_err *err)
 	tell_others(inlet, "lack", piece);
 	lsc_err_set(err, EBADMSG, "sent piece %u with a wrong hash", piece);
 	return blame(inlet, piece, err);
+}
+
+void lsc_inlet_watch(struct lsc_inlet *inlet, uint64_t now)
+{
+	struct lsc_member *m = inlet->member;
+	uint32_t piece = inlet->piece;
+
+	if (piece == LSC_NOBODY)
+		return;
+	if (lsc_link_body_left(inlet->link) != inlet->left) {
+		inlet->left = lsc_link_body_left(inlet->link);
+		inlet->moved_ns = now;
+	}
+	if (now - inlet->moved_ns < STALL_NS)
+		return;
+	lsc_link_skip_body(inlet->link);
+	lsc_bits_remove(m->coming, piece);
+	inlet->piece = LSC_NOBODY;
+	tell_others(inlet, "lack", piece);
+	if (lsc_piece_note_pack(&m->pack, "lack", piece) == 0)
+		lsc_link_send(inlet->link, &m->pack, NULL, 0, NULL);
 }
 
 void lsc_inlet_close(struct lsc_inlet *inlet)

@@ -90,8 +90,12 @@ uint64_t lsc_member_sent(const struct lsc_member *m)
 	return m->sent;
 }
 
-void lsc_member_progress(const struct lsc_member *m, struct lsc_node_progress *ret)
+void lsc_member_progress(struct lsc_member *m, struct lsc_node_progress *ret)
 {
+	uint64_t now = lsc_clock_ns();
+
+	for (struct lsc_inlet *i = m->inlets; i; i = i->next)
+		lsc_inlet_watch(i, now);
 	*ret = (struct lsc_node_progress){.pieces = m->n_here, .bytes = m->bytes_here};
 	for (const struct lsc_inlet *i = m->inlets; i; i = i->next)
 		if (i->piece != LSC_NOBODY)

@@ -60,7 +60,9 @@ const struct lsc_cast_id *lsc_member_cast(const struct lsc_member *member);
 
 /* The pieces that are here and verified: bit p % 64 of word p / 64. */
 const uint64_t *lsc_member_here(const struct lsc_member *member);
-void lsc_member_progress(const struct lsc_member *member, struct lsc_node_progress *ret_progress);
+/* How it gets on; to be called some times a second, since it is here that pieces are given up which
+ * have stopped to come. */
+void lsc_member_progress(struct lsc_member *member, struct lsc_node_progress *ret_progress);
 
 /* Bytes of pieces that came and that went, with those that came in vain. */
 uint64_t lsc_member_received(const struct lsc_member *member);
@@ -74,6 +76,8 @@ struct lsc_inlet {
 	uint32_t node;  /* who sends */
 	uint32_t piece; /* under way, or LSC_NOBODY */
 	bool banned;    /* it sent what is wrong */
+	uint32_t left;  /* of the piece, when it last moved */
+	uint64_t moved_ns;
 	struct lsc_inlet *next, *previous;
 };
 

@@ -55,6 +55,11 @@ void lsc_member_pump(struct lsc_member *member);
 /* The words of err without the name of the link's other end: who it is says a number. */
 struct lsc_err lsc_member_plain(const struct lsc_err *err, const struct lsc_link *link);
 
+/* --- inlet.c --- */
+
+/* Gives up the piece under way where nothing of it has come for a while. */
+void lsc_inlet_watch(struct lsc_inlet *inlet, uint64_t now_ns);
+
 /* --- outlet.c --- */
 
 int lsc_outlet_new(struct lsc_outlet **ret_outlet, struct lsc_member *member, uint32_t node,

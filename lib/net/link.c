@@ -584,6 +584,11 @@ uint32_t lsc_link_body_left(const struct lsc_link *link)
 	return link->rx.body_left;
 }
 
+void lsc_link_skip_body(struct lsc_link *link)
+{
+	link->rx.body = NULL;
+}
+
 const struct lsc_key *lsc_link_key(const struct lsc_link *link)
 {
 	return link->tls && !link->securing ? link->key : NULL;

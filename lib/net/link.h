@@ -97,8 +97,10 @@ int lsc_link_pack_abort(struct lsc_pack *pack, int code, const char *why);
 /* Bytes accepted by send and not yet by the transport. */
 size_t lsc_link_queued(const struct lsc_link *link);
 
-/* Bytes that are still to come of the body that is under way. */
+/* Bytes that are still to come of the body that is under way; and to have the rest of it thrown
+ * away, so that its place is free.  on_body is called in the end all the same. */
 uint32_t lsc_link_body_left(const struct lsc_link *link);
+void lsc_link_skip_body(struct lsc_link *link);
 
 /* Whom the link is to, for messages: "10.0.0.2:7000". */
 const char *lsc_link_peer(const struct lsc_link *link);
