@@ -197,7 +197,7 @@ static void set_part(struct lsc_ring *ring, uint32_t id, const struct lsc_ring_p
 	for (uint32_t k = 0; node->source && k < node->part.n_to; k++)
 		ring->nodes[node->part.to[k].node].quiet_ns = now_ns + QUIET_MS * LSC_RING_MS;
 	for (uint32_t i = 0; i < part->n_to; i++) {
-		links[i] = (struct lsc_ring_link){.to = part->to[i].node};
+		links[i] = (struct lsc_ring_link){.to = part->to[i].node, .shut = true};
 		if (!node->held) /* so nothing waits either */
 			lsc_history_add(&links[i].seen, &(struct lsc_sample){.at_ns = now_ns});
 		for (uint32_t k = 0; k < node->part.n_to; k++)
@@ -460,10 +460,12 @@ void lsc_ring_sent(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t s
 	if (from >= ring->max_nodes || to >= ring->max_nodes || !ring->nodes[from].here)
 		return;
 	link = lsc_ring_link(ring, from, to);
-	/* A link carries nothing until it is open, which says nothing about whom it leads to. */
-	if (link && ring->nodes[from].source && link->seen.n == 1 &&
-	    lsc_history_back(&link->seen, 0)->bytes == sent_bytes)
+	/* A link carries nothing until it is open, and then at once what its kernel takes, which
+	 * says nothing about whom it leads to. */
+	if (link && ring->nodes[from].source && link->seen.n == 1 && link->shut) {
+		link->shut = lsc_history_back(&link->seen, 0)->bytes == sent_bytes;
 		link->seen.n = 0;
+	}
 	if (link && !ring->nodes[from].source && now_ns < ring->nodes[to].quiet_ns)
 		link->seen.n = 0;
 	else if (link)

@@ -33,7 +33,7 @@ static uint64_t least_ready(const struct lsc_history *history)
 {
 	uint64_t least = lsc_history_back(history, 0)->ready;
 
-	for (uint32_t by = 1; by < LSC_MIN(history->n, LSC_HISTORY_SAMPLES); by++)
+	for (uint32_t by = 1; by < lsc_history_window(history); by++)
 		least = LSC_MIN(least, lsc_history_back(history, by)->ready);
 	return least;
 }
@@ -63,13 +63,20 @@ static double shortfall(const struct lsc_ring *ring, uint32_t from,
 	return LSC_MIN(most, 1);
 }
 
+static double rate_for(const struct lsc_history *history, enum lsc_known known)
+{
+	uint32_t n = lsc_history_for(history, known);
+
+	return lsc_history_rate_over(history, n ? n : lsc_history_window(history));
+}
+
 static void call_slow(struct lsc_ring *ring, uint32_t id)
 {
 	struct lsc_ring_node *node = &ring->nodes[id];
 
 	node->slow = true;
-	node->rate = LSC_MAX(lsc_history_rate_over(&node->got, 3),
-			     lsc_history_rate_over(&node->got, LSC_RING_SURE));
+	node->rate = LSC_MAX(rate_for(&node->got, LSC_KNOWN_SOON),
+			     rate_for(&node->got, LSC_KNOWN_SURE));
 	lsc_ring_say(ring, "node %u is slow (%.1f MB/s)", id, node->rate / 1e6);
 	lsc_ring_move(ring, id);
 }
@@ -97,6 +104,14 @@ static void convict_sender(struct lsc_ring *ring, uint32_t from, uint32_t to, ui
 		lsc_ring_at_two(ring, segment, now_ns);
 }
 
+/* How much is known of two links over the same time. */
+static enum lsc_known both_known(const struct lsc_ring_link *a, const struct lsc_ring_link *b)
+{
+	if (!a || !b)
+		return LSC_KNOWN_NOTHING;
+	return LSC_MIN(lsc_history_known(&a->seen), lsc_history_known(&b->seen));
+}
+
 enum lsc_ring_answer { NO, YES, UNKNOWN, NOT_GIVEN };
 
 /* Whether the source gives this receiver, too, and it takes what the others do.  One who does need
@@ -106,6 +121,7 @@ static enum lsc_ring_answer takes_share(struct lsc_ring *ring, uint32_t id)
 	struct lsc_ring_segment *segment = &ring->segments[ring->nodes[id].segment];
 	struct lsc_ring_link *link = NULL, *other = NULL;
 	bool given = segment->probe == id;
+	double ratio;
 
 	for (uint32_t i = 0; segment->leader != LSC_RING_NONE && i < segment->n_inject; i++) {
 		given = given || segment->inject[i] == id;
@@ -113,10 +129,10 @@ static enum lsc_ring_answer takes_share(struct lsc_ring *ring, uint32_t id)
 			lsc_ring_link(ring, segment->leader, segment->inject[i]);
 	}
 	if (!given)
-		return NOT_GIVEN;
-	if (!link || !other || LSC_MIN(link->seen.n, other->seen.n) < 3)
+		return ring->nodes[id].lesser == segment->trial ? NO : NOT_GIVEN;
+	if (!lsc_ring_compare(ring, link, other, &ratio))
 		return UNKNOWN;
-	return lsc_ring_ratio(link, other) > 1 / LSC_RING_UNEQUAL ? YES : NO;
+	return ratio > 1 / LSC_RING_UNEQUAL ? YES : NO;
 }
 
 /* Whether a receiver gets less from its sender, who has much, than from its source. */
@@ -125,14 +141,13 @@ static enum lsc_ring_answer gives_less(struct lsc_ring *ring, uint32_t from, uin
 	const struct lsc_ring_segment *segment = &ring->segments[ring->nodes[to].segment];
 	const struct lsc_ring_link *link = lsc_ring_link(ring, from, to);
 	const struct lsc_ring_link *direct = lsc_ring_link(ring, segment->leader, to);
-	uint32_t n = link && direct ? LSC_MIN(link->seen.n, direct->seen.n) : 0;
+	enum lsc_known known = both_known(link, direct);
 	double part;
 
-	if (n < 3)
+	if (known < LSC_KNOWN_SOON)
 		return UNKNOWN;
-	part = lsc_history_rate_over(&link->seen, n) /
-	       LSC_MAX(1, lsc_history_rate_over(&direct->seen, n));
-	if (n < LSC_RING_SURE && part > 0.45 && part < 1.1)
+	part = rate_for(&link->seen, known) / LSC_MAX(1, rate_for(&direct->seen, known));
+	if (known < LSC_KNOWN_SURE && part > 0.45 && part < 1.1)
 		return UNKNOWN;
 	return part < 0.7 ? YES : NO;
 }
@@ -222,6 +237,16 @@ void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 	}
 }
 
+/* Whether a sender gave what came in: a peer who is ahead of it has that already. */
+static bool went_on(const struct lsc_history *seen, uint32_t n)
+{
+	const struct lsc_sample *now = lsc_history_back(seen, 0),
+				*before = lsc_history_back(seen, n - 1);
+
+	return now->held > before->held &&
+	       (double)(now->bytes - before->bytes) > 0.7 * (double)(now->held - before->held);
+}
+
 /* What is known of a slow node by now.  Where pieces waited for it all the time its rate is what it
  * can do; where none did it may be held up by whoever sends to it. */
 static enum lsc_ring_answer keeps_up(struct lsc_ring *ring, uint32_t id)
@@ -230,20 +255,27 @@ static enum lsc_ring_answer keeps_up(struct lsc_ring *ring, uint32_t id)
 	struct lsc_ring_link *link = lsc_ring_link(ring, node->prev, id);
 	uint64_t some = ring->bytes / WAITS_PART;
 	bool waited = false, idle = false;
+	enum lsc_known known;
+	uint32_t n;
 
-	if (!link || link->seen.n < LSC_RING_SOON || node->done)
+	known = link ? lsc_history_known(&link->seen) : LSC_KNOWN_NOTHING;
+	known = LSC_MIN(known, LSC_KNOWN_SURE);
+	if (known < LSC_KNOWN_SOON || node->done)
 		return UNKNOWN;
-	for (uint32_t by = 0; by < LSC_MIN(link->seen.n, LSC_RING_SURE); by++)
+	n = lsc_history_for(&link->seen, known);
+	for (uint32_t by = 0; by < n; by++)
 		*(lsc_history_back(&link->seen, by)->ready > some ? &waited : &idle) = true;
-	if (waited && !idle && link->seen.n >= LSC_RING_SURE && !node->chokes) {
-		double rate = lsc_history_rate_over(&node->got, LSC_RING_SURE);
+	if (waited && !idle && known == LSC_KNOWN_SURE && !node->chokes) {
+		double rate = rate_for(&node->got, LSC_KNOWN_SURE);
 
 		/* Whoever sends to it may not be able to send more. */
 		if (ring->nodes[node->prev].slow && rate > 0.75 * ring->nodes[node->prev].rate)
 			return YES;
 		node->rate = rate;
 	}
-	return waited && idle ? UNKNOWN : waited ? NO : YES;
+	if (waited)
+		return idle ? UNKNOWN : NO;
+	return went_on(&link->seen, n) ? YES : UNKNOWN;
 }
 
 /* Those among the slow who are faster than the one before them go before it, as do those who may
@@ -290,12 +322,12 @@ static void verdict(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 	struct lsc_ring_link *others = lsc_ring_link(ring, segment->leader, segment->inject[0]);
 	enum lsc_ring_answer less = NO;
 
-	if (!mine || mine->seen.n < 3 || !others || others->seen.n < 3)
+	if (both_known(mine, others) < LSC_KNOWN_SOON)
 		return;
 	if (node->accuser == node->prev && !ring->nodes[node->prev].slow &&
 	    lsc_ring_ratio(mine, others) > 1 / LSC_RING_UNEQUAL)
 		less = gives_less(ring, node->prev, id);
-	if (less == UNKNOWN && mine->seen.n < LSC_HISTORY_SAMPLES)
+	if (less == UNKNOWN && lsc_history_known(&mine->seen) < LSC_KNOWN_WELL)
 		return;
 	node->unsure = false;
 	end_probe(ring, segment, now_ns);
@@ -317,7 +349,7 @@ void lsc_ring_probe(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 	}
 	if (ring->nodes[segment->inject[0]].done ||
 	    (segment->state == LSC_RING_BOTH && !segment->pairs &&
-	     lsc_ring_injected(ring, segment, &sum) < LSC_RING_SOON))
+	     lsc_ring_injected(ring, segment, &sum) < LSC_KNOWN_SOON))
 		return;
 	for (uint32_t at = segment->tail; at != LSC_RING_NONE && ring->nodes[at].slow;
 	     at = ring->nodes[at].prev) {

@@ -14,11 +14,18 @@
 #include "plan/ring.h"
 
 #define LSC_RING_NONE       UINT32_MAX
-#define LSC_HISTORY_SAMPLES 8
+#define LSC_HISTORY_SAMPLES 16
 #define LSC_RING_MS         1000000ull
 #define LSC_RING_UNEQUAL    1.6 /* shares that differ for a reason: TCP's own differ by less */
-#define LSC_RING_SOON       4   /* samples: enough for what is clear */
-#define LSC_RING_SURE       6   /* for what is compared by the clock */
+
+/* What a history is good for.  Reports come late, and count whole pieces: both take some samples
+ * and some time to even out. */
+enum lsc_known {
+	LSC_KNOWN_NOTHING,
+	LSC_KNOWN_SOON, /* what is clear */
+	LSC_KNOWN_SURE, /* what is compared by the clock */
+	LSC_KNOWN_WELL,
+};
 
 struct lsc_sample {
 	uint64_t at_ns, bytes;
@@ -33,6 +40,7 @@ struct lsc_history {
 
 struct lsc_ring_link {
 	uint32_t to;
+	bool shut; /* nothing went over it yet, that we know of */
 	struct lsc_history seen;
 };
 
@@ -48,6 +56,8 @@ struct lsc_ring_node {
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
+	uint32_t alone;      /* and the one in which it was that alone */
+	uint32_t lesser;     /* the one in which it took less than another head */
 	uint64_t held;
 	uint64_t quiet_ns; /* until then nothing is concluded from what waits for it */
 	double rate;       /* bytes a second: of one who is slow, what it can do */
@@ -103,6 +113,9 @@ struct lsc_ring {
 /* Samples, and the lists of receivers: ring_state.c */
 const struct lsc_sample *lsc_history_back(const struct lsc_history *history, uint32_t by);
 void lsc_history_add(struct lsc_history *history, const struct lsc_sample *sample);
+uint32_t lsc_history_for(const struct lsc_history *history, enum lsc_known known);
+uint32_t lsc_history_window(const struct lsc_history *history);
+enum lsc_known lsc_history_known(const struct lsc_history *history);
 double lsc_history_rate_over(const struct lsc_history *history, uint32_t n);
 double lsc_history_rate(const struct lsc_history *history);
 struct lsc_ring_link *lsc_ring_link(struct lsc_ring *ring, uint32_t from, uint32_t to);
@@ -125,7 +138,9 @@ void lsc_ring_at_head(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 void lsc_ring_at_two(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 void lsc_ring_begin(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 double lsc_ring_ratio(const struct lsc_ring_link *link, const struct lsc_ring_link *other);
-uint32_t lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
+bool lsc_ring_compare(const struct lsc_ring *ring, const struct lsc_ring_link *link,
+		      const struct lsc_ring_link *other, double *ret_ratio);
+enum lsc_known lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
 			   double *ret_sum);
 void lsc_ring_steer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 
