@@ -18,12 +18,17 @@
 #define WAITS_PART  128 /* of the image: less than this is never much */
 #define FALLS_SHORT 0.2 /* part of what came in that did not go on: slow, seen twice */
 #define FALLS_FAR   0.5 /* slow, seen once */
+#ifndef FAR_SAMPLES
+#define FAR_SAMPLES 2
+#define SHORT_SAMPLES 3
+#define FAR_WAITS_S 0.1
+#endif
 #define PAROLE_MS   2000
-#define MAX_TRIES   5 /* of one who may be held up by whoever sends to it, to go before him */
+#define MAX_TRIES   2
 
-static bool much(const struct lsc_ring *ring, uint32_t from, uint64_t ready)
+static bool much(const struct lsc_ring *ring, uint32_t from, uint64_t ready, double seconds)
 {
-	double waits = WAITS_S * lsc_history_rate(&ring->nodes[from].got);
+	double waits = seconds * lsc_history_rate(&ring->nodes[from].got);
 
 	return ready > ring->bytes / WAITS_PART && (double)ready > waits;
 }
@@ -38,29 +43,32 @@ static uint64_t least_ready(const struct lsc_history *history)
 	return least;
 }
 
-/* The part of what came in that did not go on, if much more waits than did, and more each time. */
-static double shortfall(const struct lsc_ring *ring, uint32_t from,
-			const struct lsc_ring_link *link)
+/* The part of what came in over some samples that did not go on, if more waited each time. */
+static double kept(const struct lsc_history *seen, uint32_t by)
 {
-	const struct lsc_history *seen = &link->seen;
-	const struct lsc_sample *now, *before;
-	double most = 0;
+	const struct lsc_sample *now = lsc_history_back(seen, 0);
+	const struct lsc_sample *before = lsc_history_back(seen, by);
 
-	if (seen->n < 2 || !much(ring, from, lsc_history_back(seen, 0)->ready - least_ready(seen)))
+	for (uint32_t i = 0; i < by; i++)
+		if (lsc_history_back(seen, i)->ready <= lsc_history_back(seen, i + 1)->ready)
+			return 0;
+	if (now->held <= before->held)
 		return 0;
-	now = lsc_history_back(seen, 0);
-	for (uint32_t by = 1; by < LSC_MIN(seen->n, 3); by++) {
-		before = lsc_history_back(seen, by);
-		if (lsc_history_back(seen, by - 1)->ready <= before->ready ||
-		    now->held <= before->held)
-			return most;
-		most = (double)(now->ready - before->ready) / (double)(now->held - before->held);
-		if (by == 1 && most < FALLS_FAR)
-			most = 0;
-		if (by == 2 && most < FALLS_SHORT)
-			most = 0;
-	}
-	return LSC_MIN(most, 1);
+	return (double)(now->ready - before->ready) / (double)(now->held - before->held);
+}
+
+/* Whether clearly less goes on than comes in, and much more waits than did. */
+static bool falls_behind(const struct lsc_ring *ring, uint32_t from, const struct lsc_history *seen)
+{
+	uint64_t more;
+
+	if (seen->n < 1 + FAR_SAMPLES)
+		return false;
+	more = lsc_history_back(seen, 0)->ready - least_ready(seen);
+	if (much(ring, from, more, FAR_WAITS_S) && kept(seen, FAR_SAMPLES) > FALLS_FAR)
+		return true;
+	return seen->n > SHORT_SAMPLES && much(ring, from, more, WAITS_S) &&
+	       kept(seen, SHORT_SAMPLES) > FALLS_SHORT;
 }
 
 static double rate_for(const struct lsc_history *history, enum lsc_known known)
@@ -223,7 +231,6 @@ void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 	for (uint32_t at = segment->head; at != LSC_RING_NONE; at = next) {
 		struct lsc_ring_node *node = &ring->nodes[at];
 		struct lsc_ring_link *link;
-		double falls;
 
 		next = node->next;
 		if (next == LSC_RING_NONE || ring->nodes[next].done)
@@ -231,20 +238,19 @@ void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 		link = lsc_ring_link(ring, at, next);
 		if (link && now_ns < ring->nodes[next].quiet_ns)
 			link->seen.n = 0;
-		falls = link ? shortfall(ring, at, link) : 0;
-		if (falls > 0 && accuse(ring, at, next, now_ns))
+		if (link && falls_behind(ring, at, &link->seen) && accuse(ring, at, next, now_ns))
 			return;
 	}
 }
 
 /* Whether a sender gave what came in: a peer who is ahead of it has that already. */
-static bool went_on(const struct lsc_history *seen, uint32_t n)
+static bool went_on(const struct lsc_history *seen, uint32_t n, double part)
 {
 	const struct lsc_sample *now = lsc_history_back(seen, 0),
 				*before = lsc_history_back(seen, n - 1);
 
 	return now->held > before->held &&
-	       (double)(now->bytes - before->bytes) > 0.7 * (double)(now->held - before->held);
+	       (double)(now->bytes - before->bytes) > part * (double)(now->held - before->held);
 }
 
 /* What is known of a slow node by now.  Where pieces waited for it all the time its rate is what it
@@ -273,9 +279,13 @@ static enum lsc_ring_answer keeps_up(struct lsc_ring *ring, uint32_t id)
 			return YES;
 		node->rate = rate;
 	}
+	/* One who stays behind by as much as ever takes all that comes. */
+	if (waited && !ring->nodes[node->prev].slow && known == LSC_KNOWN_SURE &&
+	    went_on(&link->seen, n, 0.9))
+		return YES;
 	if (waited)
 		return idle ? UNKNOWN : NO;
-	return went_on(&link->seen, n) ? YES : UNKNOWN;
+	return went_on(&link->seen, n, 0.7) ? YES : UNKNOWN;
 }
 
 /* Those among the slow who are faster than the one before them go before it, as do those who may
@@ -290,12 +300,13 @@ void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment)
 		prev = node->prev;
 		if (prev == LSC_RING_NONE)
 			return;
-		up = keeps_up(ring, at) == YES && !node->chokes && node->tries < MAX_TRIES;
+		up = keeps_up(ring, at) == YES && !node->chokes;
 		if (up && !ring->nodes[prev].slow && !node->unsure) {
 			node->slow = false;
 			lsc_ring_say(ring, "node %u keeps up", at);
 			return;
 		}
+		up = up && node->tries < MAX_TRIES;
 		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
 			continue;
 		if (up)

@@ -54,7 +54,7 @@ struct node {
 	bool alive, source;
 	double up, down; /* part of the rate of one link */
 	double up_now, down_now;
-	double stalls_at, runs_at; /* runs_at: it does not run until then, or NEVER */
+	double stalls_at, idle_at, runs_at; /* runs_at: it does not run until then, or NEVER */
 	struct set has, gone; /* gone: sent to somebody */
 	struct set noted;     /* what others know of has */
 	struct set sent_to[MAX_NODES]; /* or got from */
@@ -350,7 +350,9 @@ static void share(struct sim *sim)
 	for (uint32_t i = 0; i < sim->n_nodes; i++) {
 		struct node *node = &sim->nodes[i];
 
-		left[0][i] = node->runs_at == NEVER ? node->up_now * speed : 0;
+		left[0][i] = node->runs_at == NEVER || node->idle_at != NEVER
+				     ? node->up_now * speed
+				     : 0;
 		left[1][i] = node->down_now * speed;
 		for (uint32_t k = 0; k < node->n_flows; k++) {
 			if (node->flows[k].piece < 0)
@@ -415,17 +417,22 @@ static double pause_between(struct sim *sim)
 	return sim->stalls > 0 ? -log(1 - draw(sim)) / sim->stalls : NEVER;
 }
 
-/* A process that does not run takes what its kernel got in the meantime when it does again. */
+/* A process that does not run takes what its kernel got in the meantime when it does again; what the
+ * kernel has to send lasts for 40 ms. */
 static void stall(struct sim *sim, struct node *node)
 {
 	if (node->stalls_at <= sim->now) {
-		node->runs_at = sim->now + 0.2 * draw(sim);
+		node->runs_at = sim->now + 0.04 + 0.2 * draw(sim);
+		node->idle_at = sim->now + 0.04;
 		node->stalls_at = NEVER;
 		node->report_at = LSC_MAX(node->report_at, node->runs_at);
 		sim->stale = true;
 	} else if (node->runs_at <= sim->now) {
 		node->runs_at = NEVER;
 		node->stalls_at = sim->now + pause_between(sim);
+		sim->stale = true;
+	} else if (node->idle_at <= sim->now) {
+		node->idle_at = NEVER;
 		sim->stale = true;
 	}
 }
@@ -554,6 +561,7 @@ static double next_event(const struct sim *sim)
 		if (!node->alive)
 			continue;
 		at = LSC_MIN(at, LSC_MIN(node->stalls_at, node->runs_at));
+		at = LSC_MIN(at, node->idle_at);
 		at = LSC_MIN(at, node->report_at);
 		if (node->told)
 			at = LSC_MIN(at, node->told_at);
@@ -673,7 +681,7 @@ static bool run(struct sim *sim)
 		node->noted = node->has;
 		node->report_at = sim->every * draw(sim);
 		node->stalls_at = pause_between(sim);
-		node->runs_at = NEVER;
+		node->runs_at = node->idle_at = NEVER;
 		if (sim->joins == i)
 			node->alive = false;
 		else
