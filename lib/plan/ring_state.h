@@ -1,5 +1,5 @@
-/* What the files of a ring share: ring.c has its contract, ring_steer.c and ring_judge.c its
- * judgement.
+/* What the files of a ring share: ring.h has its contract, ring_steer.c and ring_judge.c its
+ * judgement, ring_parts.c what comes of that.
  *
  * A segment is a list of receivers and the sources that feed it.  Those who keep up come first,
  * those who do not come last, the slowest at the very end; the head is where the segment's first
@@ -16,6 +16,7 @@
 #define LSC_RING_NONE       UINT32_MAX
 #define LSC_HISTORY_SAMPLES 16
 #define LSC_RING_MS         1000000ull
+#define LSC_RING_RIVALS     4u
 #define LSC_RING_UNEQUAL    1.6 /* shares that differ for a reason: TCP's own differ by less */
 
 /* What a history is good for.  Reports come late, and count whole pieces: both take some samples
@@ -44,6 +45,11 @@ struct lsc_ring_link {
 	struct lsc_history seen;
 };
 
+struct lsc_ring_rival {
+	uint32_t node;
+	uint64_t at_ns;
+};
+
 struct lsc_ring_node {
 	bool here, source, done;
 	bool slow;   /* among the last of its segment */
@@ -52,7 +58,8 @@ struct lsc_ring_node {
 	bool paroled;
 	uint64_t convicted_ns; /* when it was last said to choke */
 	uint32_t tries;        /* to go before another of the slow */
-	uint32_t accuser;      /* who had much for it that it did not take */
+	struct lsc_ring_rival rivals[LSC_RING_RIVALS];
+	uint32_t accuser; /* who had much for it that it did not take */
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
@@ -129,6 +136,9 @@ uint32_t lsc_ring_after(const struct lsc_ring *ring, uint32_t id);
 uint32_t lsc_ring_unfinished(const struct lsc_ring *ring, uint32_t from);
 void lsc_ring_turn_to(struct lsc_ring *ring, uint32_t id);
 
+/* What each node is to do: ring_parts.c */
+bool lsc_ring_refresh(struct lsc_ring *ring, uint64_t now_ns);
+
 /* Where the first source of a segment injects: ring_steer.c */
 void lsc_ring_inject_at(struct lsc_ring_segment *segment, uint32_t id);
 void lsc_ring_enter(struct lsc_ring *ring, struct lsc_ring_segment *segment,
@@ -141,12 +151,12 @@ double lsc_ring_ratio(const struct lsc_ring_link *link, const struct lsc_ring_li
 bool lsc_ring_compare(const struct lsc_ring *ring, const struct lsc_ring_link *link,
 		      const struct lsc_ring_link *other, double *ret_ratio);
 enum lsc_known lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
-			   double *ret_sum);
+				 double *ret_sum);
 void lsc_ring_steer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 
 /* Who is slow: ring_judge.c */
 void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
-void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment);
+void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 void lsc_ring_probe(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 
 #endif

@@ -12,11 +12,11 @@
 
 #include "base/macros.h"
 
-#define FAR_LESS 0.6  /* of what two took: no need to look longer */
+#define FAR_LESS   0.6 /* of what two took: no need to look longer */
 #define CLEARLY    2.5 /* no shares of TCP's own making, once one got so much of the image: */
 #define CLEAR_PART 96
-#define AGAIN_MS 3000 /* before the head is doubted again */
-#define PAUSE_MS 4000 /* before another is tried beside it; twice as long each time */
+#define AGAIN_MS   3000 /* before the head is doubted again */
+#define PAUSE_MS   4000 /* before another is tried beside it; twice as long each time */
 
 void lsc_ring_enter(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 		    enum lsc_ring_state state, uint64_t now_ns)
@@ -141,7 +141,7 @@ bool lsc_ring_compare(const struct lsc_ring *ring, const struct lsc_ring_link *l
 
 /* What the source sends to those it injects at, and how much is known of that. */
 enum lsc_known lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
-			   double *ret_sum)
+				 double *ret_sum)
 {
 	enum lsc_known known = LSC_KNOWN_WELL;
 

@@ -55,9 +55,9 @@ struct node {
 	double up, down; /* part of the rate of one link */
 	double up_now, down_now;
 	double stalls_at, idle_at, runs_at; /* runs_at: it does not run until then, or NEVER */
-	struct set has, gone; /* gone: sent to somebody */
-	struct set noted;     /* what others know of has */
-	struct set sent_to[MAX_NODES]; /* or got from */
+	struct set has, gone;               /* gone: sent to somebody */
+	struct set noted;                   /* what others know of has */
+	struct set sent_to[MAX_NODES];      /* or got from */
 	uint32_t n_has;
 	double finished;
 
@@ -350,9 +350,8 @@ static void share(struct sim *sim)
 	for (uint32_t i = 0; i < sim->n_nodes; i++) {
 		struct node *node = &sim->nodes[i];
 
-		left[0][i] = node->runs_at == NEVER || node->idle_at != NEVER
-				     ? node->up_now * speed
-				     : 0;
+		left[0][i] =
+			node->runs_at == NEVER || node->idle_at != NEVER ? node->up_now * speed : 0;
 		left[1][i] = node->down_now * speed;
 		for (uint32_t k = 0; k < node->n_flows; k++) {
 			if (node->flows[k].piece < 0)
@@ -417,8 +416,8 @@ static double pause_between(struct sim *sim)
 	return sim->stalls > 0 ? -log(1 - draw(sim)) / sim->stalls : NEVER;
 }
 
-/* A process that does not run takes what its kernel got in the meantime when it does again; what the
- * kernel has to send lasts for 40 ms. */
+/* A process that does not run takes what its kernel got in the meantime when it does again; what
+ * the kernel has to send lasts for 40 ms. */
 static void stall(struct sim *sim, struct node *node)
 {
 	if (node->stalls_at <= sim->now) {
@@ -465,8 +464,7 @@ static void write_report(struct sim *sim, struct node *node)
 	if (node->n_reports == LSC_ARRAY_SIZE(node->reports))
 		return;
 	*report = (struct report){.at = sim->now + late,
-				  .held = node->n_has +
-					  partly(sim, (uint32_t)(node - sim->nodes))};
+				  .held = node->n_has + partly(sim, (uint32_t)(node - sim->nodes))};
 	if (node->n_reports && node->reports[node->n_reports - 1].at > report->at)
 		report->at = node->reports[node->n_reports - 1].at;
 	for (uint32_t i = 0; i < node->n_flows; i++) {
