@@ -17,6 +17,7 @@
 #include "base/macros.h"
 
 #define WAITS_PART 128 /* of the image: less than this is never much, */
+#define FULL       0.85
 #define PAROLE_MS  2000
 #define RETRY_MS   10000ull /* before one of two equals tries again to go before the other */
 
@@ -165,6 +166,18 @@ static enum lsc_ring_answer gives_less(struct lsc_ring *ring, uint32_t from, uin
 	return part < 0.7 ? YES : NO;
 }
 
+/* Whether a receiver gets about as much as anyone does, from all who send to it: its own link is
+ * full then, and a sender who waits is squeezed out there by the source, however TCP shares it. */
+static bool is_full(const struct lsc_ring *ring, uint32_t id)
+{
+	const struct lsc_ring_segment *segment = &ring->segments[ring->nodes[id].segment];
+	double most = 0;
+
+	for (uint32_t at = segment->head; at != LSC_RING_NONE; at = ring->nodes[at].next)
+		most = LSC_MAX(most, rate_for(&ring->nodes[at].got, LSC_KNOWN_SURE));
+	return rate_for(&ring->nodes[id].got, LSC_KNOWN_SURE) > FULL * most;
+}
+
 static void offer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint32_t id)
 {
 	segment->probe = id;
@@ -184,7 +197,7 @@ static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t n
 	}
 	switch (takes_share(ring, to)) {
 	case YES:
-		if (gives_less(ring, from, to) != YES)
+		if (gives_less(ring, from, to) != YES || is_full(ring, to))
 			return false;
 		convict_sender(ring, from, to, now_ns);
 		return true;

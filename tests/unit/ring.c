@@ -848,6 +848,34 @@ static void test_source_speed(void)
 	}
 }
 
+/* A source that is faster than receivers meets, on their downlinks, those who send to them too, and
+ * TCP need not share alike. */
+static void test_push(void)
+{
+	static const double pushes[] = {0.25, 4};
+
+	for (uint32_t i = 0; i < LSC_ARRAY_SIZE(pushes); i++) {
+		double worst = 0, most_twice = 0;
+		uint32_t moves = 0;
+		bool good = true;
+
+		for (uint32_t n = 2; n <= 8; n++) {
+			struct sim sim;
+
+			setup(&sim, 1, n);
+			set_rate(&sim, 0, 4);
+			sim.push = pushes[i];
+			good = run(&sim) && good;
+			worst = LSC_MAX(worst, latest(&sim, NOBODY) - fill(&sim));
+			most_twice = LSC_MAX(most_twice, (double)sim.twice / sim.pieces / n);
+			moves += sim.moves;
+		}
+		ok(good && worst < 1.05 && most_twice < 0.02 && moves <= 7,
+		   "a source of 4 whose flows get %g of what others do: %.3f copies, %.1f %% twice, "
+		   "%u moves in 7 casts", pushes[i], worst, 100 * most_twice, moves);
+	}
+}
+
 static void test_sources(void)
 {
 	for (uint32_t k = 2; k <= 4; k += 2) {
@@ -1143,6 +1171,7 @@ int main(int argc, char **argv)
 	test_one_slow(false);
 	test_mixed();
 	test_source_speed();
+	test_push();
 	test_sources();
 	test_receiver_dies();
 	test_source_dies();
