@@ -166,16 +166,13 @@ static enum lsc_ring_answer gives_less(struct lsc_ring *ring, uint32_t from, uin
 	return part < 0.7 ? YES : NO;
 }
 
-/* Whether a receiver gets about as much as anyone does, from all who send to it: its own link is
- * full then, and a sender who waits is squeezed out there by the source, however TCP shares it. */
-static bool is_full(const struct lsc_ring *ring, uint32_t id)
+/* Whether a receiver gets about as much as its sender does, from all who send to it: its own link
+ * is full then, and a sender who waits is squeezed out there by the source, however TCP shares it.
+ */
+static bool is_full(const struct lsc_ring *ring, uint32_t from, uint32_t to)
 {
-	const struct lsc_ring_segment *segment = &ring->segments[ring->nodes[id].segment];
-	double most = 0;
-
-	for (uint32_t at = segment->head; at != LSC_RING_NONE; at = ring->nodes[at].next)
-		most = LSC_MAX(most, rate_for(&ring->nodes[at].got, LSC_KNOWN_SURE));
-	return rate_for(&ring->nodes[id].got, LSC_KNOWN_SURE) > FULL * most;
+	return rate_for(&ring->nodes[to].got, LSC_KNOWN_WELL) >
+	       FULL * rate_for(&ring->nodes[from].got, LSC_KNOWN_WELL);
 }
 
 static void offer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint32_t id)
@@ -197,7 +194,7 @@ static bool accuse(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t n
 	}
 	switch (takes_share(ring, to)) {
 	case YES:
-		if (gives_less(ring, from, to) != YES || is_full(ring, to))
+		if (gives_less(ring, from, to) != YES || is_full(ring, from, to))
 			return false;
 		convict_sender(ring, from, to, now_ns);
 		return true;
