@@ -1,9 +1,9 @@
-/* ring - segments of one ring each, and what each node's part in its own is
+/* ring - which receivers and sources are together, as they come and go
  *
- * The last of those who keep up also sends to the head, so that they are a ring among themselves
- * and owe nothing to the slow, who hang on behind.  Parts are worked out anew for all nodes
- * whenever something changed, and compared with what was told before: nothing else has to remember
- * what depends on what.
+ * There are as many segments as there are sources, or receivers where these are fewer: each has a
+ * ring of its own, so that the sources do not send the same pieces twice.  A segment that has lost
+ * its source is merged into another; sources of one that is complete help the segment that lacks
+ * most.
  */
 #include "plan/ring.h"
 
@@ -13,22 +13,6 @@
 
 #include "base/macros.h"
 #include "plan/ring_state.h"
-
-/* After a source stopped giving to a receiver, its reports still tell of the time before. */
-#define QUIET_MS 300
-
-/* Numbers the sources of each segment in the order in which they joined. */
-static void number_sources(struct lsc_ring *ring)
-{
-	for (uint32_t g = 0; g < ring->n_segments; g++)
-		ring->segments[g].n_sources = 0;
-	for (uint32_t i = 0; i < ring->n_order; i++) {
-		struct lsc_ring_node *node = &ring->nodes[ring->order[i]];
-
-		if (node->here && node->source)
-			node->nth = ring->segments[node->segment].n_sources++;
-	}
-}
 
 /* The segment that most needs one more: whose receivers lack most for each source. */
 static uint32_t neediest(const struct lsc_ring *ring)
@@ -100,134 +84,6 @@ static void help(struct lsc_ring *ring, uint32_t g, uint64_t now_ns)
 	lsc_ring_say(ring, "%u receivers have everything", ring->segments[g].n);
 }
 
-/* ---- parts ---- */
-
-static void add_to(struct lsc_ring_part *part, uint32_t from, uint32_t to, bool inject)
-{
-	if (to == LSC_RING_NONE || to == from || part->n_to == LSC_RING_MAX_TO)
-		return;
-	for (uint32_t i = 0; i < part->n_to; i++)
-		if (part->to[i].node == to)
-			return;
-	part->to[part->n_to++] = (struct lsc_ring_to){.node = to, .inject = inject};
-}
-
-static void receivers_part(const struct lsc_ring *ring, uint32_t id, struct lsc_ring_part *part)
-{
-	const struct lsc_ring_node *node = &ring->nodes[id];
-	const struct lsc_ring_segment *segment = &ring->segments[node->segment];
-
-	add_to(part, id, lsc_ring_after(ring, id), false);
-	if (!node->slow && node->next != LSC_RING_NONE && ring->nodes[node->next].slow)
-		add_to(part, id, segment->head, false);
-}
-
-static void leaders_part(const struct lsc_ring *ring, const struct lsc_ring_segment *segment,
-			 struct lsc_ring_part *part)
-{
-	bool done = true;
-
-	for (uint32_t i = 0; i < segment->n_inject; i++) {
-		/* A probe is between two: of three each might take its share, however slow. */
-		if (i == 0 || segment->probe == LSC_RING_NONE)
-			add_to(part, segment->leader, segment->inject[i], true);
-		done = done && ring->nodes[segment->inject[i]].done;
-	}
-	add_to(part, segment->leader, segment->probe, true);
-	/* Those who have everything stay: what their source has left to send is then sent from the
-	 * end, and does not meet what comes around the ring. */
-	if (done)
-		add_to(part, segment->leader, lsc_ring_unfinished(ring, segment->head), true);
-}
-
-/* A further source injects elsewhere. */
-static void helpers_part(const struct lsc_ring *ring, uint32_t id, struct lsc_ring_part *part)
-{
-	const struct lsc_ring_segment *segment = &ring->segments[ring->nodes[id].segment];
-	uint32_t at = segment->head;
-
-	for (uint32_t i = ring->nodes[id].nth * segment->n / segment->n_sources; i > 0; i--)
-		at = lsc_ring_after(ring, at);
-	add_to(part, id, at, true);
-	if (ring->nodes[at].done)
-		add_to(part, id, lsc_ring_unfinished(ring, at), true);
-}
-
-static void work_out(const struct lsc_ring *ring, uint32_t id, struct lsc_ring_part *part)
-{
-	const struct lsc_ring_node *node = &ring->nodes[id];
-	const struct lsc_ring_segment *segment = &ring->segments[node->segment];
-
-	*part = (struct lsc_ring_part){.first = segment->first};
-	if (!node->here || segment->head == LSC_RING_NONE)
-		return;
-	if (!node->source) {
-		receivers_part(ring, id, part);
-		return;
-	}
-	part->first += (double)node->nth / segment->n_sources;
-	if (part->first >= 1)
-		part->first -= 1;
-	if (node->starts)
-		part->first = node->start;
-	if (segment->leader == id)
-		leaders_part(ring, segment, part);
-	else
-		helpers_part(ring, id, part);
-}
-
-static bool same_part(const struct lsc_ring_part *a, const struct lsc_ring_part *b)
-{
-	if (a->first != b->first || a->n_to != b->n_to)
-		return false;
-	for (uint32_t i = 0; i < a->n_to; i++)
-		if (a->to[i].node != b->to[i].node || a->to[i].inject != b->to[i].inject)
-			return false;
-	return true;
-}
-
-/* Takes a new part over; what was seen of links that stay is kept. */
-static void set_part(struct lsc_ring *ring, uint32_t id, const struct lsc_ring_part *part,
-		     uint64_t now_ns)
-{
-	struct lsc_ring_node *node = &ring->nodes[id];
-	struct lsc_ring_link links[LSC_RING_MAX_TO];
-
-	/* Whoever got from the source as well has something to catch up on. */
-	for (uint32_t k = 0; node->source && k < node->part.n_to; k++)
-		ring->nodes[node->part.to[k].node].quiet_ns = now_ns + QUIET_MS * LSC_RING_MS;
-	for (uint32_t i = 0; i < part->n_to; i++) {
-		links[i] = (struct lsc_ring_link){.to = part->to[i].node};
-		if (!node->held) /* so nothing waits either */
-			lsc_history_add(&links[i].seen, &(struct lsc_sample){.at_ns = now_ns});
-		for (uint32_t k = 0; k < node->part.n_to; k++)
-			if (node->links[k].to == links[i].to)
-				links[i] = node->links[k];
-	}
-	memcpy(node->links, links, part->n_to * sizeof(links[0]));
-	node->part = *part;
-	node->changed = true;
-}
-
-static bool refresh(struct lsc_ring *ring, uint64_t now_ns)
-{
-	bool changed = false;
-
-	number_sources(ring);
-	for (uint32_t id = 0; id < ring->n_nodes; id++) {
-		struct lsc_ring_part part;
-
-		work_out(ring, id, &part);
-		if (same_part(&part, &ring->nodes[id].part))
-			continue;
-		set_part(ring, id, &part, now_ns);
-		changed = true;
-	}
-	ring->dirty = false;
-	return changed;
-}
-
-/* ---- coming and going ---- */
 static void empty_segment(struct lsc_ring_segment *segment, double first)
 {
 	*segment = (struct lsc_ring_segment){
@@ -460,10 +316,12 @@ void lsc_ring_sent(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t s
 	if (from >= ring->max_nodes || to >= ring->max_nodes || !ring->nodes[from].here)
 		return;
 	link = lsc_ring_link(ring, from, to);
-	/* A link carries nothing until it is open, which says nothing about whom it leads to. */
-	if (link && ring->nodes[from].source && link->seen.n == 1 &&
-	    lsc_history_back(&link->seen, 0)->bytes == sent_bytes)
+	/* A link carries nothing until it is open, and then at once what its kernel takes, which
+	 * says nothing about whom it leads to. */
+	if (link && ring->nodes[from].source && link->seen.n == 1 && link->shut) {
+		link->shut = lsc_history_back(&link->seen, 0)->bytes == sent_bytes;
 		link->seen.n = 0;
+	}
 	if (link && !ring->nodes[from].source && now_ns < ring->nodes[to].quiet_ns)
 		link->seen.n = 0;
 	else if (link)
@@ -487,11 +345,11 @@ bool lsc_ring_step(struct lsc_ring *ring, uint64_t now_ns)
 		if (segment->head == LSC_RING_NONE)
 			continue;
 		lsc_ring_judge(ring, segment, now_ns);
-		lsc_ring_sort_slow(ring, segment);
+		lsc_ring_sort_slow(ring, segment, now_ns);
 		lsc_ring_steer(ring, segment, now_ns);
 		lsc_ring_probe(ring, segment, now_ns);
 	}
-	return ring->dirty && refresh(ring, now_ns);
+	return ring->dirty && lsc_ring_refresh(ring, now_ns);
 }
 
 bool lsc_ring_part(struct lsc_ring *ring, uint32_t node, struct lsc_ring_part *ret_part)

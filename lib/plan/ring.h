@@ -63,7 +63,7 @@ void lsc_ring_leave(struct lsc_ring *ring, uint32_t node, uint64_t now_ns);
 /* What was observed: a receiver holds so many bytes of the image; from has sent to so many bytes
  * since the cast began, and has ready bytes more for it that it waits to send.  What one report of
  * a node says is told at the same time, held first: it is the parts of one report that are
- * compared. Some five reports a second from each node are enough; they may come late. */
+ * compared.  Ten reports a second from each node are best, five do; they may come late. */
 void lsc_ring_held(struct lsc_ring *ring, uint32_t node, uint64_t bytes, uint64_t now_ns);
 void lsc_ring_sent(struct lsc_ring *ring, uint32_t from, uint32_t to, uint64_t sent_bytes,
 		   uint64_t ready_bytes, uint64_t now_ns);

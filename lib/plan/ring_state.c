@@ -15,11 +15,48 @@ const struct lsc_sample *lsc_history_back(const struct lsc_history *history, uin
 	return &history->samples[(history->n - 1 - by) % LSC_HISTORY_SAMPLES];
 }
 
-/* Keeps samples a tenth of a second apart, however often they come. */
+/* How many of the latest samples tell so much; 0 where there are too few. */
+uint32_t lsc_history_for(const struct lsc_history *history, enum lsc_known known)
+{
+	static const struct {
+		uint32_t n, ms;
+	} least[] = {
+		[LSC_KNOWN_NOTHING] = {0, 0},
+		[LSC_KNOWN_SOON] = {3, 350},
+		[LSC_KNOWN_SURE] = {6, 600},
+		[LSC_KNOWN_WELL] = {8, 1000},
+	};
+	uint32_t have = LSC_MIN(history->n, LSC_HISTORY_SAMPLES);
+
+	for (uint32_t n = least[known].n; n && n <= have; n++)
+		if (lsc_history_back(history, 0)->at_ns - lsc_history_back(history, n - 1)->at_ns >=
+		    least[known].ms * LSC_RING_MS)
+			return n;
+	return 0;
+}
+
+enum lsc_known lsc_history_known(const struct lsc_history *history)
+{
+	enum lsc_known known = LSC_KNOWN_WELL;
+
+	while (known && !lsc_history_for(history, known))
+		known--;
+	return known;
+}
+
+/* The samples that are used where all that is known lately is. */
+uint32_t lsc_history_window(const struct lsc_history *history)
+{
+	uint32_t n = lsc_history_for(history, LSC_KNOWN_WELL);
+
+	return n ? n : LSC_MIN(history->n, LSC_HISTORY_SAMPLES);
+}
+
+/* Keeps samples half of a tenth of a second apart, however often they come. */
 void lsc_history_add(struct lsc_history *history, const struct lsc_sample *sample)
 {
 	if (history->n >= 2 &&
-	    sample->at_ns - lsc_history_back(history, 1)->at_ns < 100 * LSC_RING_MS)
+	    sample->at_ns - lsc_history_back(history, 1)->at_ns < 50 * LSC_RING_MS)
 		history->n--;
 	history->samples[history->n++ % LSC_HISTORY_SAMPLES] = *sample;
 }
@@ -51,7 +88,7 @@ double lsc_history_rate_over(const struct lsc_history *history, uint32_t n)
 
 double lsc_history_rate(const struct lsc_history *history)
 {
-	return lsc_history_rate_over(history, LSC_HISTORY_SAMPLES);
+	return lsc_history_rate_over(history, lsc_history_window(history));
 }
 
 struct lsc_ring_link *lsc_ring_link(struct lsc_ring *ring, uint32_t from, uint32_t to)

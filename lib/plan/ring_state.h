@@ -1,5 +1,5 @@
-/* What the files of a ring share: ring.c has its contract, ring_steer.c and ring_judge.c its
- * judgement.
+/* What the files of a ring share: ring.h has its contract, ring_steer.c and ring_judge.c its
+ * judgement, ring_parts.c what comes of that.
  *
  * A segment is a list of receivers and the sources that feed it.  Those who keep up come first,
  * those who do not come last, the slowest at the very end; the head is where the segment's first
@@ -14,11 +14,19 @@
 #include "plan/ring.h"
 
 #define LSC_RING_NONE       UINT32_MAX
-#define LSC_HISTORY_SAMPLES 8
+#define LSC_HISTORY_SAMPLES 16
 #define LSC_RING_MS         1000000ull
+#define LSC_RING_RIVALS     4u
 #define LSC_RING_UNEQUAL    1.6 /* shares that differ for a reason: TCP's own differ by less */
-#define LSC_RING_SOON       4   /* samples: enough for what is clear */
-#define LSC_RING_SURE       6   /* for what is compared by the clock */
+
+/* What a history is good for.  Reports come late, and count whole pieces: both take some samples
+ * and some time to even out. */
+enum lsc_known {
+	LSC_KNOWN_NOTHING,
+	LSC_KNOWN_SOON, /* what is clear */
+	LSC_KNOWN_SURE, /* what is compared by the clock */
+	LSC_KNOWN_WELL,
+};
 
 struct lsc_sample {
 	uint64_t at_ns, bytes;
@@ -33,7 +41,13 @@ struct lsc_history {
 
 struct lsc_ring_link {
 	uint32_t to;
+	bool shut; /* nothing went over it yet, that we know of */
 	struct lsc_history seen;
+};
+
+struct lsc_ring_rival {
+	uint32_t node;
+	uint64_t at_ns;
 };
 
 struct lsc_ring_node {
@@ -44,10 +58,13 @@ struct lsc_ring_node {
 	bool paroled;
 	uint64_t convicted_ns; /* when it was last said to choke */
 	uint32_t tries;        /* to go before another of the slow */
-	uint32_t accuser;      /* who had much for it that it did not take */
+	struct lsc_ring_rival rivals[LSC_RING_RIVALS];
+	uint32_t accuser; /* who had much for it that it did not take */
 	uint32_t segment;
 	uint32_t prev, next; /* of a receiver: in its segment's list */
 	uint32_t trial;      /* the one it was last tried in as a head */
+	uint32_t alone;      /* and the one in which it was that alone */
+	uint32_t lesser;     /* the one in which it took less than another head */
 	uint64_t held;
 	uint64_t quiet_ns; /* until then nothing is concluded from what waits for it */
 	double rate;       /* bytes a second: of one who is slow, what it can do */
@@ -103,6 +120,9 @@ struct lsc_ring {
 /* Samples, and the lists of receivers: ring_state.c */
 const struct lsc_sample *lsc_history_back(const struct lsc_history *history, uint32_t by);
 void lsc_history_add(struct lsc_history *history, const struct lsc_sample *sample);
+uint32_t lsc_history_for(const struct lsc_history *history, enum lsc_known known);
+uint32_t lsc_history_window(const struct lsc_history *history);
+enum lsc_known lsc_history_known(const struct lsc_history *history);
 double lsc_history_rate_over(const struct lsc_history *history, uint32_t n);
 double lsc_history_rate(const struct lsc_history *history);
 struct lsc_ring_link *lsc_ring_link(struct lsc_ring *ring, uint32_t from, uint32_t to);
@@ -116,6 +136,9 @@ uint32_t lsc_ring_after(const struct lsc_ring *ring, uint32_t id);
 uint32_t lsc_ring_unfinished(const struct lsc_ring *ring, uint32_t from);
 void lsc_ring_turn_to(struct lsc_ring *ring, uint32_t id);
 
+/* What each node is to do: ring_parts.c */
+bool lsc_ring_refresh(struct lsc_ring *ring, uint64_t now_ns);
+
 /* Where the first source of a segment injects: ring_steer.c */
 void lsc_ring_inject_at(struct lsc_ring_segment *segment, uint32_t id);
 void lsc_ring_enter(struct lsc_ring *ring, struct lsc_ring_segment *segment,
@@ -125,13 +148,15 @@ void lsc_ring_at_head(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 void lsc_ring_at_two(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 void lsc_ring_begin(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 double lsc_ring_ratio(const struct lsc_ring_link *link, const struct lsc_ring_link *other);
-uint32_t lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
-			   double *ret_sum);
+bool lsc_ring_compare(const struct lsc_ring *ring, const struct lsc_ring_link *link,
+		      const struct lsc_ring_link *other, double *ret_ratio);
+enum lsc_known lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
+				 double *ret_sum);
 void lsc_ring_steer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 
 /* Who is slow: ring_judge.c */
 void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
-void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment);
+void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 void lsc_ring_probe(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
 
 #endif

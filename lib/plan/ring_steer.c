@@ -12,9 +12,11 @@
 
 #include "base/macros.h"
 
-#define FAR_LESS 0.6  /* of what two took: no need to look longer */
-#define AGAIN_MS 3000 /* before the head is doubted again */
-#define PAUSE_MS 4000 /* before another is tried beside it; twice as long each time */
+#define FAR_LESS   0.6 /* of what two took: no need to look longer */
+#define CLEARLY    2.5 /* no shares of TCP's own making, once one got so much of the image: */
+#define CLEAR_PART 96
+#define AGAIN_MS   3000 /* before the head is doubted again */
+#define PAUSE_MS   4000 /* before another is tried beside it; twice as long each time */
 
 void lsc_ring_enter(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 		    enum lsc_ring_state state, uint64_t now_ns)
@@ -41,6 +43,20 @@ static uint32_t untried(const struct lsc_ring *ring, const struct lsc_ring_segme
 
 	while (at != LSC_RING_NONE && !ring->nodes[at].slow)
 		if (ring->nodes[at].trial != segment->trial)
+			return at;
+		else
+			at = ring->nodes[at].next;
+	return LSC_RING_NONE;
+}
+
+/* Somebody who keeps up, took no less than others and was not the head alone in this trial. */
+static uint32_t not_alone(const struct lsc_ring *ring, const struct lsc_ring_segment *segment)
+{
+	uint32_t at = ring->nodes[segment->head].next;
+
+	while (at != LSC_RING_NONE && !ring->nodes[at].slow)
+		if (ring->nodes[at].alone != segment->trial &&
+		    ring->nodes[at].lesser != segment->trial)
 			return at;
 		else
 			at = ring->nodes[at].next;
@@ -92,17 +108,42 @@ double lsc_ring_ratio(const struct lsc_ring_link *link, const struct lsc_ring_li
 
 	if (n < 2)
 		return 0;
-	n = LSC_MIN(n, LSC_HISTORY_SAMPLES);
+	n = LSC_MIN(n, lsc_history_window(&link->seen));
 	a = lsc_history_back(&link->seen, 0)->bytes - lsc_history_back(&link->seen, n - 1)->bytes;
 	b = lsc_history_back(&other->seen, 0)->bytes - lsc_history_back(&other->seen, n - 1)->bytes;
 	return (double)a / (double)LSC_MAX(b, 1);
 }
 
-/* What the source sends to those it injects at; returns from how many samples. */
-uint32_t lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
-			   double *ret_sum)
+/* The same where it is known: soon, and at once where one got much and the other little of it. */
+bool lsc_ring_compare(const struct lsc_ring *ring, const struct lsc_ring_link *link,
+		      const struct lsc_ring_link *other, double *ret_ratio)
 {
-	uint32_t n = LSC_HISTORY_SAMPLES;
+	uint64_t most = 0;
+	uint32_t n;
+
+	if (!link || !other)
+		return false;
+	*ret_ratio = lsc_ring_ratio(link, other);
+	if (lsc_history_known(&link->seen) >= LSC_KNOWN_SOON &&
+	    lsc_history_known(&other->seen) >= LSC_KNOWN_SOON)
+		return true;
+	n = LSC_MIN(link->seen.n, other->seen.n);
+	if (n < 2 || (*ret_ratio > 1 / CLEARLY && *ret_ratio < CLEARLY))
+		return false;
+	for (int i = 0; i < 2; i++) {
+		const struct lsc_history *seen = i ? &other->seen : &link->seen;
+
+		most = LSC_MAX(most, lsc_history_back(seen, 0)->bytes -
+					     lsc_history_back(seen, n - 1)->bytes);
+	}
+	return most > ring->bytes / CLEAR_PART;
+}
+
+/* What the source sends to those it injects at, and how much is known of that. */
+enum lsc_known lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment *segment,
+				 double *ret_sum)
+{
+	enum lsc_known known = LSC_KNOWN_WELL;
 
 	*ret_sum = 0;
 	for (uint32_t i = 0; i < segment->n_inject; i++) {
@@ -110,41 +151,40 @@ uint32_t lsc_ring_injected(struct lsc_ring *ring, const struct lsc_ring_segment 
 			lsc_ring_link(ring, segment->leader, segment->inject[i]);
 
 		if (!link)
-			return 0;
-		n = LSC_MIN(n, link->seen.n);
+			return LSC_KNOWN_NOTHING;
+		known = LSC_MIN(known, lsc_history_known(&link->seen));
 		*ret_sum += lsc_history_rate(&link->seen);
 	}
-	return segment->n_inject ? n : 0;
+	return segment->n_inject ? known : LSC_KNOWN_NOTHING;
 }
 
 /* Shares are known soon, since they are free of the clock, and what both take together later.  If
  * that is more than the head takes alone, the source could send more than it does. */
 static void after_both(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
-		       uint32_t n, uint64_t now_ns)
+		       enum lsc_known known, uint64_t now_ns)
 {
 	uint32_t first = segment->inject[0], second = segment->inject[1];
 	double share;
 
-	if (n < LSC_RING_SOON)
+	if (!lsc_ring_compare(ring, lsc_ring_link(ring, segment->leader, second),
+			      lsc_ring_link(ring, segment->leader, first), &share))
 		return;
-	share = lsc_ring_ratio(lsc_ring_link(ring, segment->leader, second),
-			       lsc_ring_link(ring, segment->leader, first));
 	if (share > LSC_RING_UNEQUAL) {
-		ring->nodes[first].trial = segment->trial;
+		ring->nodes[first].trial = ring->nodes[first].lesser = segment->trial;
 		lsc_ring_say(ring, "node %u takes more than node %u", second, first);
 		lsc_ring_turn_to(ring, second);
 		segment->alone = segment->peak = 0;
 		lsc_ring_at_two(ring, segment, now_ns);
 	} else if (share < 1 / LSC_RING_UNEQUAL) {
-		ring->nodes[second].trial = segment->trial;
+		ring->nodes[second].trial = ring->nodes[second].lesser = segment->trial;
 		lsc_ring_at_two(ring, segment, now_ns);
-	} else if (n >= LSC_RING_SURE && segment->alone > 0) {
+	} else if (known >= LSC_KNOWN_SURE && segment->alone > 0) {
 		ring->nodes[second].trial = segment->trial;
 		segment->spare = rate > segment->alone * sqrt(1 + share);
 		lsc_ring_inject_at(segment, segment->spare ? second : first);
 		lsc_ring_enter(ring, segment, segment->spare ? LSC_RING_ALONE : LSC_RING_STEADY,
 			       now_ns);
-	} else if (n >= LSC_RING_SURE) {
+	} else if (known >= LSC_KNOWN_SURE) {
 		if (rate > segment->most) {
 			segment->most = rate;
 			segment->share = share;
@@ -158,16 +198,18 @@ static void after_both(struct lsc_ring *ring, struct lsc_ring_segment *segment, 
 }
 
 static void after_alone(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
-			uint32_t n, uint64_t now_ns)
+			enum lsc_known known, uint64_t now_ns)
 {
 	uint32_t id = segment->inject[0], next;
+	const struct lsc_ring_link *link = lsc_ring_link(ring, segment->leader, id);
+	uint32_t n = link ? lsc_history_for(&link->seen, known) : 0;
 
-	if (n < LSC_RING_SOON ||
-	    (n < LSC_HISTORY_SAMPLES && rate > FAR_LESS * segment->most && rate < segment->most))
-		return;
 	/* What still comes around the ring takes its part of the link. */
 	rate = LSC_MAX(rate, lsc_history_rate_over(&ring->nodes[id].got, n));
-	ring->nodes[id].trial = segment->trial;
+	if (known < LSC_KNOWN_SOON ||
+	    (known < LSC_KNOWN_WELL && rate > FAR_LESS * segment->most && rate < segment->most))
+		return;
+	ring->nodes[id].trial = ring->nodes[id].alone = segment->trial;
 	if (id == segment->head) {
 		segment->alone = rate;
 		segment->spare = rate < segment->most / sqrt(1 + segment->share);
@@ -177,7 +219,7 @@ static void after_alone(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 		segment->alone = rate;
 		segment->spare = rate < 0.8 * segment->most;
 	}
-	next = segment->spare ? untried(ring, segment) : LSC_RING_NONE;
+	next = segment->spare ? not_alone(ring, segment) : LSC_RING_NONE;
 	if (next != LSC_RING_NONE) {
 		lsc_ring_inject_at(segment, next);
 		lsc_ring_enter(ring, segment, LSC_RING_ALONE, now_ns);
@@ -246,27 +288,27 @@ static void watch_head(struct lsc_ring *ring, struct lsc_ring_segment *segment, 
 
 void lsc_ring_steer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
 {
+	enum lsc_known known;
 	double sum;
-	uint32_t n;
 
 	if (segment->leader == LSC_RING_NONE || segment->probe != LSC_RING_NONE)
 		return;
 	if (segment->state == LSC_RING_BOTH && ring->nodes[segment->inject[1]].slow)
 		lsc_ring_at_two(ring, segment, now_ns);
-	n = lsc_ring_injected(ring, segment, &sum);
+	known = lsc_ring_injected(ring, segment, &sum);
 	switch (segment->state) {
 	case LSC_RING_BOTH:
-		after_both(ring, segment, sum, n, now_ns);
+		after_both(ring, segment, sum, known, now_ns);
 		return;
 	case LSC_RING_ALONE:
-		after_alone(ring, segment, sum, n, now_ns);
+		after_alone(ring, segment, sum, known, now_ns);
 		return;
 	case LSC_RING_MANY:
-		if (n >= LSC_RING_SURE)
+		if (known >= LSC_KNOWN_SURE)
 			after_many(ring, segment, sum, now_ns);
 		return;
 	case LSC_RING_STEADY:
-		if (n >= LSC_HISTORY_SAMPLES)
+		if (known >= LSC_KNOWN_WELL)
 			watch_head(ring, segment, sum, now_ns);
 		return;
 	}

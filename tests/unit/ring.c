@@ -1,13 +1,22 @@
 /* ring: casts over modelled links, piece by piece, with a clock of their own
  *
  * Links are full duplex; a node's uplink and downlink are shared by those who use them (max-min
- * fair, as TCP comes to).  Every node does what lsc_ring_part() says, 20 ms later, and 60 ms more
- * for a new connection.  Each reports every 0.2 s what it holds, has sent and has ready; the
- * reports come up to 0.2 s late.  Time is in units of one copy over one link of rate 1.
+ * fair, as TCP comes to, or by weights, as it does for a while).  Every node does what
+ * lsc_ring_part() says, 20 ms later, and 60 ms more for a new connection.
+ *
+ * Each reports every 0.1 s, or 0.2 s, what it holds, has sent and has ready, and these reports come
+ * late by up to as much.  They are what nodes can know: a piece that is on its way counts as far as
+ * it came; what a peer got elsewhere is known up to 20 ms late; a megabyte, 4 pieces, that went
+ * into the kernel counts as sent.  Time is in units of one copy over one link of rate 1, which
+ * takes 11 s.
+ *
+ * An argument is the number of another set of seeds.
  */
 #include "tap.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/macros.h"
 #include "plan/ring.h"
@@ -18,6 +27,8 @@
 #define PIECE      1000000ull /* bytes */
 #define NEVER      1e30
 #define NOBODY     UINT32_MAX
+#define IN_KERNEL  4 /* pieces */
+#define MAX_NOTES  4096
 
 struct set {
 	uint64_t words[WORDS];
@@ -43,7 +54,10 @@ struct node {
 	bool alive, source;
 	double up, down; /* part of the rate of one link */
 	double up_now, down_now;
-	struct set has, gone; /* gone: sent to somebody */
+	double stalls_at, idle_at, runs_at; /* runs_at: it does not run until then, or NEVER */
+	struct set has, gone;               /* gone: sent to somebody */
+	struct set noted;                   /* what others know of has */
+	struct set sent_to[MAX_NODES];      /* or got from */
 	uint32_t n_has;
 	double finished;
 
@@ -58,13 +72,22 @@ struct node {
 	struct report reports[4];
 };
 
+/* That a node has a piece, on its way to those who may send to it. */
+struct note {
+	double at;
+	uint32_t node, piece;
+};
+
 struct sim {
 	/* What there is. */
 	double seconds; /* of one copy */
+	double every;   /* seconds from report to report, and from step to step */
+	double push;    /* weight of a source's flows where they meet others */
 	uint32_t pieces, n_nodes;
 	bool rotate, frozen;
 	double noise;     /* pieces of backlog reported too many */
 	double jitter;    /* part by which rates vary over 0.2 s */
+	double stalls;    /* how often a second a node's process does not run, up to 0.2 s */
 	uint32_t dies[2]; /* nodes */
 	double dies_at[2];
 	uint32_t joins; /* node, NOBODY */
@@ -82,11 +105,14 @@ struct sim {
 	bool stale;       /* rates of flows are to be worked out */
 	double learns[2]; /* when a death is noticed */
 	uint64_t random;
+	struct note notes[MAX_NOTES]; /* in order of time */
+	uint32_t first_note, n_notes;
 	bool verbose;
 };
 
 static struct lsc_err err;
 static uint64_t seed;
+static double every = 0.1; /* of the casts that are set up */
 
 static double draw(struct sim *sim)
 {
@@ -126,7 +152,9 @@ static uint32_t count(const struct set *set)
 static void setup(struct sim *sim, uint32_t sources, uint32_t receivers)
 {
 	*sim = (struct sim){
-		.seconds = 20,
+		.seconds = 11,
+		.every = every,
+		.push = 1,
 		.pieces = MAX_PIECES,
 		.n_nodes = sources + receivers,
 		.dies = {NOBODY, NOBODY},
@@ -149,13 +177,15 @@ static void set_rate(struct sim *sim, uint32_t node, double rate)
 
 /* ---- what nodes do with their parts ---- */
 
+/* What a node has and its peer does not, as far as the node knows. */
 static struct set missing(const struct sim *sim, const struct node *node, const struct flow *flow)
 {
 	const struct node *peer = &sim->nodes[flow->to];
 	struct set set;
 
 	for (uint32_t w = 0; w < WORDS; w++)
-		set.words[w] = node->has.words[w] & ~peer->has.words[w];
+		set.words[w] = node->has.words[w] & ~peer->noted.words[w] &
+			       ~node->sent_to[flow->to].words[w];
 	if (flow->piece >= 0)
 		set.words[flow->piece / 64] &= ~(1ull << flow->piece % 64);
 	return set;
@@ -174,7 +204,7 @@ static struct set uninjected(const struct sim *sim, const struct node *node)
 		if (!flow->inject)
 			continue;
 		for (uint32_t w = 0; w < WORDS; w++)
-			set.words[w] &= ~sim->nodes[flow->to].has.words[w];
+			set.words[w] &= ~sim->nodes[flow->to].noted.words[w];
 		if (flow->piece >= 0)
 			set.words[flow->piece / 64] &= ~(1ull << flow->piece % 64);
 	}
@@ -238,12 +268,40 @@ static void start_flows(struct sim *sim, struct node *node)
 	}
 }
 
+/* Others hear of a piece 1 to 20 ms after it came, in order. */
+static void note(struct sim *sim, uint32_t node, uint32_t piece)
+{
+	struct note *last = &sim->notes[(sim->first_note + sim->n_notes - 1) % MAX_NOTES];
+	double at = sim->now + 0.001 + 0.019 * draw(sim);
+
+	if (sim->n_notes && last->at > at)
+		at = last->at;
+	if (sim->n_notes == MAX_NOTES)
+		abort();
+	sim->notes[(sim->first_note + sim->n_notes++) % MAX_NOTES] =
+		(struct note){.at = at, .node = node, .piece = piece};
+}
+
+static void read_notes(struct sim *sim)
+{
+	while (sim->n_notes && sim->notes[sim->first_note].at <= sim->now) {
+		struct note *note = &sim->notes[sim->first_note];
+
+		put_in(&sim->nodes[note->node].noted, note->piece);
+		sim->first_note = (sim->first_note + 1) % MAX_NOTES;
+		sim->n_notes--;
+	}
+}
+
 static void arrive(struct sim *sim, struct node *node, struct flow *flow)
 {
 	struct node *peer = &sim->nodes[flow->to];
 
 	node->sent[flow->to]++;
 	put_in(&node->gone, (uint32_t)flow->piece);
+	put_in(&node->sent_to[flow->to], (uint32_t)flow->piece);
+	put_in(&peer->sent_to[node - sim->nodes], (uint32_t)flow->piece);
+	note(sim, flow->to, (uint32_t)flow->piece);
 	if (in_set(&peer->has, (uint32_t)flow->piece))
 		sim->twice++;
 	else
@@ -276,26 +334,32 @@ static void take_part(struct sim *sim, struct node *node)
 
 /* ---- rates ---- */
 
+static double weight(const struct sim *sim, const struct flow *flow)
+{
+	return flow->inject ? sim->push : 1;
+}
+
 /* Fills all links at once, and fixes the flows of each as it becomes full. */
 static void share(struct sim *sim)
 {
 	struct flow *flows[MAX_NODES * LSC_RING_MAX_TO];
-	double left[2][MAX_NODES];
-	uint32_t users[2][MAX_NODES] = {0}, from[MAX_NODES * LSC_RING_MAX_TO], n = 0;
+	double left[2][MAX_NODES], weights[2][MAX_NODES] = {0};
+	uint32_t from[MAX_NODES * LSC_RING_MAX_TO], n = 0;
 	double speed = sim->pieces / sim->seconds;
 
 	for (uint32_t i = 0; i < sim->n_nodes; i++) {
 		struct node *node = &sim->nodes[i];
 
-		left[0][i] = node->up_now * speed;
+		left[0][i] =
+			node->runs_at == NEVER || node->idle_at != NEVER ? node->up_now * speed : 0;
 		left[1][i] = node->down_now * speed;
 		for (uint32_t k = 0; k < node->n_flows; k++) {
 			if (node->flows[k].piece < 0)
 				continue;
 			from[n] = i;
 			flows[n++] = &node->flows[k];
-			users[0][i]++;
-			users[1][node->flows[k].to]++;
+			weights[0][i] += weight(sim, &node->flows[k]);
+			weights[1][node->flows[k].to] += weight(sim, &node->flows[k]);
 		}
 	}
 	while (n > 0) {
@@ -304,23 +368,24 @@ static void share(struct sim *sim)
 
 		for (uint32_t s = 0; s < 2; s++) {
 			for (uint32_t i = 0; i < sim->n_nodes; i++) {
-				if (users[s][i] && left[s][i] / users[s][i] < least) {
-					least = left[s][i] / users[s][i];
+				if (weights[s][i] > 1e-9 && left[s][i] / weights[s][i] < least) {
+					least = left[s][i] / weights[s][i];
 					side = s;
 					at = i;
 				}
 			}
 		}
 		for (uint32_t i = n; i-- > 0;) {
+			double heavy = weight(sim, flows[i]);
 			uint32_t to = flows[i]->to;
 
 			if ((side ? to : from[i]) != at)
 				continue;
-			flows[i]->rate = least;
-			left[0][from[i]] -= least;
-			left[1][to] -= least;
-			users[0][from[i]]--;
-			users[1][to]--;
+			flows[i]->rate = least * heavy;
+			left[0][from[i]] -= least * heavy;
+			left[1][to] -= least * heavy;
+			weights[0][from[i]] -= heavy;
+			weights[1][to] -= heavy;
 			flows[i] = flows[--n];
 			from[i] = from[n];
 		}
@@ -346,6 +411,31 @@ static void vary(struct sim *sim)
 	sim->stale = true;
 }
 
+static double pause_between(struct sim *sim)
+{
+	return sim->stalls > 0 ? -log(1 - draw(sim)) / sim->stalls : NEVER;
+}
+
+/* A process that does not run takes what its kernel got in the meantime when it does again; what
+ * the kernel has to send lasts for 40 ms. */
+static void stall(struct sim *sim, struct node *node)
+{
+	if (node->stalls_at <= sim->now) {
+		node->runs_at = sim->now + 0.04 + 0.2 * draw(sim);
+		node->idle_at = sim->now + 0.04;
+		node->stalls_at = NEVER;
+		node->report_at = LSC_MAX(node->report_at, node->runs_at);
+		sim->stale = true;
+	} else if (node->runs_at <= sim->now) {
+		node->runs_at = NEVER;
+		node->stalls_at = sim->now + pause_between(sim);
+		sim->stale = true;
+	} else if (node->idle_at <= sim->now) {
+		node->idle_at = NEVER;
+		sim->stale = true;
+	}
+}
+
 /* ---- what the ring is told, and tells ---- */
 
 static uint64_t ns(double seconds)
@@ -353,24 +443,40 @@ static uint64_t ns(double seconds)
 	return (uint64_t)(seconds * 1e9) + 1;
 }
 
+/* What of pieces is there that did not come wholly yet. */
+static double partly(const struct sim *sim, uint32_t id)
+{
+	double pieces = 0;
+
+	for (uint32_t i = 0; i < sim->n_nodes; i++)
+		for (uint32_t k = 0; k < sim->nodes[i].n_flows; k++)
+			if (sim->nodes[i].flows[k].to == id && sim->nodes[i].flows[k].piece >= 0)
+				pieces += sim->nodes[i].flows[k].done;
+	return LSC_MIN(pieces, sim->pieces - sim->nodes[id].n_has);
+}
+
 static void write_report(struct sim *sim, struct node *node)
 {
 	struct report *report = &node->reports[node->n_reports];
-	double late = 0.2 * draw(sim);
+	double late = sim->every * draw(sim);
 
-	node->report_at += 0.2;
+	node->report_at += sim->every;
 	if (node->n_reports == LSC_ARRAY_SIZE(node->reports))
 		return;
-	*report = (struct report){.at = sim->now + late, .held = node->n_has};
+	*report = (struct report){.at = sim->now + late,
+				  .held = node->n_has + partly(sim, (uint32_t)(node - sim->nodes))};
 	if (node->n_reports && node->reports[node->n_reports - 1].at > report->at)
 		report->at = node->reports[node->n_reports - 1].at;
 	for (uint32_t i = 0; i < node->n_flows; i++) {
 		const struct flow *flow = &node->flows[i];
-		struct set set = missing(sim, node, flow);
+		struct set set = flow->inject ? uninjected(sim, node) : missing(sim, node, flow);
+		uint32_t waits = count(&set), ahead = LSC_MIN(waits, IN_KERNEL);
 
+		if (flow->opens > sim->now)
+			ahead = 0;
 		report->to[i] = flow->to;
-		report->sent[i] = node->sent[flow->to] + (flow->piece >= 0 ? flow->done : 0);
-		report->ready[i] = count(&set) + floor(draw(sim) * (sim->noise + 0.999));
+		report->sent[i] = node->sent[flow->to] + ahead;
+		report->ready[i] = waits - ahead + floor(draw(sim) * (sim->noise + 0.999));
 	}
 	report->n_to = node->n_flows;
 	node->n_reports++;
@@ -382,7 +488,8 @@ static void deliver_report(struct sim *sim, uint32_t id)
 	const struct report *report = &node->reports[0];
 
 	if (!node->source)
-		lsc_ring_held(sim->ring, id, (uint64_t)report->held * PIECE, ns(sim->now));
+		lsc_ring_held(sim->ring, id, (uint64_t)(report->held * (double)PIECE),
+			      ns(sim->now));
 	for (uint32_t i = 0; i < report->n_to; i++)
 		lsc_ring_sent(sim->ring, id, report->to[i],
 			      (uint64_t)(report->sent[i] * (double)PIECE),
@@ -451,6 +558,8 @@ static double next_event(const struct sim *sim)
 
 		if (!node->alive)
 			continue;
+		at = LSC_MIN(at, LSC_MIN(node->stalls_at, node->runs_at));
+		at = LSC_MIN(at, node->idle_at);
 		at = LSC_MIN(at, node->report_at);
 		if (node->told)
 			at = LSC_MIN(at, node->told_at);
@@ -459,9 +568,9 @@ static double next_event(const struct sim *sim)
 		for (uint32_t k = 0; k < node->n_flows; k++) {
 			const struct flow *flow = &node->flows[k];
 
-			if (flow->piece >= 0)
+			if (flow->piece >= 0 && flow->rate > 0)
 				at = LSC_MIN(at, sim->now + (1 - flow->done) / flow->rate);
-			else if (flow->opens > sim->now)
+			else if (flow->piece < 0 && flow->opens > sim->now)
 				at = LSC_MIN(at, flow->opens);
 		}
 	}
@@ -516,6 +625,7 @@ static void happen(struct sim *sim)
 
 		if (!node->alive)
 			continue;
+		stall(sim, node);
 		if (node->told && node->told_at <= sim->now)
 			take_part(sim, node);
 		if (node->report_at <= sim->now)
@@ -528,7 +638,7 @@ static void happen(struct sim *sim)
 	if (again || sim->step_at <= sim->now)
 		step(sim);
 	if (sim->step_at <= sim->now)
-		sim->step_at += 0.2;
+		sim->step_at += sim->every;
 }
 
 static bool finished(struct sim *sim)
@@ -566,7 +676,10 @@ static bool run(struct sim *sim)
 		if (node->source)
 			node->has = whole(sim->pieces);
 		node->n_has = count(&node->has);
-		node->report_at = 0.2 * draw(sim);
+		node->noted = node->has;
+		node->report_at = sim->every * draw(sim);
+		node->stalls_at = pause_between(sim);
+		node->runs_at = node->idle_at = NEVER;
 		if (sim->joins == i)
 			node->alive = false;
 		else
@@ -578,6 +691,7 @@ static bool run(struct sim *sim)
 	vary(sim);
 	while (sim->now < 40 * sim->seconds && !(done = finished(sim))) {
 		pass(sim, next_event(sim));
+		read_notes(sim);
 		happen(sim);
 		for (uint32_t i = 0; i < sim->n_nodes; i++)
 			start_flows(sim, &sim->nodes[i]);
@@ -731,6 +845,34 @@ static void test_source_speed(void)
 		ok(good && worst < 1.02,
 		   "a source of %g: %.3f of what is possible, 4 to 8 receivers cover at %.3f",
 		   rates[i], worst, covered);
+	}
+}
+
+/* A source that is faster than receivers meets, on their downlinks, those who send to them too, and
+ * TCP need not share alike. */
+static void test_push(void)
+{
+	static const double pushes[] = {0.25, 4};
+
+	for (uint32_t i = 0; i < LSC_ARRAY_SIZE(pushes); i++) {
+		double worst = 0, most_twice = 0;
+		uint32_t moves = 0;
+		bool good = true;
+
+		for (uint32_t n = 2; n <= 8; n++) {
+			struct sim sim;
+
+			setup(&sim, 1, n);
+			set_rate(&sim, 0, 4);
+			sim.push = pushes[i];
+			good = run(&sim) && good;
+			worst = LSC_MAX(worst, latest(&sim, NOBODY) - fill(&sim));
+			most_twice = LSC_MAX(most_twice, (double)sim.twice / sim.pieces / n);
+			moves += sim.moves;
+		}
+		ok(good && worst < 1.05 && most_twice < 0.02 && moves <= 7,
+		   "a source of 4 whose flows get %g of what others do: %.3f copies, %.1f %% twice, "
+		   "%u moves in 7 casts", pushes[i], worst, 100 * most_twice, moves);
 	}
 }
 
@@ -902,6 +1044,32 @@ static void test_jitter(void)
 	   moves, most, worst);
 }
 
+/* Processes that do not run for a while, as on a machine with much else to do. */
+static void test_stalls(void)
+{
+	double worst = 0, sum = 0;
+	uint32_t moves = 0;
+	bool good = true;
+
+	for (uint32_t run_no = 0; run_no < 10; run_no++) {
+		struct sim sim, still;
+		double took;
+
+		setup(&sim, 1, 8);
+		sim.stalls = 0.1;
+		still = sim;
+		still.frozen = true;
+		good = run(&sim) && run(&still) && good;
+		took = latest(&sim, NOBODY) / latest(&still, NOBODY);
+		worst = LSC_MAX(worst, took);
+		sum += took;
+		moves += sim.moves;
+	}
+	ok(good && sum < 10.2 && worst < 1.1,
+	   "processes that stall: %.3f of a chain's time, %.3f at most; %u moves in 10 casts",
+	   sum / 10, worst, moves);
+}
+
 /* Whether every part names others who are there, and pieces get to all who lack some. */
 static bool sound(struct lsc_ring *ring, const bool *here, const bool *source, const bool *done,
 		  uint32_t n)
@@ -994,19 +1162,23 @@ static void test_anything(void)
 	is_int(unsound, 0, "%u casts of nodes that come, go and report anything", casts);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	seed = argc > 1 ? strtoull(argv[1], NULL, 10) * 1000003 : 0;
+	every = argc > 2 ? atof(argv[2]) : every;
 	test_uniform();
 	test_one_slow(true);
 	test_one_slow(false);
 	test_mixed();
 	test_source_speed();
+	test_push();
 	test_sources();
 	test_receiver_dies();
 	test_source_dies();
 	test_partial();
 	test_late();
 	test_jitter();
+	test_stalls();
 	test_anything();
 	return done_testing();
 }
