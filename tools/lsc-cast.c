@@ -663,6 +663,8 @@ static int open_access(struct send_options *opt, struct lsc_err *err)
 {
 	int r = lsc_access_open(&opt->access, err);
 
+	if (r == 0 && opt->launch)
+		r = lsc_sending_draw_key(&opt->access, &opt->to, &opt->sources, err);
 	if (r == 0 && opt->cleartext && !opt->access.key)
 		r = lsc_err_set(err, EINVAL,
 				"--cleartext-data needs --key-file: without a key "

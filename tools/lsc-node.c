@@ -102,6 +102,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!opt->dir)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
+		if (opt->access.key_file && !strcmp(opt->access.key_file, "-"))
+			argp_failure(state, LSC_EXIT_USAGE, 0,
+				     "--key-file must be a file, which two programs read");
 		return 0;
 	default:
 		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;

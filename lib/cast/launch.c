@@ -134,8 +134,11 @@ static int run(struct starter *st, char *const argv[], const char *host, struct 
 	snprintf(variable, sizeof(variable), "LSC_NODE=%s", host ? host : "");
 	r = lsc_child_start(&st->child, st->launch->loop, argv, host ? variable : NULL,
 			    &child_events, st, err);
-	if (r == 0 && o->input_len)
+	if (r == 0 && o->input_len) {
 		r = lsc_child_write(st->child, o->input, o->input_len, err);
+		if (r == -EPIPE) /* it has ended already, which says more */
+			r = 0;
+	}
 	if (r == 0)
 		lsc_timer_arm(st->late, o->timeout_ns);
 	return r;

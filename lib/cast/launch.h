@@ -6,7 +6,7 @@
  *
  * Standard input stays open as long as the node is wanted: `serve --exit-with-stdin` ends when it
  * ends, however that comes about, so that nothing is left behind when we are killed or a connection
- * breaks.
+ * breaks.  Something for serve to read there may come first.
  *
  * Programs have process groups of their own, and no others are ever signalled.
  */

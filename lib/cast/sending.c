@@ -19,6 +19,7 @@ struct lsc_sending {
 	char **hosts;           /* to launch */
 	uint32_t *at;           /* where they stand in o.to */
 	uint32_t n_hosts, n_lost;
+	struct lsc_buf key_line; /* for those that are launched */
 	uint64_t began_ns;
 	int result;
 	struct lsc_err err;
@@ -173,10 +174,47 @@ static void on_launched(void *data)
 		lsc_timer_arm(s->over, 0);
 }
 
+int lsc_sending_draw_key(struct lsc_access *access, const struct lsc_names *to,
+			 const struct lsc_names *sources, struct lsc_err *err)
+{
+	uint32_t n_launched = 0;
+
+	for (uint32_t i = 0; i < to->n; i++)
+		n_launched += !lsc_name_has_port(to->names[i]);
+	if (access->key || access->insecure || !n_launched)
+		return 0;
+	if (n_launched < to->n || sources->n)
+		return lsc_err_set(err, EINVAL,
+				   "nodes that are launched and nodes that serve already: give "
+				   "--key-file, the key of these, or --insecure");
+	return lsc_access_draw(access, err);
+}
+
+/* What launched nodes are told of the key. */
+static int hand_over_key(struct lsc_sending *s, struct lsc_launch_options *options,
+			 struct lsc_err *err)
+{
+	static const char *const with_key[] = {"--key-file", "-"}, *const without[] = {
+									   "--insecure"};
+	int r;
+
+	options->more = s->o.cast.key ? with_key : without;
+	options->n_more = s->o.cast.key ? LSC_ARRAY_SIZE(with_key) : LSC_ARRAY_SIZE(without);
+	if (!s->o.cast.key)
+		return 0;
+	r = lsc_key_line(s->o.cast.key, &s->key_line);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot launch: %m");
+	options->input = s->key_line.data;
+	options->input_len = s->key_line.len;
+	return 0;
+}
+
 static int start_launch(struct lsc_sending *s, struct lsc_err *err)
 {
 	struct lsc_launch_options options = s->o.launch;
 	const struct lsc_names *to = s->o.to;
+	int r;
 
 	s->hosts = calloc(to->n, sizeof(s->hosts[0]));
 	s->at = calloc(to->n, sizeof(s->at[0]));
@@ -192,6 +230,9 @@ static int start_launch(struct lsc_sending *s, struct lsc_err *err)
 	}
 	if (!s->n_hosts)
 		return start_cast(s, err);
+	r = hand_over_key(s, &options, err);
+	if (r < 0)
+		return r;
 	lsc_notice("launching %u of %u nodes by %s", s->n_hosts, to->n, options.how);
 	options.hosts = s->hosts;
 	options.n = s->n_hosts;
@@ -255,5 +296,6 @@ void lsc_sending_free(struct lsc_sending *s)
 		free(s->hosts[i]);
 	free(s->hosts);
 	free(s->at);
+	lsc_key_line_erase(&s->key_line);
 	free(s);
 }

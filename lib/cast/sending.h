@@ -2,6 +2,9 @@
  *
  * A node that cannot be launched is named in a warning, and the cast goes to the others; the result
  * is an error then, even if all of these have the image.
+ *
+ * Launched nodes are given the cast's key as the first line of their standard input, so that it is
+ * in no command line, environment or file; without a key they are told to do without.
  */
 #ifndef LSC_CAST_SENDING_H
 #define LSC_CAST_SENDING_H
@@ -10,6 +13,7 @@
 #include "cast/cast.h"
 #include "cast/launch.h"
 #include "cast/names.h"
+#include "net/access.h"
 #include "net/loop.h"
 
 struct lsc_sending;
@@ -31,7 +35,8 @@ struct lsc_sending_options {
 	struct lsc_names *to;         /* who is launched gets a port; who is not, is taken out */
 	const struct lsc_names *sources;
 	struct lsc_launch_options launch; /* how NULL: all are there; else those without a port are
-					   * started.  Its hosts and on_done are set here. */
+					   * started.  Its hosts, arguments, input and on_done are
+					   * set here. */
 };
 
 int lsc_sending_start(struct lsc_sending **ret_sending, struct lsc_loop *loop,
@@ -55,6 +60,11 @@ void lsc_sending_free(struct lsc_sending *sending);
 int lsc_sending_settle(struct lsc_names *to, struct lsc_names *sources,
 		       const struct lsc_names *exclude, uint64_t port, bool launch,
 		       struct lsc_err *err);
+
+/* The key of a cast that launches nodes: where access has none and may not do without, it gets one
+ * that is drawn for this cast.  -EINVAL where nodes that serve already could not know that. */
+int lsc_sending_draw_key(struct lsc_access *access, const struct lsc_names *to,
+			 const struct lsc_names *sources, struct lsc_err *err);
 
 /* Sets the order of options to the one that is asked for, by the numbers that they name. */
 void lsc_sending_choose(int order, struct lsc_cast_options *options);

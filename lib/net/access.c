@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <arpa/inet.h>
 
@@ -34,7 +35,21 @@ int lsc_access_open(struct lsc_access *access, struct lsc_err *err)
 	r = lsc_tls_check(err);
 	if (r < 0)
 		return lsc_err_prefix(err, "--key-file: ");
-	r = lsc_key_read(&access->own, path, err);
+	if (path == access->key_file && !strcmp(path, "-"))
+		r = lsc_key_read_line(&access->own, STDIN_FILENO, "standard input", err);
+	else
+		r = lsc_key_read(&access->own, path, err);
+	if (r == 0)
+		access->key = &access->own;
+	return r;
+}
+
+int lsc_access_draw(struct lsc_access *access, struct lsc_err *err)
+{
+	int r = lsc_tls_check(err);
+
+	if (r == 0)
+		r = lsc_key_draw(&access->own, err);
 	if (r == 0)
 		access->key = &access->own;
 	return r;

@@ -13,7 +13,8 @@
 #include "net/key.h"
 
 struct lsc_access {
-	const char *key_file; /* --key-file; NULL: the environment's LSC_KEY_FILE, if set */
+	const char *key_file; /* --key-file, - is a line of standard input; NULL: the environment's
+			       * LSC_KEY_FILE, if set */
 	bool insecure;        /* --insecure */
 	struct lsc_key own;
 	const struct lsc_key *key; /* own, or NULL: links are plain */
@@ -35,6 +36,9 @@ bool lsc_access_option(struct lsc_access *access, int key, const char *arg);
 
 /* Reads the key there is to be. */
 int lsc_access_open(struct lsc_access *access, struct lsc_err *err);
+
+/* Takes a key that is drawn now, where there is none. */
+int lsc_access_draw(struct lsc_access *access, struct lsc_err *err);
 void lsc_access_close(struct lsc_access *access);
 
 /* Whether it is an address of this machine, by its spelling: 127.*, ::1, localhost, a path. */

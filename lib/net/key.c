@@ -6,6 +6,7 @@
 #include "net/key.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 
 #define HEAD     "lsc-key1 "
 #define HEAD_LEN (sizeof(HEAD) - 1)
+#define MAX_LINE 128  /* of a stream, where a key's is shorter */
 #define MAX_FILE 1024 /* a longer one is no key file, and need not be read to know that */
 
 static int digit(char c)
@@ -53,17 +55,17 @@ int lsc_key_parse(struct lsc_key *key, const char *text, size_t len, struct lsc_
 	return 0;
 }
 
-static void erase(struct lsc_buf *buf)
+void lsc_key_line_erase(struct lsc_buf *line)
 {
-	if (buf->data)
-		explicit_bzero(buf->data, buf->cap);
-	lsc_buf_release(buf);
+	if (line->data)
+		explicit_bzero(line->data, line->cap);
+	lsc_buf_release(line);
 }
 
 int lsc_key_read(struct lsc_key *key, const char *path, struct lsc_err *err)
 {
 	LSC_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	LSC_CLEANUP(erase) struct lsc_buf text = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_key_line_erase) struct lsc_buf text = LSC_BUF_INIT;
 	struct stat st;
 	int r;
 
@@ -83,6 +85,42 @@ int lsc_key_read(struct lsc_key *key, const char *path, struct lsc_err *err)
 		return r;
 	r = lsc_key_parse(key, (const char *)text.data, text.len, err);
 	return r < 0 ? lsc_err_prefix(err, "'%s': ", path) : 0;
+}
+
+/* One byte: 1, 0 at the end, or negative errno. */
+static int read_byte(int fd, char *byte)
+{
+	struct pollfd ready = {fd, POLLIN, 0};
+
+	for (;;) {
+		ssize_t n = read(fd, byte, 1);
+
+		if (n >= 0)
+			return (int)n;
+		if (errno != EINTR && errno != EAGAIN)
+			return -errno;
+		if (errno == EAGAIN && poll(&ready, 1, -1) < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
+int lsc_key_read_line(struct lsc_key *key, int fd, const char *name, struct lsc_err *err)
+{
+	char line[MAX_LINE];
+	size_t len = 0;
+	int r;
+
+	do
+		r = read_byte(fd, &line[len]);
+	while (r > 0 && line[len++] != '\n' && len < sizeof(line));
+	if (r < 0)
+		lsc_err_set(err, -r, "cannot read a key from %s: %m", name);
+	else if (r > 0 && line[len - 1] != '\n')
+		r = lsc_err_set(err, EBADMSG, "%s: no key: the line is too long", name);
+	else if ((r = lsc_key_parse(key, line, len, err)) < 0)
+		lsc_err_prefix(err, "%s: ", name);
+	explicit_bzero(line, sizeof(line));
+	return r;
 }
 
 int lsc_key_draw(struct lsc_key *key, struct lsc_err *err)
@@ -106,7 +144,7 @@ int lsc_key_line(const struct lsc_key *key, struct lsc_buf *line)
 
 int lsc_key_write(const struct lsc_key *key, const char *path, struct lsc_err *err)
 {
-	LSC_CLEANUP(erase) struct lsc_buf line = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_key_line_erase) struct lsc_buf line = LSC_BUF_INIT;
 	LSC_CLEANUP_FD int fd = -1;
 	int r = lsc_key_line(key, &line);
 

@@ -25,11 +25,16 @@ int lsc_key_parse(struct lsc_key *key, const char *text, size_t len, struct lsc_
 /* Refuses a file that others may read or write. */
 int lsc_key_read(struct lsc_key *key, const char *path, struct lsc_err *err);
 
+/* Reads a line of fd and nothing behind it: a pipe may have more, for others to read.  Waits for as
+ * long as that takes.  name is for the words of an error. */
+int lsc_key_read_line(struct lsc_key *key, int fd, const char *name, struct lsc_err *err);
+
 /* Draws a key. */
 int lsc_key_draw(struct lsc_key *key, struct lsc_err *err);
 
-/* The line of the file; it is as secret as the key. */
+/* The line of the file.  It is as secret as the key: lsc_key_line_erase() releases it. */
 int lsc_key_line(const struct lsc_key *key, struct lsc_buf *line);
+void lsc_key_line_erase(struct lsc_buf *line);
 
 /* Makes the file, which must not be there yet. */
 int lsc_key_write(const struct lsc_key *key, const char *path, struct lsc_err *err);

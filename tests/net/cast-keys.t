@@ -12,6 +12,7 @@ for where in 0.0.0.0:0 192.0.2.1:7000 '[::]:0' node1:7000; do
 	expect_status 64 "no serving at $where without a key" \
 		lsc-cast serve --dir "$SCRATCH" --listen "$where"
 	expect_one_line "'$where' is not on this machine: give --key-file"
+	case $where in *:0) where=${where%0}7000 ;; esac
 	expect_status 64 "no sending to $where" lsc-cast send "$image" --to "127.0.0.1:1,$where"
 	expect_one_line "'$where' is not on this machine: give --key-file"
 done
@@ -59,6 +60,37 @@ expect_status 74 'and one that is not there' \
 	lsc-cast serve --dir "$SCRATCH" --listen 127.0.0.1:0 --key-file "$SCRATCH/nothing"
 expect_status 64 'a key or none' \
 	lsc-cast serve --dir "$SCRATCH" --listen 127.0.0.1:0 --key-file "$key" --insecure
+
+# --- a key on standard input ---
+
+mkdir "$SCRATCH/piped"
+serve_with() { # serve_with STATUS NAME: what standard input says and how it ends
+	expect_status "$1" "$2" timeout 10 lsc-cast serve --dir "$SCRATCH/piped" --listen 127.0.0.1:0 \
+		--key-file - --exit-with-stdin
+}
+serve_with 65 'no line is no key' </dev/null
+expect_one_line "standard input: no key: it does not begin with 'lsc-key1 '"
+echo "lsc-key1 00" >"$SCRATCH/line"
+serve_with 65 'nor is one that is too short' <"$SCRATCH/line"
+expect_one_line 'standard input: no key: 2 characters follow'
+head -c 100000 /dev/zero | tr '\0' 0 >"$SCRATCH/line"
+serve_with 65 'nor one that is too long' <"$SCRATCH/line"
+expect_one_line 'standard input: no key: the line is too long'
+serve_with 74 'nor what cannot be read' <"$SCRATCH"
+expect_one_line 'cannot read a key from standard input: Is a directory'
+mkfifo "$SCRATCH/input" "$SCRATCH/until"
+{ head -c 20 "$key"; sleep 0.2; tail -c +21 "$key"; echo more; read -r _ <"$SCRATCH/until"; } \
+	>"$SCRATCH/input" &
+start_server piped sh -c 'exec "$@" <"$0"' "$SCRATCH/input" lsc-cast serve --dir "$SCRATCH/piped" \
+	--listen 127.0.0.1:0 --key-file - --exit-with-stdin
+expect_status 0 'a node may get its key there' lsc-cast send "$image" --to "$piped" --key-file "$key"
+lsc-shard verify "$SCRATCH/piped/tiny.lsc" >/dev/null
+ok $? 'it has the image'
+echo >"$SCRATCH/until"
+wait $piped_pid
+expect_equal 'and ends with what it came from' $? 0
+expect_status 64 'not where two programs want it' \
+	lsc-node --dir "$SCRATCH" --listen 127.0.0.1:0 --exec 127.0.0.1:0 --key-file -
 
 # --- nodes with a key ---
 

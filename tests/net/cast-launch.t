@@ -15,7 +15,9 @@ fresh() {
 	mkdir -p "$SCRATCH/n/127.0.0.1" "$SCRATCH/n/127.0.0.2" "$SCRATCH/n/127.0.0.3"
 }
 
-send() { lsc-cast send "$SCRATCH/image.lsc" --dir "$SCRATCH/n/{}" "$@"; }
+# Without TLS there are no keys, and casts are launched with --insecure.
+lsc --features | grep -qx 'tls yes' && open= || open=--insecure
+send() { lsc-cast send "$SCRATCH/image.lsc" --dir "$SCRATCH/n/{}" $open "$@"; }
 
 whole() { # whole NODE...: each has the image
 	for node; do
@@ -35,8 +37,8 @@ none_left() {
 }
 
 begin() { # begin OPTION...: a cast to two nodes that takes 8 s, in the background; $pid
-	lsc-cast send "$SCRATCH/image.lsc" --dir "$SCRATCH/n/{}" --to '127.0.0.[1-2]' \
-		--max-rate $((size / 8)) "$@" >/dev/null 2>"$SCRATCH/err" &
+	lsc-cast send "$SCRATCH/image.lsc" --dir "$SCRATCH/n/{}" --to '127.0.0.[1-2]' $open \
+		--max-rate $((size / 8)) "$@" >/dev/null 2>"$SCRATCH/begun.err" &
 	pid=$!
 	ended_at_exit $pid
 }
@@ -108,7 +110,7 @@ ok $? 'each is settled'
 grep -q "127.0.0.77: not launched: .*cannot serve '$SCRATCH/n/127.0.0.77'" "$SCRATCH/err"
 ok $? 'and has its reason'
 
-lsc-cast send "$SCRATCH/image.lsc" --dir / --to 127.0.0.1 --launch "echo >'$SCRATCH/begun'; sleep 61.$$;" \
+lsc-cast send "$SCRATCH/image.lsc" $open --dir / --to 127.0.0.1 --launch "echo >'$SCRATCH/begun'; sleep 61.$$;" \
 	2>/dev/null &
 pid=$!
 while [ ! -e "$SCRATCH/begun" ]; do sleep 0.05; done
@@ -122,14 +124,14 @@ ok $? 'ends them at once'
 # Those with a port serve already; both kinds in one cast.
 fresh
 start_node one
-expect_status 0 'some are there already' send --to "127.0.0.1,$one" --launch env
+expect_status 0 'some are there already' send --to "127.0.0.1,$one" --launch env --insecure
 whole 127.0.0.1
 expect_same 'the other has it too' "$SCRATCH/one/image.lsc/image" "$image"
 
 fresh
 odd="$SCRATCH/n/127.0.0.1/it's a \$(dir)"
 mkdir "$odd"
-expect_status 0 'a folder with an odd name' lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1 \
+expect_status 0 'a folder with an odd name' lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1 $open \
 	--launch env --dir "$SCRATCH/n/{}/it's a \$(dir)"
 expect_same 'has the image' "$odd/image.lsc/image" "$image"
 
@@ -148,6 +150,96 @@ expect_status 64 '--launch without --dir' lsc-cast send "$SCRATCH/image.lsc" --t
 expect_one_line '--launch needs --dir'
 expect_status 64 '--dir without --launch' lsc-cast send "$SCRATCH/image.lsc" --to a --dir /tmp
 expect_one_line '--dir is for --launch'
+
+# --- keys ---
+
+launched() { # launched NODE: the address at which it was started
+	sed -n "s/.*: $1: launched, at //p" "$SCRATCH/begun.err"
+}
+serving() { # pids of launched receivers
+	ps -eo pid,args | sed -n "s|^ *\([0-9]*\) [^ ]*lsc-cast serve --exit-with-stdin.*$SCRATCH.*|\1|p"
+}
+finish() { # the cast that was begun
+	kill -TERM $pid
+	wait $pid 2>/dev/null
+	none_left "$1"
+}
+lsc-shard pack --dummy smollm2-135m --layers 1 "$SCRATCH/other.lsc"
+other() { lsc-cast send "$SCRATCH/other.lsc" "$@"; }
+
+fresh
+begin --launch env --insecure -v
+until_under_way 2
+expect_equal '--insecure is passed on' \
+	"$(ps -eo args | grep -c "^[^ ]*lsc-cast serve.*$SCRATCH.* --insecure$")" 2
+grep -q 'warning: --insecure: ' "$SCRATCH/begun.err"
+ok $? 'and warned of'
+expect_status 0 'others may send there then' other --to "$(launched 127.0.0.1)"
+finish 'without a key'
+
+if [ -n "$open" ]; then
+	expect_status 69 'no key without TLS' lsc-cast send "$SCRATCH/image.lsc" \
+		--dir "$SCRATCH/n/{}" --to 127.0.0.1 --launch env
+	expect_one_line 'TLS is not built in'
+else
+	lsc-cast keygen "$SCRATCH/key" && lsc-cast keygen "$SCRATCH/key2"
+	digits=$(sed 's/.* //' "$SCRATCH/key")
+
+	fresh
+	begin --launch env -v
+	until_under_way 2
+	expect_equal 'two receive with a key that is drawn' \
+		"$(ps -eo args | grep -c "^[^ ]*lsc-cast serve.*$SCRATCH.* --key-file -$")" 2
+	at=$(launched 127.0.0.1)
+	expect_status 76 'nobody else sends to them' other --to "$at"
+	expect_one_line "$at: wants a key"
+	expect_status 76 'nor with another key' other --to "$at" --key-file "$SCRATCH/key"
+	expect_one_line "$at: refused key "
+	for served in $(serving); do
+		tr '\0' '\n' <"/proc/$served/environ"
+		tr '\0' '\n' <"/proc/$served/cmdline"
+	done | grep -qE 'lsc-key1|[0-9a-f]{64}'
+	ok $((1 - $?)) 'it is in no command line and no environment'
+	finish 'with a key that is drawn'
+
+	fresh
+	begin --launch env --key-file "$SCRATCH/key" -v
+	until_under_way 2
+	at=$(launched 127.0.0.2)
+	expect_status 76 "nobody sends without the sender's key" other --to "$at"
+	expect_status 0 'whoever has it does' other --to "$at" --key-file "$SCRATCH/key"
+	for served in $(serving); do
+		cat "/proc/$served/environ" "/proc/$served/cmdline"
+	done | grep -q "$digits"
+	ok $((1 - $?)) 'it is in no command line and no environment'
+	finish "with the sender's key"
+
+	fresh
+	LSC_KEY_FILE=$SCRATCH/key expect_status 0 'a key from the environment' \
+		send --to '127.0.0.[1-2]' --launch 'env LSC_KEY_FILE=/nowhere'
+	whole 127.0.0.1 127.0.0.2
+	fresh
+	expect_status 0 'cleartext data, with a key that is drawn' \
+		send --to '127.0.0.[1-2]' --launch env --cleartext-data
+	whole 127.0.0.1 127.0.0.2
+
+	fresh
+	rm -rf "$SCRATCH/one/"*
+	expect_status 64 'no key is drawn where others serve already' \
+		send --to "127.0.0.1,$one" --launch env
+	expect_one_line 'serve already: give --key-file, the key of these, or --insecure'
+	expect_status 64 'nor where they are sources' \
+		send --to 127.0.0.1 --sources "$one" --launch env
+	expect_equal 'nothing came of it' "$(ls "$SCRATCH/one" "$SCRATCH/n/127.0.0.1")" \
+		"$(printf '%s:\n\n%s:' "$SCRATCH/n/127.0.0.1" "$SCRATCH/one")"
+	mkdir "$SCRATCH/keyed"
+	start_server keyed lsc-cast serve --dir "$SCRATCH/keyed" --listen 127.0.0.1:0 \
+		--key-file "$SCRATCH/key"
+	expect_status 0 'with their key it is one cast' \
+		send --to "127.0.0.1,$keyed" --launch env --key-file "$SCRATCH/key"
+	whole 127.0.0.1
+	expect_same 'the other has it too' "$SCRATCH/keyed/image.lsc/image" "$image"
+fi
 
 # --- ssh ---
 
@@ -224,7 +316,7 @@ if start_sshd; then
 	fresh
 	odd="$SCRATCH/n/127.0.0.1/it's a \$(dir)"
 	mkdir "$odd"
-	expect_status 0 'a folder with an odd name' lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1 \
+	expect_status 0 'a folder with an odd name' lsc-cast send "$SCRATCH/image.lsc" --to 127.0.0.1 $open \
 		--launch ssh --program "$cast" --dir "$SCRATCH/n/{}/it's a \$(dir)"
 	expect_same 'has the image' "$odd/image.lsc/image" "$image"
 

@@ -352,6 +352,30 @@ static void test_key_lines(void)
 	lsc_buf_release(&line);
 }
 
+static void test_key_streams(void)
+{
+	static const char text[] = "lsc-key1 " DIGITS "\nmore";
+	struct lsc_key parsed, read_key;
+	char more[8] = "";
+	int fds[2];
+
+	lsc_key_parse(&parsed, text, 74, &err);
+	ok(pipe2(fds, O_NONBLOCK) == 0 && write(fds[1], text, sizeof(text)) == sizeof(text),
+	   "a pipe that stays open");
+	is_int(lsc_key_read_line(&read_key, fds[0], "it", &err), 0, "has a key");
+	ok(!memcmp(parsed.secret, read_key.secret, sizeof(parsed.secret)) &&
+		   !strcmp(parsed.id, read_key.id),
+	   "the same");
+	ok(read(fds[0], more, sizeof(more)) == 5 && !strcmp(more, "more"), "what follows is left");
+	ok(write(fds[1], text, 73) == 73 && close(fds[1]) == 0 &&
+		   lsc_key_read_line(&read_key, fds[0], "it", &err) == 0,
+	   "the last line needs no newline");
+	is_int(lsc_key_read_line(&read_key, fds[0], "it", &err), -EBADMSG, "the end is no key");
+	close(fds[0]);
+	is_int(lsc_key_read_line(&read_key, fds[0], "it", &err), -EBADF, "nor is what is not open");
+	is_str(err.text, "cannot read a key from it: Bad file descriptor", "which is told");
+}
+
 static void test_key_files(void)
 {
 	char path[512], link_path[520];
@@ -764,6 +788,7 @@ static void test_proof(void)
 int main(void)
 {
 	test_key_lines();
+	test_key_streams();
 	test_key_files();
 	if (lsc_tls_check(&err) < 0) {
 		skip("%s", err.text);
