@@ -249,6 +249,7 @@ static void flush(struct lsc_link *link)
 {
 	int r = lsc_link_write(link);
 
+	link->lost_body = r == -ENODATA || r == -EFAULT;
 	if (r == -ENODATA)
 		fail_with(link, EIO, "the file that is sent there became shorter");
 	else if (r < 0)
@@ -582,6 +583,11 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 uint32_t lsc_link_body_left(const struct lsc_link *link)
 {
 	return link->rx.body_left;
+}
+
+bool lsc_link_lost_body(const struct lsc_link *link)
+{
+	return link->lost_body;
 }
 
 const struct lsc_key *lsc_link_key(const struct lsc_link *link)

@@ -100,6 +100,9 @@ size_t lsc_link_queued(const struct lsc_link *link);
 /* Bytes that are still to come of the body that is under way. */
 uint32_t lsc_link_body_left(const struct lsc_link *link);
 
+/* Whether the link ended because a body that was to be sent could not be read any more. */
+bool lsc_link_lost_body(const struct lsc_link *link);
+
 /* Whom the link is to, for messages: "10.0.0.2:7000". */
 const char *lsc_link_peer(const struct lsc_link *link);
 
