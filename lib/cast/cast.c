@@ -244,14 +244,15 @@ void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct ls
 	lsc_cast_ready(c, NULL); /* nobody waits for it */
 }
 
-/* Whether our own piece is what the manifest says. */
+/* Whether our own piece is what the manifest says.  One that there is not, or that is not here, was
+ * not sent by us. */
 static bool own_piece_is_good(const struct lsc_cast *c, uint32_t piece)
 {
 	const struct lsc_image *image = c->o.image;
 	struct lsc_hash hash;
 
-	if (piece >= image->n_pieces)
-		return false;
+	if (piece >= image->n_pieces || !lsc_bits_has(lsc_member_here(c->member), piece))
+		return true;
 	hash = lsc_hash_of(image->data + lsc_image_piece_offset(image, piece),
 			   lsc_image_piece_bytes(image, piece));
 	return lsc_hash_equal(&hash, &image->pieces[piece]);

@@ -185,6 +185,8 @@ static int make_outlets(struct lsc_member *m, const struct lsc_plan *plan, struc
 
 		if (to->node == m->node)
 			return lsc_err_set(err, EPROTO, "is to send to itself");
+		if (outlet && !outlet->resting)
+			return lsc_err_set(err, EPROTO, "is to send to node %u twice", to->node);
 		if (!outlet) {
 			int r = lsc_outlet_new(&outlet, m, to->node, to->address, err);
 
@@ -211,6 +213,9 @@ static int take_schedule(struct lsc_member *m, const struct lsc_plan *plan, stru
 
 	if (r < 0)
 		return r;
+	if (schedule.rounds > LSC_CAST_MAX_ROUNDS)
+		return lsc_err_set(err, EPROTO, "is to follow a schedule of %u rounds",
+				   schedule.rounds);
 	parts = calloc(plan->ranks, sizeof(parts[0]));
 	if (!parts)
 		return lsc_err_set(err, ENOMEM, "cannot follow a schedule: %m");
@@ -266,8 +271,10 @@ int lsc_member_plan(struct lsc_member *m, const struct lsc_plan *plan, struct ls
 	r = make_outlets(m, plan, err);
 	if (r == 0 && plan->scheduled)
 		r = take_schedule(m, plan, err);
-	if (r < 0)
+	if (r < 0) { /* outlets may be half of the old plan and half of this */
+		m->failed = true;
 		return r;
+	}
 	for (struct lsc_outlet *o = m->outlets; o; o = o->next)
 		lsc_outlet_connect(o);
 	m->planned = true;

@@ -53,7 +53,7 @@ int lsc_member_new(struct lsc_member **ret_member, const struct lsc_member_optio
 void lsc_member_free(struct lsc_member *member); /* after its inlets were closed; NULL is fine */
 
 /* Begins to send, or goes on otherwise; pieces may come in before the first.  Blocks that are whole
- * at the first are reported from inside. */
+ * at the first are reported from inside.  A member whose plan made no sense does nothing more. */
 int lsc_member_plan(struct lsc_member *member, const struct lsc_plan *plan, struct lsc_err *err);
 
 const struct lsc_cast_id *lsc_member_cast(const struct lsc_member *member);

@@ -204,6 +204,7 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	struct lsc_outlet *outlet = data;
 	struct lsc_member *m = outlet->member;
 	struct lsc_err plain = lsc_member_plain(err, link);
+	bool lost = lsc_link_lost_body(link);
 
 	if (!err->code)
 		lsc_err_set(&plain, ECONNRESET, "closed the link too early");
@@ -212,7 +213,7 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	outlet->open = false;
 	outlet->sends = 0;
 	memset(outlet->has, 0, lsc_bits_words(m->o.image->n_pieces) * sizeof(outlet->has[0]));
-	if (err->code == EFAULT || err->code == ENODATA) { /* what is sent is not there any more */
+	if (lost) { /* what is sent is not there any more */
 		lsc_err_set(&plain, EIO, "a file was cut shorter by someone while it was sent");
 		lsc_member_fail(m, &plain);
 		return;

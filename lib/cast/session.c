@@ -39,6 +39,7 @@ struct lsc_session {
 	struct lsc_timer *grow; /* the next part of the segment's allocation */
 	struct lsc_pack pack;
 	bool complete; /* the image was here when it was offered */
+	bool begun;    /* the manifest is here */
 	bool failed;
 	uint64_t report_ns;
 	double cpu_s;    /* that the process had used before */
@@ -90,6 +91,8 @@ static void on_progress(void *data)
 {
 	struct lsc_session *s = data;
 
+	if (s->failed) /* it was the last word */
+		return;
 	/* A coordinator that does not read has no use for more, and they must not pile up here. */
 	if (lsc_link_queued(s->link) < MAX_UNREAD)
 		tell_progress(s);
@@ -101,6 +104,8 @@ static void on_block(void *data, uint32_t block)
 {
 	struct lsc_session *s = data;
 
+	if (s->failed)
+		return;
 	lsc_pack_begin(&s->pack, "block");
 	lsc_pack_uint(&s->pack, "block", block);
 	if (lsc_pack_end(&s->pack) == 0)
@@ -126,6 +131,8 @@ static void on_all(void *data)
 	struct lsc_session *s = data;
 	struct lsc_err err = LSC_ERR_INIT;
 
+	if (s->failed)
+		return;
 	tell_progress(s);
 	if (lsc_commit_start(&s->commit, s->loop, s->segment, on_committed, s, &err) < 0)
 		fail(s, &err);
@@ -358,6 +365,9 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 
 int lsc_session_body(struct lsc_session *s, struct lsc_err *err)
 {
+	if (s->begun) /* of a record that is not known */
+		return 0;
+	s->begun = true;
 	if (prepare(s, err) < 0)
 		fail(s, err);
 	else

@@ -11,7 +11,8 @@
 struct lsc_session;
 
 /* record is the offer; its body, the manifest, goes to *ret_body, and then lsc_session_body() is
- * called.  The link stays the caller's and must outlive the session. */
+ * called, as it may be for bodies that were skipped later.  The link stays the caller's and must
+ * outlive the session. */
 int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, const char *dir,
 		     const char *exec, struct lsc_link *link, const struct lsc_record *record,
 		     uint32_t body_len, void **ret_body, struct lsc_err *err);

@@ -53,12 +53,14 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 
 	(void)body_len;
 	(void)ret_body;
+	if (node->answered) /* and is to close its link */
+		return 0;
 	node->heard_ns = lsc_clock_ns();
 	if (lsc_record_is(record, "failed")) {
 		r = lsc_failed_parse(record, &failed, err);
 		if (r == 0)
 			r = lsc_err_set(err, failed.code, "%s", failed.why);
-	} else if (lsc_record_is(record, "checked") && !node->answered) {
+	} else if (lsc_record_is(record, "checked")) {
 		r = lsc_checked_parse(record, &result, err);
 		if (r < 0)
 			return lsc_err_set(err, EPROTO, "%s", err->text);

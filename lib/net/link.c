@@ -249,6 +249,7 @@ static void flush(struct lsc_link *link)
 {
 	int r = lsc_link_write(link);
 
+	link->lost_body = r == -ENODATA || r == -EFAULT;
 	if (r == -ENODATA)
 		fail_with(link, EIO, "the file that is sent there became shorter");
 	else if (r < 0)
@@ -587,6 +588,11 @@ uint32_t lsc_link_body_left(const struct lsc_link *link)
 void lsc_link_skip_body(struct lsc_link *link)
 {
 	link->rx.body = NULL;
+}
+
+bool lsc_link_lost_body(const struct lsc_link *link)
+{
+	return link->lost_body;
 }
 
 const struct lsc_key *lsc_link_key(const struct lsc_link *link)

@@ -102,6 +102,9 @@ size_t lsc_link_queued(const struct lsc_link *link);
 uint32_t lsc_link_body_left(const struct lsc_link *link);
 void lsc_link_skip_body(struct lsc_link *link);
 
+/* Whether the link ended because a body that was to be sent could not be read any more. */
+bool lsc_link_lost_body(const struct lsc_link *link);
+
 /* Whom the link is to, for messages: "10.0.0.2:7000". */
 const char *lsc_link_peer(const struct lsc_link *link);
 

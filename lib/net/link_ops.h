@@ -70,6 +70,7 @@ struct lsc_link {
 	bool orphan;       /* finishing: sends what is queued, then waits for the peer's end */
 	bool parting;      /* down, and has still to tell the peer why */
 	bool aborted;      /* the peer told us why */
+	bool lost_body;    /* a body's memory or file is not there any more */
 	bool greeted;      /* our hello is through */
 	bool shut;         /* we told the peer that nothing more comes */
 	bool write_wanted; /* the transport is full; it tells when it is not */

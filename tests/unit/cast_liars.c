@@ -12,6 +12,7 @@
 #include "base/macros.h"
 #include "cast/cast.h"
 #include "cast/message.h"
+#include "net/link.h"
 #include "small_model.h"
 
 #define TIMEOUT_NS 400000000u
@@ -24,7 +25,7 @@ static struct lsc_err err;
 
 /* What it says, to which word of the coordinator's, or does. */
 struct liar {
-	struct lsc_pack at_once, to_offer, to_plan;
+	struct lsc_pack at_once, to_offer, to_plan, to_data;
 	bool hangs_up_at_once, hangs_up_at_offer, hangs_up_at_plan;
 	bool lives; /* says progress without any */
 
@@ -75,6 +76,7 @@ static void act(struct liar *liar)
 		liar->data = fd;
 		lsc_pack_hello(&pack, LSC_CAST_KIND);
 		say(&fd, &pack, false);
+		say(&fd, &liar->to_data, false);
 	} else if (fd >= 0) {
 		liar->control = fd;
 		say(&liar->control, &liar->at_once, liar->hangs_up_at_once);
@@ -150,6 +152,7 @@ static void expect(struct liar *liar, int code, const char *text, const char *wh
 	lsc_pack_release(&liar->at_once);
 	lsc_pack_release(&liar->to_offer);
 	lsc_pack_release(&liar->to_plan);
+	lsc_pack_release(&liar->to_data);
 }
 
 static void pack_ready(struct lsc_pack *pack, uint32_t pieces)
@@ -228,6 +231,25 @@ static void test_plan(void)
 	expect(&idle, ETIMEDOUT, "no piece arrived there", "lives and takes nothing");
 }
 
+/* What a node says of the coordinator, or on its data link, is nothing that ends a cast for others.
+ */
+static void test_slander(void)
+{
+	struct liar slander = {.lives = true}, refuses = {.lives = true};
+	struct lsc_failed fault = {.code = EBADMSG, .piece = LSC_NOBODY, .why = "is wrong"};
+
+	lsc_pack_hello(&slander.at_once, LSC_CAST_KIND);
+	pack_ready(&slander.to_offer, 0);
+	lsc_failed_pack(&slander.to_plan, &fault);
+	expect(&slander, EBADMSG, "finds pieces wrong that others find good",
+	       "blames the coordinator for a piece without a number");
+	lsc_pack_hello(&refuses.at_once, LSC_CAST_KIND);
+	pack_ready(&refuses.to_offer, 0);
+	lsc_link_pack_abort(&refuses.to_data, EFAULT, "no memory there");
+	expect(&refuses, EFAULT, "gave up: no memory there",
+	       "breaks a data link off with a code of our own kernel's");
+}
+
 int main(void)
 {
 	struct lsc_image_options options = {.dtype = LSC_DTYPE_BF16, .blocks = 2};
@@ -243,6 +265,7 @@ int main(void)
 	test_hello();
 	test_offer();
 	test_plan();
+	test_slander();
 	lsc_loop_free(loop);
 	lsc_image_close(&image);
 	lsc_dir_remove(path, NULL);

@@ -191,6 +191,8 @@ static void test_manifests(void)
 
 /* --- plans --- */
 
+static uint32_t plan_times = 1; /* that a plan names a node */
+
 /* A plan for the node that is offered the image: one that sends to a node with a duty. */
 static void plan(struct caller *caller, const char *order, uint32_t rank, uint32_t to,
 		 const char *duty)
@@ -208,13 +210,15 @@ static void plan(struct caller *caller, const char *order, uint32_t rank, uint32
 		lsc_pack_uint(&pack, "ranks", 3);
 		lsc_pack_uint(&pack, "sources", 1);
 	}
-	lsc_pack_array(&pack, "to", 1);
-	lsc_pack_array(&pack, NULL, *order ? 4 : 3);
-	lsc_pack_uint(&pack, NULL, to);
-	lsc_pack_str(&pack, NULL, "127.0.0.1:1");
-	lsc_pack_str(&pack, NULL, duty);
-	if (*order)
-		lsc_pack_uint(&pack, NULL, 2);
+	lsc_pack_array(&pack, "to", plan_times);
+	for (uint32_t i = 0; i < plan_times; i++) {
+		lsc_pack_array(&pack, NULL, *order ? 4 : 3);
+		lsc_pack_uint(&pack, NULL, to);
+		lsc_pack_str(&pack, NULL, "127.0.0.1:1");
+		lsc_pack_str(&pack, NULL, duty);
+		if (*order)
+			lsc_pack_uint(&pack, NULL, 2 - i);
+	}
 	lsc_pack_array(&pack, "gone", 0);
 	lsc_pack_end(&pack);
 	say_pack(caller);
@@ -246,6 +250,12 @@ static void test_plans(void)
 	listen_until(&caller, "failed", 5000);
 	ok(was_told(&caller, "to itself"), "will not send to itself");
 	hang_up(&caller);
+	plan_times = 2;
+	plan(&caller, "chain", 0, 2, "part");
+	listen_until(&caller, "failed", 5000);
+	ok(was_told(&caller, "to node 2 twice"), "nor to one twice, in two places of a schedule");
+	hang_up(&caller);
+	plan_times = 1;
 	plan(&caller, "chain", 1, 2, "part");
 	listen_until(&caller, "fault", 5000);
 	listen_until(&caller, "progress", 5000);
@@ -253,6 +263,30 @@ static void test_plans(void)
 	   "a plan that makes sense, and whom it names does not listen");
 	hang_up(&caller);
 	is_int(count_entries(dir), 0, "no piece came, so nothing is left");
+}
+
+/* --- other records --- */
+
+/* What is not known is skipped, with its body. */
+static void test_unknown(void)
+{
+	struct caller caller;
+	uint8_t header[5];
+
+	call(&caller);
+	offer(&caller, "img", 3, image.manifest, image.manifest_len);
+	listen_until(&caller, "ready", 5000);
+	caller.got.len = 0;
+	lsc_pack_begin(&pack, "later");
+	lsc_pack_uint(&pack, "body", 4);
+	lsc_pack_end(&pack);
+	say_pack(&caller);
+	say(&caller, header, lsc_body_header(header, 4));
+	say(&caller, "body", 4);
+	listen_until(&caller, "ready", 500);
+	ok(!caller.closed && !was_told(&caller, "ready") && !was_told(&caller, "failed"),
+	   "a record that is not known is skipped, and its body is no manifest");
+	hang_up(&caller);
 }
 
 /* --- those who do not play --- */
@@ -335,6 +369,7 @@ int main(void)
 	test_names();
 	test_manifests();
 	test_plans();
+	test_unknown();
 	test_silent();
 	test_garbage();
 	for (int i = 0; i < 60; i++)
