@@ -225,7 +225,7 @@ static void after_alone(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 		lsc_ring_enter(ring, segment, LSC_RING_ALONE, now_ns);
 		return;
 	}
-	segment->peak = segment->alone;
+	segment->peak = 0; /* what is known soon may be too much */
 	lsc_ring_at_head(ring, segment, segment->spare ? LSC_RING_MANY : LSC_RING_STEADY, now_ns);
 }
 

@@ -721,6 +721,12 @@ static double fill(const struct sim *sim)
 	return 0.1 / sim->seconds + 1.5 * sim->n_nodes / sim->pieces;
 }
 
+/* A bound for reports every 0.1 s, and for those every 0.2 s. */
+static double bound(double often, double seldom)
+{
+	return every < 0.15 ? often : seldom;
+}
+
 static void test_uniform(void)
 {
 	double worst = 0, most_twice = 0, moves = 0;
@@ -735,14 +741,14 @@ static void test_uniform(void)
 		most_twice = LSC_MAX(most_twice, (double)sim.twice / sim.pieces / n);
 		moves += sim.moves;
 	}
-	ok(good && worst <= 1.01, "uniform, 1 to 16 receivers: %.3f copies and the fill", worst);
+	ok(good && worst <= 1.015, "uniform, 1 to 16 receivers: %.3f copies and the fill", worst);
 	ok(most_twice < 0.01 && moves == 0, "no one is moved, %.2f %% is sent twice",
 	   100 * most_twice);
 }
 
 static void test_one_slow(bool down)
 {
-	double worst = 0, slow = 0;
+	double worst = 0, late = 0, slow = 0;
 	bool good = true;
 	uint32_t moves = 0;
 
@@ -756,15 +762,16 @@ static void test_one_slow(bool down)
 				sim.nodes[at].down = 0.25;
 			good = run(&sim) && good;
 			worst = LSC_MAX(worst, latest(&sim, at));
+			late = LSC_MAX(late, latest(&sim, at) - fill(&sim) - 1);
 			slow = LSC_MAX(slow, sim.nodes[at].finished);
 			moves = LSC_MAX(moves, sim.moves);
 		}
 	}
-	ok(good && worst < (down ? 1.05 : 1.1),
-	   "one %s a quarter, at every place of 2 to 8: others %.3f copies",
-	   down ? "has" : "sends at", worst);
-	ok(slow < (down ? 4.05 : 1.2) && moves <= 3, "and itself %.3f; %u moves at most", slow,
-	   moves);
+	ok(good && late < (down ? bound(0.045, 0.065) : bound(0.1, 0.18)),
+	   "one %s a quarter, at every place of 2 to 8: others %.3f copies, %.3f late",
+	   down ? "has" : "sends at", worst, late);
+	ok(slow < (down ? 4.05 : bound(1.2, 1.3)) && moves <= 4,
+	   "and itself %.3f; %u moves at most", slow, moves);
 }
 
 /* Of all receivers of some casts: what each took, in copies over its own link. */
@@ -817,7 +824,10 @@ static void test_mixed(void)
 		struct tally tally = {0};
 
 		orders(rates, 0, (uint32_t[]){each, each, each}, 3 * each, &tally);
-		ok(tally.worst < (each == 1 ? 1.1 : 1.5) && tally.sum < 1.1 * tally.n,
+		/* Of six, some whole ones end up behind a half, and once in a thousand casts a half
+		 * behind a quarter. */
+		ok(tally.worst < (each == 1 ? bound(1.12, 1.17) : 2.2) &&
+			   tally.sum < bound(1.09, 1.12) * tally.n,
 		   "whole, half and quarter in every order of %u: %.3f of one's own copy, "
 		   "%.3f at most, %u of %u above 1.1",
 		   3 * each, tally.sum / tally.n, tally.worst, tally.late, tally.n);
@@ -870,9 +880,11 @@ static void test_push(void)
 			most_twice = LSC_MAX(most_twice, (double)sim.twice / sim.pieces / n);
 			moves += sim.moves;
 		}
-		ok(good && worst < 1.05 && most_twice < 0.02 && moves <= 7,
-		   "a source of 4 whose flows get %g of what others do: %.3f copies, %.1f %% twice, "
-		   "%u moves in 7 casts", pushes[i], worst, 100 * most_twice, moves);
+		ok(good && worst < 1.05 && most_twice < 0.02 && moves <= bound(7, 14),
+		   "a source of 4 whose flows get %g of what others do: %.3f copies, %.1f %% "
+		   "twice, "
+		   "%u moves in 7 casts",
+		   pushes[i], worst, 100 * most_twice, moves);
 	}
 }
 
@@ -904,7 +916,7 @@ static void test_sources(void)
 		for (uint32_t i = 0; i < 4; i++)
 			set_rate(&sim, i, 0.25 * n);
 		good = run(&sim);
-		ok(good && latest(&sim, NOBODY) < 1.4,
+		ok(good && latest(&sim, NOBODY) < 1.55,
 		   "4 slow sources that have just enough for %u receivers: %.3f", n,
 		   latest(&sim, NOBODY));
 	}
@@ -1022,7 +1034,7 @@ static void test_late(void)
 /* Rates differ by 15 % for 0.2 s at a time, and a few pieces always wait. */
 static void test_jitter(void)
 {
-	double worst = 0;
+	double worst = 0, sum = 0, took;
 	uint32_t moves = 0, most = 0;
 	bool good = true;
 
@@ -1035,13 +1047,15 @@ static void test_jitter(void)
 		still = sim;
 		still.frozen = true;
 		good = run(&sim) && run(&still) && good;
-		worst = LSC_MAX(worst, latest(&sim, NOBODY) / latest(&still, NOBODY));
+		took = latest(&sim, NOBODY) / latest(&still, NOBODY);
+		worst = LSC_MAX(worst, took);
+		sum += took;
 		moves += sim.moves;
 		most = LSC_MAX(most, sim.moves);
 	}
-	ok(good && most <= 2 && moves <= 4 && worst < 1.03,
-	   "rates that vary: %u moves in 10 casts, %u at most in one, %.3f of a chain's time",
-	   moves, most, worst);
+	ok(good && most <= 2 && moves <= 4 && sum < 10.2 && worst < 1.04,
+	   "rates that vary: %u moves in 10 casts, %.3f of a chain's time, %.3f at most", moves,
+	   sum / 10, worst);
 }
 
 /* Processes that do not run for a while, as on a machine with much else to do. */
@@ -1065,7 +1079,7 @@ static void test_stalls(void)
 		sum += took;
 		moves += sim.moves;
 	}
-	ok(good && sum < 10.2 && worst < 1.1,
+	ok(good && sum < 10.3 && worst < 1.1,
 	   "processes that stall: %.3f of a chain's time, %.3f at most; %u moves in 10 casts",
 	   sum / 10, worst, moves);
 }
@@ -1165,20 +1179,23 @@ static void test_anything(void)
 int main(int argc, char **argv)
 {
 	seed = argc > 1 ? strtoull(argv[1], NULL, 10) * 1000003 : 0;
-	every = argc > 2 ? atof(argv[2]) : every;
-	test_uniform();
-	test_one_slow(true);
-	test_one_slow(false);
-	test_mixed();
+	for (every = 0.1; every < 0.25; every += 0.1) {
+		printf("# reports every %.1f s\n", every);
+		test_uniform();
+		test_one_slow(true);
+		test_one_slow(false);
+		test_mixed();
+		test_push();
+		test_late();
+		test_jitter();
+		test_stalls();
+	}
+	every = 0.1;
 	test_source_speed();
-	test_push();
 	test_sources();
 	test_receiver_dies();
 	test_source_dies();
 	test_partial();
-	test_late();
-	test_jitter();
-	test_stalls();
 	test_anything();
 	return done_testing();
 }
