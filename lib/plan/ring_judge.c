@@ -18,6 +18,7 @@
 
 #define WAITS_PART 128 /* of the image: less than this is never much, */
 #define FULL       0.85
+#define AS_ANY     0.8
 #define PAROLE_MS  2000
 #define RETRY_MS   10000ull /* before one of two equals tries again to go before the other */
 
@@ -238,8 +239,21 @@ static void parole(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint
 	}
 }
 
+/* What the fastest receiver of a segment gets lately. */
+static double best_rate(const struct lsc_ring *ring, const struct lsc_ring_segment *segment)
+{
+	double best = 0;
+
+	for (uint32_t at = segment->head; at != LSC_RING_NONE; at = ring->nodes[at].next)
+		best = LSC_MAX(best, rate_for(&ring->nodes[at].got, LSC_KNOWN_WELL));
+	return best;
+}
+
+/* Nobody is accused of a receiver who gets as much as any does: what waits for it at one sender is
+ * squeezed out by another. */
 void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns)
 {
+	double enough = AS_ANY * best_rate(ring, segment);
 	uint32_t next;
 
 	parole(ring, segment, now_ns);
@@ -253,7 +267,9 @@ void lsc_ring_judge(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 		link = lsc_ring_link(ring, at, next);
 		if (link && now_ns < ring->nodes[next].quiet_ns)
 			link->seen.n = 0;
-		if (link && falls_behind(ring, at, &link->seen) && accuse(ring, at, next, now_ns))
+		if (link && falls_behind(ring, at, &link->seen) &&
+		    rate_for(&ring->nodes[next].got, LSC_KNOWN_WELL) < enough &&
+		    accuse(ring, at, next, now_ns))
 			return;
 	}
 }
