@@ -80,8 +80,6 @@ struct lsc_ring_node {
 enum lsc_ring_state {
 	LSC_RING_BOTH,   /* at two, to see which takes more and what both take */
 	LSC_RING_ALONE,  /* at one after the other, for one who takes all of that alone */
-	LSC_RING_MANY,   /* at one more as long as that takes more: the source is faster than any
-			    receiver */
 	LSC_RING_STEADY, /* for as long as the head takes what it did */
 };
 

@@ -226,41 +226,7 @@ static void after_alone(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 		return;
 	}
 	segment->peak = 0; /* what is known soon may be too much */
-	lsc_ring_at_head(ring, segment, segment->spare ? LSC_RING_MANY : LSC_RING_STEADY, now_ns);
-}
-
-/* Injects at one more, as far as possible from the others. */
-static bool one_more(struct lsc_ring *ring, struct lsc_ring_segment *segment)
-{
-	uint32_t at = segment->head, well = 0, step;
-
-	for (uint32_t id = at; id != LSC_RING_NONE && !ring->nodes[id].slow;
-	     id = ring->nodes[id].next)
-		well++;
-	if (segment->n_inject == LSC_RING_MAX_TO || segment->n_inject >= well)
-		return false;
-	segment->n_inject++;
-	step = well / segment->n_inject;
-	for (uint32_t i = 0, k = 0; at != LSC_RING_NONE && i < segment->n_inject;
-	     at = ring->nodes[at].next)
-		if (k++ == i * step)
-			segment->inject[i++] = at;
-	return true;
-}
-
-static void after_many(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
-		       uint64_t now_ns)
-{
-	if ((segment->n_inject == 1 || rate > 1.2 * segment->alone) && one_more(ring, segment)) {
-		segment->alone = rate;
-		lsc_ring_say(ring, "node %u is faster than any it sends to", segment->leader);
-		lsc_ring_enter(ring, segment, LSC_RING_MANY, now_ns);
-		return;
-	}
-	if (segment->n_inject > 1 && rate <= 1.2 * segment->alone)
-		segment->n_inject--;
-	segment->peak = 0;
-	lsc_ring_enter(ring, segment, LSC_RING_STEADY, now_ns);
+	lsc_ring_at_head(ring, segment, LSC_RING_STEADY, now_ns);
 }
 
 /* The head may take less than it did, if it or the source has become slow; and somebody else might
@@ -277,7 +243,7 @@ static void watch_head(struct lsc_ring *ring, struct lsc_ring_segment *segment, 
 	if (rate < 0.6 * segment->peak && for_ns > AGAIN_MS * LSC_RING_MS) {
 		lsc_ring_say(ring, "node %u takes less than it did", segment->inject[0]);
 		lsc_ring_begin(ring, segment, now_ns);
-	} else if (segment->n_inject == 1 && for_ns > segment->pause_ns &&
+	} else if (!segment->spare && for_ns > segment->pause_ns &&
 		   untried(ring, segment) != LSC_RING_NONE &&
 		   ring->nodes[segment->head].held < ring->bytes / 2) {
 		segment->alone = rate;
@@ -302,10 +268,6 @@ void lsc_ring_steer(struct lsc_ring *ring, struct lsc_ring_segment *segment, uin
 		return;
 	case LSC_RING_ALONE:
 		after_alone(ring, segment, sum, known, now_ns);
-		return;
-	case LSC_RING_MANY:
-		if (known >= LSC_KNOWN_SURE)
-			after_many(ring, segment, sum, now_ns);
 		return;
 	case LSC_RING_STEADY:
 		if (known >= LSC_KNOWN_WELL)
