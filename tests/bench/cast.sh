@@ -10,6 +10,7 @@
 #	LSC_BENCH_LAYERS	of the image, 16 MiB each (16)
 #	LSC_BENCH_PIECE		size of its pieces (the default)
 #	LSC_BENCH_OPTIONS	of lsc-cast send, besides (none)
+#	LSC_BENCH_TLS		no: links are not encrypted, as those of peers are not (yes)
 #	LSC_BENCH_RUNS		how often to measure each cast (1); the table shows medians
 #	LSC_BENCH_DIR		where nodes keep their files (TMPDIR): N nodes share its one disk
 #	LSC_BENCH_NODES		uniform: how many receivers, each in a run of its own (1 2 3 4 8 16)
@@ -25,6 +26,8 @@
 # verified, on disk and under its name.
 set -u
 bench=cast
+plain_links=
+[ "${LSC_BENCH_TLS:-yes}" = yes ] || plain_links=yes
 work=${LSC_SCRATCH:-$(mktemp -d "${TMPDIR:-/tmp}/lsc-bench.XXXXXX")}
 cases=${LSC_BENCH_CASES:-uniform memory sources unequal partial faults peers}
 nodes=${LSC_BENCH_NODES:-1 2 3 4 8 16}

@@ -108,7 +108,7 @@ serve() { # serve NODE...: where none is up yet
 		[ -z "$(server "$node_now")" ] || continue
 		mkdir -p "$files/n$node_now"
 		mkfifo "$work/ready"
-		on "$node_now" lsc-cast serve --dir "$files/n$node_now" \
+		on "$node_now" lsc-cast serve ${plain_links:+--insecure} --dir "$files/n$node_now" \
 			--listen "$(address "$node_now"):7000" --ready-fd 3 3>"$work/ready" \
 			2>>"$work/servers.log" &
 		servers="$servers$node_now:$! "

@@ -28,7 +28,7 @@ begin_cast() {
 	[ "$sources" -eq 1 ] || set -- "$@" --sources "$(endpoints $(from_to 1 $((sources - 1))))"
 	began=$(now)
 	# shellcheck disable=SC2086
-	on 0 lsc-cast send "$@" ${LSC_BENCH_OPTIONS:-} >"$work/cast.rec" 2>"$work/cast.err" &
+	on 0 lsc-cast send ${plain_links:+--insecure} "$@" ${LSC_BENCH_OPTIONS:-} >"$work/cast.rec" 2>"$work/cast.err" &
 	sender=$!
 }
 
