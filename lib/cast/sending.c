@@ -103,7 +103,9 @@ static int draw_key(struct lsc_access *access, const struct lsc_names *to,
 		return lsc_err_set(err, EINVAL,
 				   "nodes that are launched and nodes that serve already: give "
 				   "--key-file, the key of these, or --insecure");
-	return lsc_access_draw(access, err);
+	if (lsc_access_draw(access, err) < 0)
+		return lsc_err_prefix(err, "nodes that are launched need a key, or --insecure: ");
+	return 0;
 }
 
 static int check_names(const struct lsc_access *access, const struct lsc_names *names,
