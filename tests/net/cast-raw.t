@@ -98,8 +98,7 @@ expect_status 65 "is seen by verify too" lsc-shard verify "$SCRATCH/one/large"
 
 mkfifo "$tree/pipe"
 expect_status 0 "a pipe" lsc-cast send --raw "$tree" --to "$to" --name piped
-grep -q "are left out: 1, the first is 'pipe'$" "$SCRATCH/err"
-ok $? 'it is named'
+expect_one_line "are left out: 1, the first is 'pipe'"
 [ ! -e "$SCRATCH/one/piped/pipe" ]
 ok $? "is left out"
 rm "$tree/pipe"
