@@ -59,6 +59,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 lib_src	 := $(sort $(wildcard lib/*/*.c))
 tool_src := $(sort $(wildcard tools/*.c))
+part_src := $(sort $(wildcard tools/*/*.c))
 unit_src := $(sort $(wildcard tests/unit/*.c))
 fuzz_src := $(sort $(wildcard tests/fuzz/*.c))
 bench_src := $(sort $(wildcard tests/bench/*.c))
@@ -74,7 +75,11 @@ all: $(tools)
 ## test-programs: build the unit tests as well
 test-programs: all $(units) $(fuzzers)
 
-$(BIN)/%: $(B)/tools/%.o $(B)/liblsc.a
+# A tool is tools/lsc-NAME.c and what is in tools/NAME/.
+parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
+
+.SECONDEXPANSION:
+$(BIN)/%: $(B)/tools/%.o $$(call parts_of,$$*) $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
@@ -188,8 +193,8 @@ uninstall:
 
 ## format: let clang-format have its way
 format:
-	clang-format -i $(lib_src) $(tool_src) $(unit_src) $(fuzz_src) $(bench_src) \
-		$(wildcard lib/*/*.h tests/lib/*.[ch] tests/bench/*/*.c)
+	clang-format -i $(lib_src) $(tool_src) $(part_src) $(unit_src) $(fuzz_src) $(bench_src) \
+		$(wildcard lib/*/*.h tools/*/*.h tests/lib/*.[ch] tests/bench/*/*.c)
 
 ## clean: remove what was built
 clean:

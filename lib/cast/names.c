@@ -12,8 +12,10 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/endpoint.h"
 #include "base/io.h"
 #include "base/parse.h"
+#include "cast/message.h"
 
 #define MAX_DIGITS   9
 #define MAX_BRACKETS 8
@@ -384,5 +386,23 @@ int lsc_names_check_unique(const struct lsc_names *names, const struct lsc_names
 	for (uint32_t i = 1; i < n + n_more; i++)
 		if (!strcmp(sorted[i - 1], sorted[i]))
 			return lsc_err_set(err, EINVAL, "node '%s' is given twice", sorted[i]);
+	return 0;
+}
+
+int lsc_name_check_worker(const char *text, struct lsc_err *err)
+{
+	struct lsc_endpoint endpoint;
+	int r = lsc_endpoint_parse(&endpoint, text, err);
+
+	if (r < 0)
+		return r;
+	if (strlen(text) >= LSC_CAST_ADDRESS ||
+	    !((endpoint.kind == LSC_ENDPOINT_TCP && endpoint.port) ||
+	      endpoint.kind == LSC_ENDPOINT_UNIX))
+		return lsc_err_set(err, EINVAL, "'%.64s' is no address of a stage worker", text);
+	if (!strcmp(endpoint.name, "0.0.0.0") || !strcmp(endpoint.name, "::"))
+		return lsc_err_set(err, EINVAL,
+				   "'%s' cannot be connected to: name the address that others see",
+				   text);
 	return 0;
 }

@@ -49,6 +49,9 @@ void lsc_names_release(struct lsc_names *names);
 
 bool lsc_name_has_port(const char *name); /* or needs none */
 
+/* What routers will connect to must at least look like the address of a stage worker: -EINVAL. */
+int lsc_name_check_worker(const char *text, struct lsc_err *err);
+
 /* The host of a name with its brackets, if any, in what may be another name's storage. */
 void lsc_name_host(const char *name, char host[LSC_NAMES_MAX_NAME + 1]);
 

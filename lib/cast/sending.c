@@ -87,6 +87,53 @@ const char *lsc_sending_order_name(const struct lsc_cast_options *chosen)
 				 : "throughput";
 }
 
+/* --- access --- */
+
+/* A key for this cast, where all that are in it are launched. */
+static int draw_key(struct lsc_access *access, const struct lsc_names *to,
+		    const struct lsc_names *sources, struct lsc_err *err)
+{
+	uint32_t n_launched = 0;
+
+	for (uint32_t i = 0; i < to->n; i++)
+		n_launched += !lsc_name_has_port(to->names[i]);
+	if (access->key || access->insecure || !n_launched)
+		return 0;
+	if (n_launched < to->n || sources->n)
+		return lsc_err_set(err, EINVAL,
+				   "nodes that are launched and nodes that serve already: give "
+				   "--key-file, the key of these, or --insecure");
+	if (lsc_access_draw(access, err) < 0)
+		return lsc_err_prefix(err, "nodes that are launched need a key, or --insecure: ");
+	return 0;
+}
+
+static int check_names(const struct lsc_access *access, const struct lsc_names *names,
+		       struct lsc_err *err)
+{
+	struct lsc_endpoint endpoint;
+	int r = 0;
+
+	for (uint32_t i = 0; i < names->n && r == 0; i++) {
+		if (!lsc_name_has_port(names->names[i]))
+			continue; /* it is to be launched */
+		r = lsc_endpoint_parse(&endpoint, names->names[i], err);
+		if (r == 0)
+			r = lsc_access_check(access, &endpoint, err);
+	}
+	return r;
+}
+
+int lsc_sending_check_access(struct lsc_access *access, const struct lsc_names *to,
+			     const struct lsc_names *sources, bool launch, struct lsc_err *err)
+{
+	int r = launch ? draw_key(access, to, sources, err) : 0;
+
+	if (r == 0)
+		r = check_names(access, to, err);
+	return r < 0 ? r : check_names(access, sources, err);
+}
+
 /* --- the cast --- */
 
 static void on_cast_done(void *data, int result, const struct lsc_err *err)
@@ -172,22 +219,6 @@ static void on_launched(void *data)
 		s->result = -s->err.code;
 	if (s->result < 0)
 		lsc_timer_arm(s->over, 0);
-}
-
-int lsc_sending_draw_key(struct lsc_access *access, const struct lsc_names *to,
-			 const struct lsc_names *sources, struct lsc_err *err)
-{
-	uint32_t n_launched = 0;
-
-	for (uint32_t i = 0; i < to->n; i++)
-		n_launched += !lsc_name_has_port(to->names[i]);
-	if (access->key || access->insecure || !n_launched)
-		return 0;
-	if (n_launched < to->n || sources->n)
-		return lsc_err_set(err, EINVAL,
-				   "nodes that are launched and nodes that serve already: give "
-				   "--key-file, the key of these, or --insecure");
-	return lsc_access_draw(access, err);
 }
 
 /* What launched nodes are told of the key. */

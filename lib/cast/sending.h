@@ -61,10 +61,11 @@ int lsc_sending_settle(struct lsc_names *to, struct lsc_names *sources,
 		       const struct lsc_names *exclude, uint64_t port, bool launch,
 		       struct lsc_err *err);
 
-/* The key of a cast that launches nodes: where access has none and may not do without, it gets one
- * that is drawn for this cast.  -EINVAL where nodes that serve already could not know that. */
-int lsc_sending_draw_key(struct lsc_access *access, const struct lsc_names *to,
-			 const struct lsc_names *sources, struct lsc_err *err);
+/* Whether there may be links to all nodes (net/access.h).  A cast that launches nodes, and has no
+ * key and may not do without, gets one that is drawn for it; -EINVAL where nodes that serve already
+ * could not know that. */
+int lsc_sending_check_access(struct lsc_access *access, const struct lsc_names *to,
+			     const struct lsc_names *sources, bool launch, struct lsc_err *err);
 
 /* Sets the order of options to the one that is asked for, by the numbers that they name. */
 void lsc_sending_choose(int order, struct lsc_cast_options *options);

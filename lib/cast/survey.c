@@ -5,11 +5,13 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/macros.h"
 #include "cast/message.h"
 #include "mem/segment.h"
 #include "net/link.h"
+#include "stream/json.h"
 
 struct asked {
 	struct lsc_survey *survey;
@@ -194,4 +196,29 @@ int lsc_survey_start(struct lsc_survey **ret_survey, struct lsc_loop *loop,
 	lsc_timer_arm(s->tick, 0);
 	*ret_survey = s;
 	return 0;
+}
+
+/* --- in words --- */
+
+int lsc_survey_tell(const char *node, const struct lsc_check_result *result,
+		    const struct lsc_err *err, bool json, struct lsc_buf *line)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	const char *state = result ? lsc_check_state_name(result->state) : "unknown";
+	const char *why = !result ? err->text : result->state == LSC_CHECK_GOOD ? "" : result->why;
+	size_t len = strlen(node);
+	int r;
+
+	if (!strncmp(why, node, len) && !strncmp(why + len, ": ", 2)) /* words of its link */
+		why += len + 2;
+	if (!json)
+		return lsc_buf_printf(line, "%s %s%s%s\n", node, state, *why ? ": " : "", why);
+	lsc_pack_begin(&pack, "checked");
+	lsc_pack_str(&pack, "name", node);
+	lsc_pack_str(&pack, "state", state);
+	lsc_pack_str(&pack, "why", why);
+	r = lsc_pack_end(&pack);
+	if (r == 0)
+		r = lsc_json_write(pack.buf.data, pack.buf.len, line, NULL);
+	return r == 0 ? lsc_buf_add_str(line, "\n") : r;
 }

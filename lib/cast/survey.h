@@ -6,8 +6,10 @@
 #ifndef LSC_CAST_SURVEY_H
 #define LSC_CAST_SURVEY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "cast/check.h"
 #include "model/image.h"
@@ -34,6 +36,11 @@ struct lsc_survey_options {
 
 int lsc_survey_start(struct lsc_survey **ret_survey, struct lsc_loop *loop,
 		     const struct lsc_survey_options *options, struct lsc_err *err);
+
+/* An answer as a line for people, "node1:7000 bad: piece 3 ...", or as a JSON record of type
+ * "checked". */
+int lsc_survey_tell(const char *node, const struct lsc_check_result *result,
+		    const struct lsc_err *err, bool json, struct lsc_buf *line);
 
 /* Not from inside on_answer().  NULL is fine. */
 void lsc_survey_free(struct lsc_survey *survey);

@@ -100,11 +100,11 @@ int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err
 	int r;
 
 	*image = (struct lsc_image)LSC_IMAGE_INIT;
-	image->data_fd = -1;
 	r = open_manifest(&manifest, dir, err);
 	if (r < 0)
 		return r;
 	r = parse_mapped(image, dir, &manifest, err);
+	image->data_fd = -1; /* until it is open: 0 is someone's */
 	image->manifest_map = manifest;
 	if (r == 0)
 		r = map_in(&image->data_map, dir, "image", err);

@@ -126,6 +126,23 @@ send -v >"$SCRATCH/out"
 grep -q "sending 'image.lsc' to 1 nodes, throughput" "$SCRATCH/err"
 ok $? '-v tells the beginning'
 rm -rf "$SCRATCH/one/image.lsc"
+# What it cost, as a table.
+send -q --stats >"$SCRATCH/out"
+expect_equal '--stats: a line for each node' "$(awk '{ print $1 }' "$SCRATCH/err" | tr '\n' ' ')" \
+	"node local $one "
+size=$(wc -c <"$SCRATCH/image.lsc/image")
+awk -v size="$size" -v node="$one" 'NR == 1 { next } NF != 6 { bad = 1 }
+	{ moved = $2 + $3; rate = $5; want = $4 / moved * 1000 }
+	rate < want - 0.02 || rate > want + 0.02 || $6 < 0.1 || $6 > 500 { bad = 1 }
+	$1 == node && ($2 * 1e6 < size || $2 * 1e6 > size * 1.02 || $3 > 1) { bad = 1 }
+	$1 != node && ($3 * 1e6 < size || $3 * 1e6 > size * 1.02) { bad = 1 }
+	END { exit bad }' "$SCRATCH/err"
+ok $? 'megabytes received and sent, CPU seconds in all and for a gigabyte, memory'
+note <"$SCRATCH/err"
+send -q --stats >"$SCRATCH/out"
+expect_equal 'nothing moved, nothing for a gigabyte' "$(awk -v node="$one" '$1 == node { print $5 }' \
+	"$SCRATCH/err")" -
+rm -rf "$SCRATCH/one/image.lsc"
 esc=$(printf '\033')
 send --progress >"$SCRATCH/out"
 grep -q "$esc\[K" "$SCRATCH/err"

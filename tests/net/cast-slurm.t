@@ -79,6 +79,8 @@ daemon slurmd1 slurmd -D -N lsc1
 daemon slurmd2 slurmd -D -N lsc2
 until_ok idle || skip_all "Slurm does not start: $(tail -n 1 "$SCRATCH/slurmctld.log")" slurm
 
+# Without TLS there are no keys, and casts are launched with --insecure.
+lsc --features | grep -qx 'tls yes' && open= || open=--insecure
 lsc-shard pack --dummy smollm2-135m --layers 2 "$SCRATCH/image.lsc"
 cast=$TOP/${LSC_BIN:-bin}/lsc-cast
 size=$(wc -c <"$SCRATCH/image.lsc/image")
@@ -97,7 +99,7 @@ nothing_left() { [ "$(left)" -eq 0 ] && [ -z "$(squeue -h)" ]; }
 under_way() { [ -d "$SCRATCH/n/lsc1/image.lsc.part" ] && [ -d "$SCRATCH/n/lsc2/image.lsc.part" ]; }
 
 fresh
-expect_status 0 'srun, with a job of its own' lsc-cast send -v "$SCRATCH/image.lsc" --to 'lsc[1-2]' \
+expect_status 0 'srun, with a job of its own' lsc-cast send -v "$SCRATCH/image.lsc" $open --to 'lsc[1-2]' \
 	--launch srun --program "$cast" --dir "$SCRATCH/n/{}"
 whole
 until_ok nothing_left
@@ -107,7 +109,7 @@ fresh
 cat >"$SCRATCH/job" <<END
 #!/bin/sh
 #SBATCH --nodes=2 --output=$SCRATCH/job.out
-$cast send $SCRATCH/image.lsc --to slurm: --launch srun --program $cast --dir '$SCRATCH/n/{}'
+$cast send $SCRATCH/image.lsc $open --to slurm: --launch srun --program $cast --dir '$SCRATCH/n/{}'
 echo "status \$?"
 END
 expect_status 0 'inside of a job' sbatch -W "$SCRATCH/job"
@@ -117,13 +119,13 @@ ok $? 'to all of its nodes'
 whole
 
 fresh
-expect_status 69 'a node that Slurm does not know' lsc-cast send "$SCRATCH/image.lsc" --to 'lsc[1-3]' \
+expect_status 69 'a node that Slurm does not know' lsc-cast send "$SCRATCH/image.lsc" $open --to 'lsc[1-3]' \
 	--launch srun --program "$cast" --dir "$SCRATCH/n/{}"
 grep -q 'lsc3: not launched: srun: error: ' "$SCRATCH/err"
 ok $? "srun's words are the reason"
 
 rmdir "$SCRATCH/n/lsc2"
-expect_status 69 'a node without the folder' lsc-cast send "$SCRATCH/image.lsc" --to 'lsc[1-2]' \
+expect_status 69 'a node without the folder' lsc-cast send "$SCRATCH/image.lsc" $open --to 'lsc[1-2]' \
 	--launch srun --program "$cast" --dir "$SCRATCH/n/{}" --launch-timeout 3s
 expect_same 'the other has the image' "$SCRATCH/n/lsc1/image.lsc/image" "$SCRATCH/image.lsc/image"
 grep -q "lsc2: not launched: .*cannot serve '$SCRATCH/n/lsc2': No such file" "$SCRATCH/err"
@@ -131,10 +133,15 @@ ok $? 'and why it has none is told'
 [ "$tap_failed" -eq 0 ] || note <"$SCRATCH/err"
 
 fresh
-lsc-cast send "$SCRATCH/image.lsc" --to 'lsc[1-2]' --launch srun --program "$cast" \
+lsc-cast send "$SCRATCH/image.lsc" $open --to 'lsc[1-2]' --launch srun --program "$cast" \
 	--dir "$SCRATCH/n/{}" --max-rate $((size / 20)) >/dev/null 2>&1 &
 pid=$!
 until_ok under_way
+if [ -z "$open" ]; then
+	ps -eo args | grep "^[^ ]*lsc-cast serve --exit-with-stdin.*$SCRATCH" >"$SCRATCH/serving"
+	expect_equal 'both were given a key on standard input' \
+		"$(grep -c -e ' --key-file -$' "$SCRATCH/serving")" 2
+fi
 kill -KILL $pid
 wait $pid 2>/dev/null
 until_ok nothing_left

@@ -168,6 +168,27 @@ static void test_tied(void)
 	   "blocks are of nearly equal size");
 }
 
+/* An image that is refused leaves the descriptors as they were. */
+static void test_cut_image(void)
+{
+	LSC_CLEANUP_FREE char *dir = in_scratch("cut"), *path = in_scratch("cut/image");
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F16};
+	struct lsc_image image = LSC_IMAGE_INIT;
+	struct lsc_err err = LSC_ERR_INIT;
+	struct stat st;
+	int null = open("/dev/null", O_RDONLY);
+
+	ok(null >= 0 && (null == 0 || dup2(null, 0) == 0), "0 is a descriptor like others");
+	ok(pack(dir, &small, &options) && stat(path, &st) == 0 &&
+		   truncate(path, st.st_size - 1) == 0,
+	   "an image is cut short");
+	is_int(lsc_image_open(&image, dir, &err), -EBADMSG, "it is refused");
+	lsc_image_close(&image);
+	ok(fcntl(0, F_GETFD) >= 0, "0 is not closed by that");
+	ok(unlink(path) == 0 && lsc_image_open(&image, dir, &err) < 0 && fcntl(0, F_GETFD) >= 0,
+	   "nor where it has no data");
+}
+
 /* Cuts a sound manifest at every byte, and changes every byte: it is refused. */
 static void test_damaged_manifest(struct lsc_buf *manifest)
 {
@@ -250,6 +271,7 @@ int main(void)
 	test_damage();
 	test_shapes();
 	test_tied();
+	test_cut_image();
 	test_manifest();
 	return done_testing();
 }

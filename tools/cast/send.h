@@ -1,0 +1,46 @@
+/* What `lsc-cast send` was told, and the things it does by that. */
+#ifndef LSC_TOOLS_CAST_SEND_H
+#define LSC_TOOLS_CAST_SEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cast/names.h"
+#include "cast/subject.h"
+#include "cli/progress.h"
+#include "net/access.h"
+#include "net/loop.h"
+
+struct send_options {
+	const char *image;
+	const char *name;
+	const char *exec;
+	struct lsc_names to, sources, exclude;
+	struct lsc_access access;
+	bool cleartext;
+	uint64_t port; /* of nodes that name none; 0: not given */
+	int order;     /* as lsc_sending_choose() takes it */
+	double rate, link, timeout_s;
+	enum lsc_progress_mode progress;
+	bool json, dry_run, raw, stats, verify_only;
+	const char *launch; /* how; NULL: the nodes serve already */
+	const char *dir, *program;
+	double launch_timeout_s;
+};
+
+/* What is sent, and its name at the nodes.  Each of these returns the exit status or negative
+ * errno. */
+
+/* Says what a cast would do; no node is asked. */
+int lsc_cast_send_plan(const struct send_options *opt, const struct lsc_subject *subject,
+		       const char *name, struct lsc_err *err);
+
+int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subject, const char *name,
+		      struct lsc_loop *loop, struct lsc_err *err);
+
+/* Asks the nodes for what they have, and moves nothing. */
+int lsc_cast_send_verify(const struct send_options *opt, const struct lsc_subject *subject,
+			 const char *name, struct lsc_loop *loop, struct lsc_err *err);
+
+#endif
