@@ -198,9 +198,14 @@ static void on_replan(void *data)
 
 /* --- failures --- */
 
-/* Who did not get on for want of one that is gone has all his time before him. */
+/* Who did not get on for want of one that is gone has all his time before him.  Those that are
+ * given up in one go are, before the others are forgiven: else each would take a timeout of its
+ * own. */
 static void forgive(struct lsc_cast *c)
 {
+	if (!c->lost)
+		return;
+	c->lost = false;
 	c->progress_ns = lsc_clock_ns();
 	for (uint32_t i = 0; i < c->n_nodes; i++) {
 		c->nodes[i].progress_ns = c->progress_ns;
@@ -231,7 +236,7 @@ void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct ls
 	if (node->joined) {
 		node->joined = false;
 		lsc_planner_leave(c->planner, node->index, lsc_clock_ns());
-		forgive(c);
+		c->lost = true;
 		lsc_timer_arm(c->replan, 0);
 	}
 	if (is_over(c)) {
@@ -510,13 +515,13 @@ static bool was_heard(const struct lsc_cast *c, const struct lsc_control *node, 
 	       (!node->failed && now - LSC_MIN(node->heard_ns, now) <= 6 * c->report_ns);
 }
 
-/* It lives, and does not get on, although it could.  Of one that is silent, that is all there is to
- * say.  One that has every piece is writing it to its disk, which may take long. */
+/* It lives, and does not get on, although it could; or, with all, although nobody could.  Of one
+ * that is silent, that is all there is to say.  One that has every piece is writing it to its disk,
+ * which may take long. */
 static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, uint64_t now,
-		     struct lsc_err *err)
+		     bool all, struct lsc_err *err)
 {
 	uint64_t limit = patience(c);
-	bool all = now - LSC_MIN(c->progress_ns, now) >= limit; /* nobody gets on */
 
 	if (!node->joined || node->source || node->complete ||
 	    node->pieces == c->o.image->n_pieces || now - LSC_MIN(node->progress_ns, now) < limit ||
@@ -533,10 +538,8 @@ static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, u
 	return true;
 }
 
-static void watch_nodes(struct lsc_cast *c)
+static void give_up(struct lsc_cast *c, uint64_t now, bool all)
 {
-	uint64_t now = lsc_clock_ns();
-
 	for (uint32_t i = 1; i < c->n_nodes && c->phase < LSC_CAST_ENDING; i++) {
 		struct lsc_err err = LSC_ERR_INIT;
 		struct lsc_control *node = &c->nodes[i];
@@ -544,9 +547,22 @@ static void watch_nodes(struct lsc_cast *c)
 		if (node->failed)
 			continue;
 		if (lsc_control_is_silent(node, now, &err) ||
-		    (c->phase == LSC_CAST_CASTING && is_stuck(c, node, now, &err)))
+		    (c->phase == LSC_CAST_CASTING && is_stuck(c, node, now, all, &err)))
 			lsc_cast_fail(c, node, &err);
 	}
+}
+
+/* Where nobody gets on, and nobody is to blame, a piece is nowhere any more, and none of those that
+ * wait for it will have it. */
+static void watch_nodes(struct lsc_cast *c)
+{
+	uint64_t now = lsc_clock_ns();
+
+	forgive(c);
+	give_up(c, now, false);
+	if (!c->lost && now - LSC_MIN(c->progress_ns, now) >= patience(c))
+		give_up(c, now, true);
+	forgive(c);
 }
 
 static void on_tick(void *data)

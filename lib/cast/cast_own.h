@@ -50,6 +50,7 @@ struct lsc_cast {
 	struct lsc_report report;
 	struct lsc_pack pack;
 	struct lsc_timer *tick, *linger, *replan;
+	bool lost; /* a node that took part, since the others were forgiven */
 	uint64_t first_ready_ns, progress_ns; /* when anyone last got on */
 	uint64_t report_ns;                   /* from one progress record of a node to the next */
 	double cpu_s;

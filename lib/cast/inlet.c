@@ -14,9 +14,11 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/macros.h"
 #include "cast/member_own.h"
 
-#define STALL_NS 700000000u /* more than TCP takes to send again what was lost */
+#define STALL_NS    700000000u /* more than TCP takes to send again what was lost */
+#define TURNS_BYTES (1u << 20) /* that go elsewhere while one of many at a rate waits its turn */
 
 /* Says something of a piece to everyone who sends here, but one.  What cannot be said costs a
  * piece that comes twice, or once more later. */
@@ -116,6 +118,16 @@ int lsc_inlet_body(struct lsc_inlet *inlet, struct lsc_err *err)
 	return blame(inlet, piece, err);
 }
 
+/* How long nothing of a piece is still on its way.  Where there is a rate, all have it, and give
+ * half a burst to one peer and then to the next. */
+static uint64_t stall_ns(const struct lsc_member *m)
+{
+	double bytes = LSC_MAX(2.0 * m->o.image->piece_bytes, (double)TURNS_BYTES);
+
+	return STALL_NS + (m->limited ? (uint64_t)(bytes / m->rate.bytes_per_s * 1e9) : 0);
+}
+
+/* Where there is nobody else to have it from, giving it up would only bring its beginning again. */
 void lsc_inlet_watch(struct lsc_inlet *inlet, uint64_t now)
 {
 	struct lsc_member *m = inlet->member;
@@ -127,7 +139,7 @@ void lsc_inlet_watch(struct lsc_inlet *inlet, uint64_t now)
 		inlet->left = lsc_link_body_left(inlet->link);
 		inlet->moved_ns = now;
 	}
-	if (now - inlet->moved_ns < STALL_NS)
+	if (now - inlet->moved_ns < stall_ns(m) || !m->inlets->next)
 		return;
 	lsc_link_skip_body(inlet->link);
 	lsc_bits_remove(m->coming, piece);

@@ -211,6 +211,19 @@ else
 	skip 'no python3 to make noise with'
 fi
 
+# --- a rate that leaves pauses inside of pieces ---
+
+if command -v python3 >/dev/null; then
+	python3 tests/lib/toy_model.py "$SCRATCH/toy.hf" llama3 4
+	lsc-shard pack --dtype f32 --piece 256K "$SCRATCH/toy.hf" "$SCRATCH/toy.lsc" 2>/dev/null
+	expect_status 0 '160 KB at 40 KB/s' timeout 15 lsc-cast send "$SCRATCH/toy.lsc" \
+		--to "$one,$two" --max-rate 40k --timeout 5s
+	for node in one two; do
+		expect_same "$node has it" "$SCRATCH/$node/toy.lsc/image" "$SCRATCH/toy.lsc/image"
+	done
+	clear_nodes
+fi
+
 # --- casts that meet ---
 
 begin --to "$one,$two"
