@@ -190,6 +190,7 @@ static void after_both(struct lsc_ring *ring, struct lsc_ring_segment *segment, 
 			segment->share = share;
 		}
 		ring->nodes[second].trial = segment->trial;
+		/* Two who are slow alike look like two who are not: a third tells. */
 		if (!segment->pairs++ && untried(ring, segment) != LSC_RING_NONE)
 			lsc_ring_at_two(ring, segment, now_ns);
 		else
@@ -229,8 +230,10 @@ static void after_alone(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 	lsc_ring_at_head(ring, segment, LSC_RING_STEADY, now_ns);
 }
 
-/* The head may take less than it did, if it or the source has become slow; and somebody else might
- * take more than the head, which costs nothing to find out while the ring keeps up. */
+/* The head may take less than it did, if it or the source has become slow; and where some are slow,
+ * somebody else might take more than the head.  Where all are alike that is not tried: each trial
+ * costs a hundredth of a cast of ten seconds, for two flows share a link less well than one has it.
+ */
 static void watch_head(struct lsc_ring *ring, struct lsc_ring_segment *segment, double rate,
 		       uint64_t now_ns)
 {
@@ -243,8 +246,8 @@ static void watch_head(struct lsc_ring *ring, struct lsc_ring_segment *segment, 
 	if (rate < 0.6 * segment->peak && for_ns > AGAIN_MS * LSC_RING_MS) {
 		lsc_ring_say(ring, "node %u takes less than it did", segment->inject[0]);
 		lsc_ring_begin(ring, segment, now_ns);
-	} else if (!segment->spare && for_ns > segment->pause_ns &&
-		   untried(ring, segment) != LSC_RING_NONE &&
+	} else if (!segment->spare && ring->nodes[segment->tail].slow &&
+		   for_ns > segment->pause_ns && untried(ring, segment) != LSC_RING_NONE &&
 		   ring->nodes[segment->head].held < ring->bytes / 2) {
 		segment->alone = rate;
 		segment->pause_ns *= 2;
