@@ -7,15 +7,9 @@
  * The cast begins when all have answered, and without those that take GRACE_NS longer than the
  * first; these join when they come.  A schedule, and a coordinator that lacks pieces itself, wait
  * for all.
- *
- * Whom to believe.  A node that is silent, leaves, or says so itself, has failed.  One whose
- * neighbours complain of it has, when it does not get on either.  A piece that is wrong is the
- * fault of who sent it; but where the sender is this node the piece is looked at here, and who
- * complains of a second sender is himself the one whose memory is broken.
  */
 #include "cast/cast.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,21 +192,6 @@ static void on_replan(void *data)
 
 /* --- failures --- */
 
-/* Who did not get on for want of one that is gone has all his time before him.  Those that are
- * given up in one go are, before the others are forgiven: else each would take a timeout of its
- * own. */
-static void forgive(struct lsc_cast *c)
-{
-	if (!c->lost)
-		return;
-	c->lost = false;
-	c->progress_ns = lsc_clock_ns();
-	for (uint32_t i = 0; i < c->n_nodes; i++) {
-		c->nodes[i].progress_ns = c->progress_ns;
-		c->nodes[i].offered = 0;
-	}
-}
-
 void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct lsc_err *err)
 {
 	if (c->phase >= LSC_CAST_ENDING || node->failed)
@@ -247,45 +226,6 @@ void lsc_cast_fail(struct lsc_cast *c, struct lsc_control *node, const struct ls
 	}
 	lsc_warning("%s, going on without it", node->why);
 	lsc_cast_ready(c, NULL); /* nobody waits for it */
-}
-
-/* Whether our own piece is what the manifest says.  One that there is not, or that is not here, was
- * not sent by us. */
-static bool own_piece_is_good(const struct lsc_cast *c, uint32_t piece)
-{
-	const struct lsc_image *image = c->o.image;
-	struct lsc_hash hash;
-
-	if (piece >= image->n_pieces || !lsc_bits_has(lsc_member_here(c->member), piece))
-		return true;
-	hash = lsc_hash_of(image->data + lsc_image_piece_offset(image, piece),
-			   lsc_image_piece_bytes(image, piece));
-	return lsc_hash_equal(&hash, &image->pieces[piece]);
-}
-
-void lsc_cast_fault(struct lsc_cast *c, struct lsc_control *accuser, const struct lsc_failed *fault)
-{
-	struct lsc_control *node = fault->node < c->n_nodes ? &c->nodes[fault->node] : NULL;
-	struct lsc_err err = LSC_ERR_INIT;
-
-	if (!node || node->failed || node == accuser || c->phase != LSC_CAST_CASTING)
-		return;
-	lsc_err_set(&err, fault->code, "%s: %s%s%s%s", node->name, fault->why,
-		    accuser->index ? " (said by " : "", accuser->index ? accuser->name : "",
-		    accuser->index ? ")" : "");
-	if (fault->code != EBADMSG) {
-		if (!node->trouble.code)
-			node->trouble = err;
-		return;
-	}
-	if ((node->index == 0 && own_piece_is_good(c, fault->piece)) ||
-	    (accuser->accuses != LSC_NOBODY && accuser->accuses != fault->node)) {
-		lsc_err_set(&err, EBADMSG, "%s: finds pieces wrong that others find good",
-			    accuser->name);
-		node = accuser;
-	}
-	accuser->accuses = fault->node;
-	lsc_cast_fail(c, node, &err);
 }
 
 /* --- the start --- */
@@ -498,79 +438,12 @@ void lsc_cast_progress(struct lsc_cast *c, struct lsc_control *node,
 
 /* --- time --- */
 
-/* How long no progress is still none to worry about. */
-static uint64_t patience(const struct lsc_cast *c)
-{
-	uint64_t limit = c->o.timeout_ns;
-
-	if (c->o.rate > 0) /* the first piece may have to pass many nodes */
-		limit += (uint64_t)(c->o.image->piece_bytes * 1e9 / c->o.rate *
-				    (4 + ceil(log2(c->n_nodes))));
-	return limit;
-}
-
-static bool was_heard(const struct lsc_cast *c, const struct lsc_control *node, uint64_t now)
-{
-	return node->index == 0 ||
-	       (!node->failed && now - LSC_MIN(node->heard_ns, now) <= 6 * c->report_ns);
-}
-
-/* It lives, and does not get on, although it could; or, with all, although nobody could.  Of one
- * that is silent, that is all there is to say.  One that has every piece is writing it to its disk,
- * which may take long. */
-static bool is_stuck(const struct lsc_cast *c, const struct lsc_control *node, uint64_t now,
-		     bool all, struct lsc_err *err)
-{
-	uint64_t limit = patience(c);
-
-	if (!node->joined || node->source || node->complete ||
-	    node->pieces == c->o.image->n_pieces || now - LSC_MIN(node->progress_ns, now) < limit ||
-	    !was_heard(c, node, now))
-		return false;
-	if (!all && !node->trouble.code &&
-	    (!node->offered || !was_heard(c, &c->nodes[node->offered_by], now)))
-		return false;
-	if (node->trouble.code)
-		*err = node->trouble;
-	else
-		lsc_err_set(err, ETIMEDOUT, "%s: no piece arrived there%s for %.1f s", node->name,
-			    all ? " or elsewhere" : "", (double)limit / 1e9);
-	return true;
-}
-
-static void give_up(struct lsc_cast *c, uint64_t now, bool all)
-{
-	for (uint32_t i = 1; i < c->n_nodes && c->phase < LSC_CAST_ENDING; i++) {
-		struct lsc_err err = LSC_ERR_INIT;
-		struct lsc_control *node = &c->nodes[i];
-
-		if (node->failed)
-			continue;
-		if (lsc_control_is_silent(node, now, &err) ||
-		    (c->phase == LSC_CAST_CASTING && is_stuck(c, node, now, all, &err)))
-			lsc_cast_fail(c, node, &err);
-	}
-}
-
-/* Where nobody gets on, and nobody is to blame, a piece is nowhere any more, and none of those that
- * wait for it will have it. */
-static void watch_nodes(struct lsc_cast *c)
-{
-	uint64_t now = lsc_clock_ns();
-
-	forgive(c);
-	give_up(c, now, false);
-	if (!c->lost && now - LSC_MIN(c->progress_ns, now) >= patience(c))
-		give_up(c, now, true);
-	forgive(c);
-}
-
 static void on_tick(void *data)
 {
 	struct lsc_cast *c = data;
 	struct lsc_node_progress progress;
 
-	watch_nodes(c);
+	lsc_cast_watch(c);
 	if (c->phase == LSC_CAST_OFFERING)
 		consider_beginning(c);
 	if (c->phase == LSC_CAST_CASTING) {
@@ -605,63 +478,6 @@ void lsc_cast_free(struct lsc_cast *c)
 	free(c);
 }
 
-static const char *node_name(const struct lsc_cast_options *o, uint32_t i)
-{
-	return i == 0              ? "local"
-	       : i <= o->n_sources ? o->sources[i - 1]
-				   : o->to[i - 1 - o->n_sources];
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int check_names(const struct lsc_cast_options *o, uint32_t n, struct lsc_err *err)
-{
-	const char **names = calloc(n, sizeof(names[0]));
-	int r = 0;
-
-	if (!names)
-		return lsc_err_set(err, ENOMEM, "cannot start a cast: %m");
-	for (uint32_t i = 0; i < n && r == 0; i++) {
-		names[i] = node_name(o, i);
-		if (strlen(names[i]) >= LSC_CAST_ADDRESS)
-			r = lsc_err_set(err, EINVAL, "'%.32s...' is too long for a node", names[i]);
-	}
-	if (r == 0)
-		qsort(names, n, sizeof(names[0]), compare_names);
-	for (uint32_t i = 1; i < n && r == 0; i++)
-		if (!strcmp(names[i - 1], names[i]))
-			r = lsc_err_set(err, EINVAL, "node '%s' is given twice", names[i]);
-	free(names);
-	return r;
-}
-
-static int check_options(const struct lsc_cast_options *o, struct lsc_err *err)
-{
-	uint64_t n = 1 + (uint64_t)o->n_sources + o->n_to;
-	int r = lsc_segment_check_name(o->name, err);
-	struct lsc_schedule schedule;
-
-	if (r < 0)
-		return r;
-	if (o->n_to == 0 || n > LSC_CAST_MAX_NODES)
-		return lsc_err_set(err, EINVAL,
-				   "a cast goes to 1 node at least, and has %u at most",
-				   LSC_CAST_MAX_NODES);
-	if (o->scheduled)
-		r = lsc_schedule_init(&schedule, o->order, (uint32_t)n, o->n_sources + 1,
-				      LSC_MAX(o->image->n_pieces, 1u), err);
-	if (r == 0 && o->scheduled && schedule.rounds > LSC_CAST_MAX_ROUNDS)
-		r = lsc_err_set(err, EINVAL,
-				"%u pieces to %u nodes take %u rounds in %s order; a cast has %u "
-				"at most",
-				schedule.pieces, schedule.nodes, schedule.rounds,
-				lsc_order_name(schedule.order), LSC_CAST_MAX_ROUNDS);
-	return r < 0 ? r : check_names(o, (uint32_t)n, err);
-}
-
 static int make_nodes(struct lsc_cast *c, struct lsc_err *err)
 {
 	c->n_nodes = 1 + c->o.n_sources + c->o.n_to;
@@ -673,7 +489,7 @@ static int make_nodes(struct lsc_cast *c, struct lsc_err *err)
 		c->nodes[i] = (struct lsc_control){
 			.cast = c,
 			.index = i,
-			.name = node_name(&c->o, i),
+			.name = lsc_cast_node_name(&c->o, i),
 			.source = i <= c->o.n_sources,
 			.accuses = LSC_NOBODY,
 		};
@@ -685,7 +501,7 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 		   const struct lsc_cast_options *options, struct lsc_err *err)
 {
 	struct lsc_cast *c;
-	int r = check_options(options, err);
+	int r = lsc_cast_options_check(options, err);
 
 	if (r < 0)
 		return r;

@@ -1,4 +1,5 @@
-/* What cast.c shares with control.c, which holds the links to the nodes, and nobody else. */
+/* What the files of a cast share: cast.c, its phases and plans; control.c, the links to its nodes;
+ * watch.c, whom of them to believe; cast_options.c. */
 #ifndef LSC_CAST_CAST_OWN_H
 #define LSC_CAST_CAST_OWN_H
 
@@ -74,6 +75,19 @@ void lsc_cast_fault(struct lsc_cast *cast, struct lsc_control *accuser,
 
 /* A link closed in the end. */
 void lsc_cast_left(struct lsc_cast *cast);
+
+/* --- cast_options.c --- */
+
+int lsc_cast_options_check(const struct lsc_cast_options *options, struct lsc_err *err);
+const char *lsc_cast_node_name(const struct lsc_cast_options *options, uint32_t i);
+
+/* --- watch.c --- */
+
+/* Gives up who is silent, or does not get on; to be called at each tick. */
+void lsc_cast_watch(struct lsc_cast *cast);
+
+/* Gives those who wait all their time again, where one was lost that they may have waited for. */
+void lsc_cast_forgive(struct lsc_cast *cast);
 
 /* --- control.c --- */
 
