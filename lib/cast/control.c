@@ -32,6 +32,7 @@ static int take_ready(struct lsc_control *node, const struct lsc_record *record,
 	lsc_pack_uint(out, "node", node->index);
 	lsc_pack_str(out, "name", node->name);
 	lsc_pack_str(out, "role", node->source ? "source" : "receiver");
+	lsc_pack_uint(out, "pieces", n);
 	if (*ready.exec)
 		lsc_pack_str(out, "exec", ready.exec);
 	lsc_report_end(&c->report);

@@ -19,4 +19,4 @@ def records(kind): map(select(.type == kind));
 	| "covered \(map(map(.t) | min) | max | seconds)"),
   ($blocks | select(length > 0) | "arrived \(map(.t) | max | seconds)"),
   (records("complete")[] | "complete \(.node) \(.t | seconds)"),
-  (records("progress") | group_by(.node)[] | .[0] | "had \(.node) \(.bytes / $about.bytes)")
+  (records("node")[] | select(.pieces) | "had \(.node) \(.pieces / $about.pieces)")
