@@ -109,6 +109,7 @@ int lsc_inlet_body(struct lsc_inlet *inlet, struct lsc_err *err)
 	hash = lsc_hash_of(m->data + lsc_image_piece_offset(m->o.image, piece),
 			   lsc_image_piece_bytes(m->o.image, piece));
 	if (lsc_hash_equal(&hash, &m->o.image->pieces[piece])) {
+		lsc_outlet_has(m, inlet->node, piece);
 		lsc_member_take(m, piece);
 		tell_others(inlet, "got", piece);
 		return 0;

@@ -67,6 +67,9 @@ int lsc_outlet_new(struct lsc_outlet **ret_outlet, struct lsc_member *member, ui
 void lsc_outlet_free(struct lsc_outlet *outlet);
 void lsc_outlet_pump(struct lsc_outlet *outlet);
 
+/* A node has a piece, where it is one that is sent to. */
+void lsc_outlet_has(struct lsc_member *member, uint32_t node, uint32_t piece);
+
 /* Bytes that are here and could be sent to it now, beside those that are under way. */
 uint64_t lsc_outlet_ready(const struct lsc_outlet *outlet);
 

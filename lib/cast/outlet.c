@@ -108,6 +108,13 @@ uint64_t lsc_outlet_ready(const struct lsc_outlet *outlet)
 	return n * image->piece_bytes;
 }
 
+void lsc_outlet_has(struct lsc_member *m, uint32_t node, uint32_t piece)
+{
+	for (struct lsc_outlet *o = m->outlets; o; o = o->next)
+		if (o->node == node)
+			lsc_bits_add(o->has, piece);
+}
+
 static bool send_piece(struct lsc_outlet *outlet, uint32_t piece)
 {
 	struct lsc_member *m = outlet->member;

@@ -40,6 +40,7 @@ struct run {
 	/* from the records */
 	uint32_t nodes, blocks, completes, ends, failures, progresses;
 	double last_complete;
+	uint64_t received; /* by the one that got most */
 	bool ordered;
 	char failed_why[LSC_ERR_TEXT];
 	uint64_t failed_node;
@@ -145,6 +146,12 @@ static void count_record(struct run *run, const struct lsc_record *record, doubl
 		return;
 	run->ordered = run->ordered && lsc_record_real(record, "t", &t, NULL) == 0 && t >= *last;
 	*last = t;
+	if (lsc_record_is(record, "stats")) {
+		uint64_t received = 0;
+
+		lsc_record_uint(record, "received", UINT64_MAX, &received, NULL);
+		run->received = LSC_MAX(run->received, received);
+	}
 	run->nodes += lsc_record_is(record, "node");
 	run->blocks += lsc_record_is(record, "block");
 	if (lsc_record_is(record, "complete")) {
@@ -444,6 +451,20 @@ static void test_lost(void)
 	}
 }
 
+/* Two receivers send to each other, and hardly anything twice. */
+static void test_twice(void)
+{
+	struct run run;
+
+	set_up(&run, 2, 0, THROUGHPUT);
+	run.options.rate = (double)image.bytes / 0.5;
+	cast(&run, NULL);
+	ok(run.result == 0 && run.received <= image.bytes + image.bytes / 8,
+	   "to two: %llu bytes came to one, of an image of %llu", (unsigned long long)run.received,
+	   (unsigned long long)image.bytes);
+	tear_down(&run);
+}
+
 static void test_refusals(void)
 {
 	char path[PATH_MAX];
@@ -564,6 +585,7 @@ int main(void)
 	test_unreachable();
 	test_corrupt();
 	test_lost();
+	test_twice();
 	test_refusals();
 	test_parts();
 	test_rate();
