@@ -3,11 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -137,6 +139,14 @@ int lsc_file_write(const char *path, const void *data, size_t len, struct lsc_er
 		return lsc_err_set(err, -r, "cannot write '%s': %m", path);
 	}
 	return 0;
+}
+
+bool lsc_fd_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
+					 fs.f_type == HUGETLBFS_MAGIC);
 }
 
 int lsc_path_sync(const char *path, struct lsc_err *err)

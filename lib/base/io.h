@@ -32,6 +32,9 @@ int lsc_file_read(const char *path, size_t limit, struct lsc_buf *buf, struct ls
 /* Writes a temporary beside path, syncs it, renames it into place: path is whole or as before. */
 int lsc_file_write(const char *path, const void *data, size_t len, struct lsc_err *err);
 
+/* Whether a file lies in memory alone, as on tmpfs. */
+bool lsc_fd_in_memory(int fd);
+
 /* fsync of a file or directory by name. */
 int lsc_path_sync(const char *path, struct lsc_err *err);
 

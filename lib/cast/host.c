@@ -18,7 +18,7 @@
 /* Whoever opened a link to us. */
 struct caller {
 	struct lsc_host *host;
-	struct lsc_link *link;
+	struct lsc_link *link;       /* NULL: its session is over */
 	struct lsc_timer *deadline;  /* to say who it is, and to send the manifest it offers */
 	struct lsc_session *session; /* of a coordinator */
 	struct lsc_inlet inlet;      /* of a sender */
@@ -109,8 +109,9 @@ static void on_deadline(void *data)
 {
 	struct caller *caller = data;
 
-	lsc_info("%s: took too long to %s", lsc_link_peer(caller->link),
-		 caller->session ? "send a manifest" : "say what it wants");
+	if (caller->link)
+		lsc_info("%s: took too long to %s", lsc_link_peer(caller->link),
+			 caller->session ? "send a manifest" : "say what it wants");
 	if (caller->session)
 		end_session(caller);
 	forget(caller);
@@ -166,11 +167,10 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (!caller->session)
 		return first_record(caller, record, body_len, ret_body, err);
 	r = lsc_session_record(caller->session, record, err);
-	if (r > 0) { /* over, in good order */
-		end_session(caller);
+	if (r > 0) { /* over, in good order: unmapping can wait until the last word is sent */
 		lsc_link_finish(caller->link);
 		caller->link = NULL;
-		forget(caller);
+		lsc_timer_arm(caller->deadline, 0);
 		r = 0;
 	}
 	return r;

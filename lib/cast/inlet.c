@@ -87,11 +87,14 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 	if (lsc_bits_has(m->here, piece) || lsc_bits_has(m->coming, piece))
 		return 0;
 	offset = lsc_image_piece_offset(m->o.image, piece);
+	if (lsc_segment_prepare(m->o.segment, offset, bytes, err) < 0) {
+		lsc_member_fail(m, err);
+		return 0;
+	}
 	lsc_bits_add(m->coming, piece);
 	inlet->piece = piece;
 	inlet->left = bytes;
 	inlet->moved_ns = lsc_clock_ns();
-	lsc_segment_prepare(m->o.segment, offset, bytes);
 	*ret_body = m->o.segment->data + offset;
 	return 0;
 }

@@ -146,9 +146,15 @@ static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t t
 	uint64_t offset = lsc_image_piece_offset(reuse->image, ours);
 	uint8_t *to = reuse->segment->data + offset;
 	bool cloned = clone_piece(reuse, source, theirs, ours, bytes);
-	int r = cloned ? 0 : read_piece(source, theirs, to, bytes);
+	int r = cloned ? 0 : lsc_segment_prepare(reuse->segment, offset, bytes, NULL);
 	struct lsc_hash hash;
 
+	if (r == -ENOSPC) {
+		reuse->lost_room = true;
+		return r;
+	}
+	if (r == 0 && !cloned)
+		r = read_piece(source, theirs, to, bytes);
 	if (r == 0) {
 		hash = lsc_hash_of(to, bytes);
 		if (!lsc_hash_equal(&hash, &reuse->image->pieces[ours]))

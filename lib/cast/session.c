@@ -41,14 +41,16 @@ struct lsc_session {
 	bool complete; /* the image was here when it was offered */
 	bool begun;    /* the manifest is here */
 	bool failed;
+	bool over; /* the link is not ours any more */
 	uint64_t report_ns;
 	double cpu_s;    /* that the process had used before */
 	uint64_t memory; /* the most that was seen */
 };
 
-static int tell(struct lsc_session *s)
+static void tell(struct lsc_session *s)
 {
-	return lsc_link_send(s->link, &s->pack, NULL, 0, NULL);
+	if (!s->over)
+		lsc_link_send(s->link, &s->pack, NULL, 0, NULL);
 }
 
 static void tell_failure(struct lsc_session *s, const struct lsc_err *err, uint32_t node,
@@ -421,6 +423,7 @@ int lsc_session_record(struct lsc_session *s, const struct lsc_record *record, s
 	if (!lsc_record_is(record, "end"))
 		return 0;
 	tell_stats(s);
+	s->over = true;
 	return 1;
 }
 

@@ -8,7 +8,8 @@
  *   - NAME.part becomes NAME only when its bytes are synced.
  *
  * Space for the image is allocated before anything is written, so that a full disk is an error
- * here and not a SIGBUS in the middle of a receive.
+ * and not a SIGBUS in the middle of a receive: of the whole image when it is begun, or, where that
+ * would mean to clear its pages (tmpfs), piece by piece, as they come.
  *
  * What was written is given to the disk at once (writeback.c): the sync at the end of a cast took
  * 0.1 s for 277 MB, 0.25 s where 8 nodes share the disk, and takes 0.01 s now.
@@ -40,7 +41,7 @@
 #define PART         ".part"
 #define MAX_NAME     200
 #define MAX_MANIFEST (256u << 20)
-#define GROW_BYTES   (256ull << 20) /* some 60 ms where pages are cleared, as on tmpfs */
+#define GROW_BYTES   (256ull << 20)
 
 /* --- names --- */
 
@@ -256,19 +257,22 @@ static int open_image(struct lsc_segment *segment, bool same, struct lsc_err *er
 	return 0;
 }
 
-/* The next part of the image: 1, 0 when it is all there. */
+/* The next part of the image: 1, 0 when it is all there, or is to be as pieces come. */
 static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
 {
 	uint64_t bytes = image_bytes(segment);
 	uint64_t part = LSC_MIN(bytes - segment->allocated, GROW_BYTES);
 
+	segment->by_piece = !segment->tree && lsc_fd_in_memory(segment->image_fd);
+	if (segment->by_piece)
+		part = 0;
 	if (part && fallocate(segment->image_fd, 0, (off_t)segment->allocated, (off_t)part) < 0) {
 		if (errno != EOPNOTSUPP)
 			return no_room(segment, errno, err);
 		part = bytes - segment->allocated; /* it must do without */
 	}
 	segment->allocated += part;
-	if (segment->allocated < bytes)
+	if (segment->allocated < bytes && !segment->by_piece)
 		return 1;
 	if (ftruncate(segment->image_fd, (off_t)bytes) < 0)
 		return lsc_err_set(err, errno, "cannot resize '%s/image': %m", segment->dir);
@@ -451,13 +455,18 @@ int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char 
 	return r;
 }
 
-void lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len)
+int lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len,
+			struct lsc_err *err)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = offset / page * page;
 
 	assert(offset <= segment->bytes && len <= segment->bytes - offset);
+	if (segment->by_piece && len &&
+	    fallocate(segment->image_fd, 0, (off_t)offset, (off_t)len) < 0)
+		return no_room(segment, errno, err);
 	/* A kernel that cannot (before 5.14) lets each page be made by its fault. */
 	madvise(segment->data + first, offset + len - first, MADV_POPULATE_WRITE);
+	return 0;
 }
 
 void lsc_segment_wrote(struct lsc_segment *segment, uint64_t offset, uint64_t len)

@@ -36,6 +36,7 @@ struct lsc_segment {
 
 	/* while it is made */
 	uint64_t allocated;
+	bool by_piece; /* allocated as it is written: clearing it all first would take long */
 	const void *new_manifest;
 	bool made; /* its directory */
 
@@ -61,8 +62,8 @@ int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char 
 		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		       struct lsc_err *err);
 
-/* The same in steps, for who has others to serve meanwhile: a file system that clears the image's
- * pages, as tmpfs does, takes a second for a few GB.  After begin(), grow() allocates a part and
+/* The same in steps, for who has others to serve meanwhile: a slow file system takes a second for a
+ * few GB.  After begin(), grow() allocates a part and
  * returns 1 while there is more to do, 0 when the segment is as create() leaves it; the manifest is
  * borrowed till then.  What fails leaves the segment closed, and nothing that was not there. */
 int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *name,
@@ -76,9 +77,11 @@ int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err);
 int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const char *name,
 			   const void *manifest, size_t manifest_len, const struct lsc_tree *tree,
 			   uint32_t n_pieces, struct lsc_err *err);
+
 /* A part of the image is about to be written: its pages are made in one go, which is cheaper than a
- * fault for each. */
-void lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len);
+ * fault for each.  -ENOSPC where memory, which is taken only now, has run out. */
+int lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len,
+			struct lsc_err *err);
 
 /* A part was written, for the first time: it may go to the disk, in the background, so that
  * lsc_segment_commit() has little left to wait for. */

@@ -12,13 +12,12 @@
 #include "mem/writeback.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/macros.h"
 
 #define CHUNK_BYTES (2u << 20)
@@ -116,20 +115,12 @@ static int start_thread(struct lsc_writeback *w)
 	return -r;
 }
 
-static bool has_disk(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC &&
-	       fs.f_type != HUGETLBFS_MAGIC;
-}
-
 struct lsc_writeback *lsc_writeback_start(int fd, uint64_t bytes)
 {
 	uint64_t n = lsc_div_up(bytes, CHUNK_BYTES);
 	struct lsc_writeback *w;
 
-	if (!has_disk(fd))
+	if (lsc_fd_in_memory(fd))
 		return NULL;
 	w = calloc(1, sizeof(*w) + n * sizeof(w->missing[0]));
 	if (!w)

@@ -5,8 +5,8 @@
  * and injection is at one place, that is a chain, which is the soonest a cast can be: each link
  * carries every byte once, and the link that closes the ring carries none.  It is there for what a
  * chain cannot do: a piece gets everywhere wherever it came in, so pieces that receivers held
- * before are passed on from where they lie, and a source may inject at two places at once, at little
- * cost, and see which of them takes more.
+ * before are passed on from where they lie, and a source may inject at two places at once, at
+ * little cost, and see which of them takes more.
  *
  * This is arithmetic on what it is told, on a clock it is given: it sees no socket.  What it is
  * told is what senders observe.  A sender that has much ready for a peer which the peer does not

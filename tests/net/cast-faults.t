@@ -252,6 +252,7 @@ if unshare -m true 2>/dev/null; then
 	cat >"$SCRATCH/small.sh" <<-'END'
 		mkdir "$1/small" && mount -t tmpfs -o "size=20m" none "$1/small" || exit 99
 		lsc-cast serve --dir "$1/small" --listen 127.0.0.1:0 --ready-fd 3 3>"$1/address" &
+		server=$!
 		while [ ! -s "$1/address" ]; do sleep 0.05; done
 		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address")" >/dev/null 2>"$1/err.full"
 		echo $? $(ls "$1/small" | wc -l) >"$1/status"
@@ -260,12 +261,27 @@ if unshare -m true 2>/dev/null; then
 		mount -o remount,ro "$1/small"
 		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address")" >/dev/null 2>"$1/err.ro"
 		echo $? >>"$1/status"
-		kill $!
+		mount -o "remount,rw,size=90m" "$1/small"
+		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address")" --max-rate "$3" >/dev/null \
+			2>"$1/err.filled" &
+		cast=$!
+		sleep 1
+		dd if=/dev/zero of="$1/small/other" bs=1M 2>"$1/dd"
+		wait $cast
+		echo $? $(ls "$1/small" | grep -c part) >>"$1/status"
+		rm "$1/small/other"
+		lsc-cast send "$1/image.lsc" --to "$(cat "$1/address")" >/dev/null 2>"$1/err.again"
+		echo $? >>"$1/status"
+		kill $server
 		wait
 	END
-	unshare -m sh "$SCRATCH/small.sh" "$SCRATCH" "$one"
+	unshare -m sh "$SCRATCH/small.sh" "$SCRATCH" "$one" "$rate"
 	expect_equal 'a full disk is 74 and leaves nothing, 1 beside a good one; a read-only one is 74' \
-		"$(tr '\n' ' ' <"$SCRATCH/status")" '74 0 1 74 '
+		"$(head -n 3 "$SCRATCH/status" | tr '\n' ' ')" '74 0 1 74 '
+	expect_equal 'one that fills up meanwhile is 74 and keeps what came, for the next cast' \
+		"$(tail -n 2 "$SCRATCH/status" | tr '\n' ' ')" '74 1 0 '
+	mv "$SCRATCH/err.filled" "$SCRATCH/err"
+	expect_one_line 'No space left on device'
 	complete 'beside a full disk' one
 	mv "$SCRATCH/err.full" "$SCRATCH/err"
 	expect_one_line 'No space left on device'

@@ -28,7 +28,7 @@ static int create(struct lsc_segment *s, const char *name, const char *text)
 
 static void receive(struct lsc_segment *s, uint32_t piece)
 {
-	lsc_segment_prepare(s, (uint64_t)piece * PIECE_BYTES, PIECE_BYTES);
+	lsc_segment_prepare(s, (uint64_t)piece * PIECE_BYTES, PIECE_BYTES, NULL);
 	memset(s->data + (uint64_t)piece * PIECE_BYTES, (int)piece + 1, PIECE_BYTES);
 	lsc_segment_wrote(s, (uint64_t)piece * PIECE_BYTES, PIECE_BYTES);
 	lsc_segment_mark(s, piece);
@@ -105,12 +105,12 @@ static void test_parts(void)
 	struct lsc_segment s = LSC_SEGMENT_INIT;
 
 	create(&s, "p", manifest);
-	lsc_segment_prepare(&s, 0, 0);
-	lsc_segment_prepare(&s, BYTES, 0);
-	lsc_segment_prepare(&s, 1, 1);
+	lsc_segment_prepare(&s, 0, 0, NULL);
+	lsc_segment_prepare(&s, BYTES, 0, NULL);
+	lsc_segment_prepare(&s, 1, 1, NULL);
 	receive(&s, 3);
-	lsc_segment_prepare(&s, 3 * PIECE_BYTES - 1, PIECE_BYTES + 2);
-	lsc_segment_prepare(&s, 0, BYTES);
+	lsc_segment_prepare(&s, 3 * PIECE_BYTES - 1, PIECE_BYTES + 2, NULL);
+	lsc_segment_prepare(&s, 0, BYTES, NULL);
 	ok(is_piece(&s, 3) && s.data[0] == 0 && s.data[BYTES - 1] == 0,
 	   "making ready what is there changes nothing");
 	lsc_segment_discard(&s, &err);
