@@ -328,6 +328,8 @@ static void begin(struct lsc_cast *c)
 		.max_nodes = c->n_nodes,
 		.n_pieces = c->o.image->n_pieces,
 		.bytes = c->o.image->bytes,
+		.blocks = c->o.image->blocks,
+		.n_blocks = c->o.image->n_blocks,
 		.rate = c->o.rate,
 		.timeout_ns = c->o.timeout_ns,
 		.report_ns = c->report_ns,

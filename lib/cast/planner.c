@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "model/image.h"
 #include "plan/ring.h"
 
 struct member {
@@ -73,6 +74,7 @@ void lsc_planner_join(struct lsc_planner *planner, uint32_t node, bool source, c
 	planner->changed = true;
 	if (!planner->ring)
 		return;
+	planner->n_sources += source;
 	lsc_ring_join(planner->ring, node, source, now_ns);
 	if (!source && bytes)
 		lsc_ring_held(planner->ring, node, bytes, now_ns);
@@ -85,8 +87,10 @@ void lsc_planner_leave(struct lsc_planner *planner, uint32_t node, uint64_t now_
 	planner->members[node].here = false;
 	planner->gone[planner->n_gone++] = node;
 	planner->changed = true;
-	if (planner->ring)
-		lsc_ring_leave(planner->ring, node, now_ns);
+	if (!planner->ring)
+		return;
+	planner->n_sources -= planner->members[node].source;
+	lsc_ring_leave(planner->ring, node, now_ns);
 }
 
 void lsc_planner_progress(struct lsc_planner *planner, uint32_t node,
@@ -153,6 +157,26 @@ static void add_to(const struct lsc_planner *planner, struct lsc_plan *plan, uin
 	strncpy(to->address, planner->members[node].name, sizeof(to->address) - 1);
 }
 
+/* The piece at which a part begins.  A block that two sources begin and end is whole late, so it is
+ * the first of a block's, where one is as near as a quarter of what each source has to send. */
+static uint32_t first_piece(const struct lsc_planner *planner, double first)
+{
+	uint32_t last = planner->o.n_pieces ? planner->o.n_pieces - 1 : 0;
+	uint32_t piece = LSC_MIN((uint32_t)(first * planner->o.n_pieces), last), best = piece;
+	uint32_t most = planner->o.n_pieces / (4 * LSC_MAX(planner->n_sources, 1u));
+
+	for (uint32_t i = 0; i < planner->o.n_blocks; i++) {
+		uint32_t at = planner->o.blocks[i].first_piece;
+		uint32_t away = at < piece ? piece - at : at - piece;
+
+		if (at > last || away > most)
+			continue;
+		best = at;
+		most = away;
+	}
+	return best;
+}
+
 static int plan_ring(struct lsc_planner *planner, struct lsc_plan *plan)
 {
 	struct lsc_ring_part part;
@@ -162,8 +186,7 @@ static int plan_ring(struct lsc_planner *planner, struct lsc_plan *plan)
 	plan->to = calloc(LSC_RING_MAX_TO, sizeof(plan->to[0]));
 	if (!plan->to)
 		return -ENOMEM;
-	plan->first = LSC_MIN((uint32_t)(part.first * planner->o.n_pieces),
-			      planner->o.n_pieces ? planner->o.n_pieces - 1 : 0);
+	plan->first = first_piece(planner, part.first);
 	for (uint32_t i = 0; i < part.n_to; i++)
 		add_to(planner, plan, part.to[i].node,
 		       part.to[i].inject ? LSC_DUTY_INJECT : LSC_DUTY_ALL);

@@ -18,11 +18,13 @@ struct lsc_planner;
 struct lsc_planner_options {
 	bool scheduled; /* by order; else it is a ring */
 	enum lsc_order order;
-	bool rotate;        /* a ring's sources begin at different places */
+	bool rotate; /* a ring's sources begin at different places, at blocks where that is near */
 	uint32_t max_nodes; /* node numbers are below */
 	uint32_t n_pieces;
-	uint64_t bytes; /* of the image */
-	double rate;    /* for the plans, as are the next two */
+	uint64_t bytes;                 /* of the image */
+	const struct lsc_block *blocks; /* of the image, borrowed; may be NULL */
+	uint32_t n_blocks;
+	double rate; /* for the plans, as are the next two */
 	uint64_t timeout_ns, report_ns;
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "model/image.h"
 #include "tap.h"
 
 #define MAX_NODES 4096
@@ -125,6 +126,46 @@ static void lose(struct lsc_planner *planner, uint32_t node)
 	lsc_planner_leave(planner, node, 10);
 }
 
+/* Where the second of two sources begins, of 500 pieces. */
+static uint32_t second_begins(const struct lsc_block *blocks, uint32_t n_blocks)
+{
+	struct lsc_planner_options options = {
+		.rotate = true,
+		.max_nodes = 4,
+		.n_pieces = 500,
+		.bytes = 500 * 4096,
+		.blocks = blocks,
+		.n_blocks = n_blocks,
+	};
+	struct lsc_planner *planner = NULL;
+	uint32_t first;
+
+	if (lsc_planner_new(&planner, &options, NULL) < 0)
+		abort();
+	for (uint32_t i = 0; i < 4; i++)
+		lsc_planner_join(planner, i, i < 2, "n:1", 0, 1);
+	take(planner, 4, 1);
+	first = plans[1].first;
+	ok(plans[0].first == 0 && plans[3].first == first, "its receiver goes on from there");
+	forget_plans(4);
+	memset(plans, 0, sizeof(plans));
+	lsc_planner_free(planner);
+	return first;
+}
+
+static void test_blocks(void)
+{
+	const struct lsc_block near[] = {{.first_piece = 0},
+					 {.first_piece = 210},
+					 {.first_piece = 270},
+					 {.first_piece = 480}};
+	const struct lsc_block far[] = {{.first_piece = 0}, {.first_piece = 400}};
+
+	is_int(second_begins(NULL, 0), 250, "a second source begins in the middle");
+	is_int(second_begins(near, 4), 270, "at the block that begins nearest");
+	is_int(second_begins(far, 2), 250, "unless that is far");
+}
+
 static void test_losses(void)
 {
 	struct lsc_planner *planner = make(10, 2, -1);
@@ -160,6 +201,7 @@ static void test_losses(void)
 
 int main(void)
 {
+	test_blocks();
 	test_sizes();
 	test_losses();
 	return done_testing();
