@@ -257,23 +257,34 @@ static int open_image(struct lsc_segment *segment, bool same, struct lsc_err *er
 	return 0;
 }
 
+/* Room for a part of the image; a file system that cannot say has to do without. */
+static int allocate(const struct lsc_segment *segment, uint64_t offset, uint64_t len,
+		    struct lsc_err *err)
+{
+	int r;
+
+	do
+		r = fallocate(segment->image_fd, 0, (off_t)offset, (off_t)len);
+	while (r < 0 && errno == EINTR);
+	return r < 0 && errno != EOPNOTSUPP ? no_room(segment, errno, err) : 0;
+}
+
 /* The next part of the image: 1, 0 when it is all there, or is to be as pieces come. */
 static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
 {
 	uint64_t bytes = image_bytes(segment);
 	uint64_t part = LSC_MIN(bytes - segment->allocated, GROW_BYTES);
+	int r;
 
 	segment->by_piece = !segment->tree && lsc_fd_in_memory(segment->image_fd);
-	if (segment->by_piece)
-		part = 0;
-	if (part && fallocate(segment->image_fd, 0, (off_t)segment->allocated, (off_t)part) < 0) {
-		if (errno != EOPNOTSUPP)
-			return no_room(segment, errno, err);
-		part = bytes - segment->allocated; /* it must do without */
+	if (part && !segment->by_piece) {
+		r = allocate(segment, segment->allocated, part, err);
+		if (r < 0)
+			return r;
+		segment->allocated += part;
+		if (segment->allocated < bytes)
+			return 1;
 	}
-	segment->allocated += part;
-	if (segment->allocated < bytes && !segment->by_piece)
-		return 1;
 	if (ftruncate(segment->image_fd, (off_t)bytes) < 0)
 		return lsc_err_set(err, errno, "cannot resize '%s/image': %m", segment->dir);
 	return 0;
@@ -459,14 +470,14 @@ int lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t l
 			struct lsc_err *err)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = offset / page * page;
+	int r;
 
 	assert(offset <= segment->bytes && len <= segment->bytes - offset);
-	if (segment->by_piece && len &&
-	    fallocate(segment->image_fd, 0, (off_t)offset, (off_t)len) < 0)
-		return no_room(segment, errno, err);
+	r = segment->by_piece && len ? allocate(segment, offset, len, err) : 0;
 	/* A kernel that cannot (before 5.14) lets each page be made by its fault. */
-	madvise(segment->data + first, offset + len - first, MADV_POPULATE_WRITE);
-	return 0;
+	if (r == 0)
+		madvise(segment->data + first, offset + len - first, MADV_POPULATE_WRITE);
+	return r;
 }
 
 void lsc_segment_wrote(struct lsc_segment *segment, uint64_t offset, uint64_t len)

@@ -36,7 +36,7 @@ struct lsc_segment {
 
 	/* while it is made */
 	uint64_t allocated;
-	bool by_piece; /* allocated as it is written: clearing it all first would take long */
+	bool by_piece; /* allocated as pieces come: clearing it all first would take long */
 	const void *new_manifest;
 	bool made; /* its directory */
 
@@ -62,10 +62,10 @@ int lsc_segment_create(struct lsc_segment *segment, const char *dir, const char 
 		       const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		       struct lsc_err *err);
 
-/* The same in steps, for who has others to serve meanwhile: a slow file system takes a second for a
- * few GB.  After begin(), grow() allocates a part and
- * returns 1 while there is more to do, 0 when the segment is as create() leaves it; the manifest is
- * borrowed till then.  What fails leaves the segment closed, and nothing that was not there. */
+/* The same in steps, for who has others to serve meanwhile: allocating much, or many files, takes a
+ * while.  After begin(), grow() allocates a part and returns 1 while there is more to do, 0 when
+ * the segment is as create() leaves it; the manifest is borrowed till then.  What fails leaves the
+ * segment closed, and nothing that was not there. */
 int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *name,
 		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		      struct lsc_err *err);
@@ -79,7 +79,8 @@ int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const c
 			   uint32_t n_pieces, struct lsc_err *err);
 
 /* A part of the image is about to be written: its pages are made in one go, which is cheaper than a
- * fault for each.  -ENOSPC where memory, which is taken only now, has run out. */
+ * fault for each.  -ENOSPC where the file system is in memory, which is taken only now, and there
+ * is none left. */
 int lsc_segment_prepare(struct lsc_segment *segment, uint64_t offset, uint64_t len,
 			struct lsc_err *err);
 

@@ -247,7 +247,7 @@ clear_nodes
 
 # --- disks ---
 
-# One of 20 MB, and one that is read-only, beside a good one.
+# One of 20 MB, and one that is read-only, beside a good one; one that something else fills up.
 if unshare -m true 2>/dev/null; then
 	cat >"$SCRATCH/small.sh" <<-'END'
 		mkdir "$1/small" && mount -t tmpfs -o "size=20m" none "$1/small" || exit 99
