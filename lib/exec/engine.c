@@ -46,6 +46,7 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 	if (r == 0)
 		r = lsc_decoder_init(&engine->decoder, image, data, &engine->kv, options->kernels,
 				     options->threads, err);
+	engine->decoder.exact = options->exact;
 	if (r < 0) {
 		lsc_engine_close(engine);
 		return r;

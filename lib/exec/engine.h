@@ -23,6 +23,8 @@ struct lsc_engine_options {
 	unsigned threads;  /* 0: the CPUs this process may use (affinity and cgroup quota) */
 	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
 	const struct lsc_kernels *kernels; /* NULL: the best here (tests compare them) */
+	bool exact; /* activations stay f32 in every product (kernels.h); else they are rounded
+		     * where the weights' format has a faster product */
 };
 
 /* Borrows image; data is the image's bytes (a segment's, while they arrive). */

@@ -30,13 +30,15 @@ static void some_ids(uint32_t *ids, uint32_t n, uint32_t vocab, uint32_t seed)
 		ids[i] = (seed + i * 7919 + i * i) % vocab;
 }
 
+static bool exact; /* engines opened from now on */
+
 static struct lsc_engine *open_engine(const struct toy *toy, unsigned threads, const char *kernels,
 				      uint64_t kv_bytes)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_engine *engine = NULL;
 	struct lsc_engine_options options = {threads, kv_bytes,
-					     kernels ? lsc_kernels_named(kernels) : NULL};
+					     kernels ? lsc_kernels_named(kernels) : NULL, exact};
 
 	if (lsc_engine_open(&engine, &toy->image, toy->data, &options, &err) < 0)
 		ok(false, "engine opens: %s", err.text);
@@ -84,22 +86,28 @@ static void test_shape(const char *name, const struct lsc_model_config *config,
 		       enum lsc_dtype dtype)
 {
 	uint32_t ids[N], vocab = config->vocab;
-	double *want, worst = 0, scale = 0;
+	double *want, worst = 0, rounded = 0, scale = 0;
+	float *got, *fast;
 	struct toy toy;
-	float *got;
 
 	toy_init(&toy, config, dtype, 7);
 	some_ids(ids, N, vocab, 3);
 	want = toy_forward(&toy, ids, N);
+	exact = true;
 	got = plain_logits(&toy, ids, N);
+	exact = false;
+	fast = plain_logits(&toy, ids, N);
 	for (size_t i = 0; i < (size_t)N * vocab; i++) {
 		worst = fmax(worst, fabs(got[i] - want[i]));
+		rounded = fmax(rounded, fabs(fast[i] - want[i]));
 		scale = fmax(scale, fabs(want[i]));
 	}
 	ok(worst < 1e-4 && scale > 0.5, "%s: logits up to %.2f are off by %.1g at most", name,
 	   scale, worst);
+	ok(rounded < scale * 0.02, "%s: not exact, they are off by %.1g at most", name, rounded);
 	free(want);
 	free(got);
+	free(fast);
 	toy_release(&toy);
 }
 
@@ -146,7 +154,7 @@ static void same_logits(const struct toy *toy, const float *want, const float *g
 /* Threads, kernels, and prompts in parts. */
 static void test_cuts(const struct toy *toy, const uint32_t *ids, const float *want)
 {
-	static const char *const kernels[] = {"portable", "avx2", "avx512"};
+	static const char *const kernels[] = {"portable", "avx2", "avx512", "avx512-bf16"};
 	static const uint32_t parts[] = {N, 1, 32, 33, 9, 4};
 	float *got = malloc((size_t)N * toy->image.config.vocab * sizeof(*got));
 
@@ -299,7 +307,7 @@ static void test_refusals(const struct toy *toy, const uint32_t *ids)
 {
 	uint32_t vocab = toy->image.config.vocab, wrong[2] = {1, vocab};
 	struct lsc_engine *engine = open_engine(toy, 1, NULL, 0);
-	struct lsc_engine_options options = {1, 64, NULL};
+	struct lsc_engine_options options = {1, 64, NULL, false};
 	struct lsc_engine *none = NULL;
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_work work = {.key = key_of(1), .first = 3, .last = 2, .n = 1, .ids = ids};
