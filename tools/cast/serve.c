@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "cast/host.h"
-#include "cast/names.h"
+#include "send/names.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "commands.h"
