@@ -136,6 +136,10 @@ static void test_shapes(void)
 	c.rope_original_context = 64;
 	c.head_dim = 16;
 	test_shape("llama 3 positions", &c, LSC_DTYPE_F32);
+	c = base_config();
+	c.qkv_bias = true;
+	c.ffn = 100; /* up is not where gate's rows end */
+	test_shape("quantised, half a tile between gate and up", &c, LSC_DTYPE_Q8);
 }
 
 static void same_logits(const struct toy *toy, const float *want, const float *got, uint32_t n,
