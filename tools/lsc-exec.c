@@ -1,4 +1,5 @@
-/* lsc-exec - executes images: `run` answers one prompt on this node, `serve` is a stage worker
+/* lsc-exec - executes images: `run` answers one prompt on this node, `serve` is a stage worker,
+ * `bench` measures
  *
  * lib/exec/session.h computes a prompt, lib/stage/worker.h is what a stage worker does.  Each
  * subcommand is a file in tools/exec/.
@@ -10,6 +11,7 @@
 int main(int argc, char **argv)
 {
 	static const struct lsc_command commands[] = {
+		{"bench", lsc_exec_bench_main, "measure how fast this node executes an image"},
 		{"run", lsc_exec_run_main, "answer one prompt on this node"},
 		{"serve", lsc_exec_serve_main, "be a stage worker for pipelines"},
 	};
