@@ -41,7 +41,7 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 	if (!engine)
 		return lsc_err_set(err, ENOMEM, "no memory for an engine");
 	engine->image = image;
-	r = lsc_kv_init(&engine->kv, config->layers, config->kv_heads, config->head_dim,
+	r = lsc_kv_init(&engine->kv, config,
 			options->kv_bytes ? options->kv_bytes : DEFAULT_KV_BYTES, err);
 	if (r == 0)
 		r = lsc_decoder_init(&engine->decoder, image, data, &engine->kv, options->kernels,
@@ -270,8 +270,10 @@ static int run_batch(struct lsc_engine *engine, unsigned n_works, struct lsc_err
 				reach) < 0)
 		return lsc_err_set(err, ENOMEM, "no memory for %llu positions",
 				   (unsigned long long)rows);
+	lsc_pool_begin(engine->decoder.pool);
 	while (cursor.work < n_works)
 		run_chunk(engine, &cursor);
+	lsc_pool_end(engine->decoder.pool);
 	for (unsigned i = 0; i < n_works; i++)
 		settle(engine, engine->works[i]);
 	return 0;
