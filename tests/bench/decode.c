@@ -137,6 +137,22 @@ static void bench_threads(struct subject *s, unsigned threads)
 	lsc_engine_close(s->engine);
 }
 
+/* A tile of q8 again and again. */
+static void fill_tiles(struct toy *toy, const struct lsc_tensor *t)
+{
+	uint64_t tile = lsc_q8_tile_bytes(t->cols), n = 16ull * t->cols;
+	float *values = malloc(n * sizeof(*values));
+	uint8_t *to = toy->data + t->offset;
+
+	for (size_t i = 0; values && i < n; i++)
+		values[i] = toy_uniform(toy) * 1.7f / sqrtf((float)t->cols);
+	if (values)
+		lsc_dtype_matrix_from_f32(t->dtype, values, 16, t->cols, to);
+	for (uint64_t at = tile; at < t->bytes; at += tile)
+		memcpy(to + at, to, tile);
+	free(values);
+}
+
 /* Weights of the right size: 64 Ki random ones again and again. */
 static void fill(struct toy *toy, const struct lsc_tensor *t)
 {
@@ -146,6 +162,10 @@ static void fill(struct toy *toy, const struct lsc_tensor *t)
 	float scale = t->rows == 1 ? 1 : 1.7f / sqrtf((float)t->cols);
 	uint8_t *to = toy->data + t->offset;
 
+	if (t->dtype == LSC_DTYPE_Q8) {
+		fill_tiles(toy, t);
+		return;
+	}
 	for (size_t i = 0; i < N; i++)
 		values[i] = toy_uniform(toy) * scale;
 	lsc_dtype_from_f32(t->dtype, values, to, LSC_MIN(n, N));
