@@ -1,7 +1,6 @@
-/* serve - the readiness line, and a word about open doors */
+/* serve - where to listen, the readiness line, and a word about open doors */
 #include "cli/serve.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +8,26 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/parse.h"
+#include "cli/tool.h"
+
+bool lsc_serve_option(struct lsc_serve *serve, int key, const char *arg, struct argp_state *state)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	uint64_t fd;
+
+	switch (key) {
+	case 'l':
+		serve->listen = arg;
+		return true;
+	case 'R':
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &fd, &err), &err);
+		serve->ready_fd = (int)fd;
+		return true;
+	default:
+		return false;
+	}
+}
 
 int lsc_serve_ready(int fd, const char *text, struct lsc_err *err)
 {

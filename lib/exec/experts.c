@@ -309,7 +309,7 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 	uint32_t slot, n, first, rows;
 	const struct lsc_expert *expert = task_of(run, task, &slot, &n, &first, &rows);
 	float *y = experts->gate_up + slot * 2 * stride;
-	struct lsc_matmul job = {
+	const struct lsc_matmul gate = {
 		.dtype = experts->gate_up_type,
 		.w = expert->gate_up,
 		.cols = experts->config->hidden,
@@ -319,11 +319,13 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 		.y = y,
 		.y_stride = 2 * stride,
 	};
+	struct lsc_matmul up = gate;
 
 	(void)thread;
-	experts->kernels->matmul(&job, first, rows);
-	job.y += stride - run->rows; /* the rows of up follow those of gate */
-	experts->kernels->matmul(&job, run->rows + first, rows);
+	up.w = (const uint8_t *)gate.w + lsc_dtype_matrix_bytes(gate.dtype, run->rows, gate.cols);
+	up.y = y + stride;
+	experts->kernels->matmul(&gate, first, rows);
+	experts->kernels->matmul(&up, first, rows);
 	for (uint32_t i = 0; i < n; i++) {
 		float *at = y + i * 2 * stride + first;
 

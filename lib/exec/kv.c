@@ -39,7 +39,11 @@ static float *take_page(struct lsc_kv *kv)
 {
 	struct lsc_kv_page *page = kv->free;
 
-	if (page) {
+	if (kv->memory.take) {
+		page = (struct lsc_kv_page *)kv->memory.take(kv->memory.self);
+		if (!page)
+			return NULL;
+	} else if (page) {
 		kv->free = page->next;
 	} else {
 		page = aligned_alloc(64, lsc_align_up(kv->page_bytes, 64));
@@ -55,9 +59,13 @@ static void give_page(struct lsc_kv *kv, float *page)
 {
 	struct lsc_kv_page *free_page = (struct lsc_kv_page *)page;
 
+	kv->used_pages--;
+	if (kv->memory.give) {
+		kv->memory.give(kv->memory.self, page);
+		return;
+	}
 	free_page->next = kv->free;
 	kv->free = free_page;
-	kv->used_pages--;
 }
 
 static int add_page(struct lsc_kv *kv, struct lsc_kv_layer *layer)
@@ -181,6 +189,8 @@ static void drop_at(struct lsc_kv *kv, struct lsc_kv_request **at)
 		lsc_kv_cut(kv, request, layer, 0);
 		free(request->layers[layer].pages);
 	}
+	if (request->table)
+		kv->memory.forget(kv->memory.self, request->table);
 	free(request);
 	kv->n_requests--;
 }

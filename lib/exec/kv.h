@@ -23,16 +23,26 @@ struct lsc_kv_request {
 	struct lsc_request_key key;
 	struct lsc_kv_request *next; /* in its bucket */
 	uint64_t batch;              /* the engine's mark: the last batch it was part of */
+	void *table;                 /* the backend's own; NULL at first */
 	struct lsc_kv_layer layers[];
 };
 
 struct lsc_kv_page; /* a free page, linked */
+
+/* Where pages are that this process cannot write: their pointers are only handed on. */
+struct lsc_kv_memory {
+	float *(*take)(void *self); /* NULL: no memory */
+	void (*give)(void *self, float *page);
+	void (*forget)(void *self, void *table); /* a request with a table goes */
+	void *self;
+};
 
 struct lsc_kv {
 	uint32_t layers, kv_heads, head_dim, value_stride;
 	uint64_t page_bytes;
 	uint64_t limit_pages, used_pages;
 	struct lsc_kv_page *free;
+	struct lsc_kv_memory memory; /* all NULL: malloc's */
 	struct lsc_kv_request **buckets;
 	uint32_t n_buckets; /* a power of two */
 	uint32_t n_requests;

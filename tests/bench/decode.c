@@ -118,7 +118,7 @@ static void bench_decode(struct subject *s, uint32_t batch, uint32_t at)
 
 static void bench_threads(struct subject *s, unsigned threads)
 {
-	struct lsc_engine_options options = {threads, 0, NULL};
+	struct lsc_engine_options options = {.threads = threads};
 	double seconds;
 
 	s->threads = threads;

@@ -120,12 +120,12 @@ static void test_damage(void)
 }
 
 /* Lays out without packing; weights of any size cost nothing here. */
-static bool lays_out(const struct lsc_model_config *config, uint32_t blocks,
+static bool lays_out(const struct lsc_model_config *config, uint32_t blocks, enum lsc_dtype dtype,
 		     struct lsc_image *image)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 
-	*image = (struct lsc_image){.config = *config, .dtype = LSC_DTYPE_BF16};
+	*image = (struct lsc_image){.config = *config, .dtype = dtype};
 	return lsc_layout_tensors(image, &err) == 0 &&
 	       lsc_layout_blocks(image, blocks, 0, &err) == 0 && sound(image);
 }
@@ -153,7 +153,8 @@ static void test_shapes(void)
 		for (size_t i = 0; i < LSC_ARRAY_SIZE(blocks); i++) {
 			LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 
-			wrong += !lays_out(config, blocks[i], &image);
+			wrong += !lays_out(config, blocks[i], i % 2 ? LSC_DTYPE_Q8 : LSC_DTYPE_BF16,
+					   &image);
 			wrong += image.n_blocks > image.n_units;
 			wrong += image.n_blocks <= config->layers && parts_layers(&image);
 		}
@@ -165,7 +166,8 @@ static void test_tied(void)
 {
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 
-	ok(lays_out(lsc_model_shape("smollm2-135m"), 16, &image), "a tied embedding");
+	ok(lays_out(lsc_model_shape("smollm2-135m"), 16, LSC_DTYPE_BF16, &image),
+	   "a tied embedding");
 	ok(image.units[0].n_tensors == 0 && image.units[0].needs[0].first == 15,
 	   "unit 0 needs the last block");
 	ok(lsc_image_tensor(&image, 31, LSC_TENSOR_EMBED) &&
@@ -204,11 +206,11 @@ static void test_experts(void)
 	config.expert_ffn = 32;
 	config.layers = 127;
 	config.norm_topk = true;
-	ok(lays_out(&config, 100, &image) && !parts_layers(&image),
+	ok(lays_out(&config, 100, LSC_DTYPE_BF16, &image) && !parts_layers(&image),
 	   "of 127 layers each of 100 blocks begins with one");
 	lsc_image_close(&image);
-	ok(lays_out(&config, 700, &image) && image.n_blocks == 700 && parts_layers(&image) &&
-		   spread(&image) < 1.1,
+	ok(lays_out(&config, 700, LSC_DTYPE_BF16, &image) && image.n_blocks == 700 &&
+		   parts_layers(&image) && spread(&image) < 1.1,
 	   "700 blocks hold some experts each, of nearly equal size");
 	ok(image.n_units == 1 + 127 * 513 + 1 && lsc_model_head_unit(&config) == 65152,
 	   "65153 units");
@@ -309,11 +311,12 @@ static void test_hostile_manifest(struct lsc_buf *manifest)
 	   accepted);
 }
 
-static void test_manifest(const char *name, const struct lsc_model_config *config)
+static void test_manifest(const char *name, const struct lsc_model_config *config,
+			  enum lsc_dtype dtype)
 {
 	LSC_CLEANUP_FREE char *dir = in_scratch(name), *path = NULL;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
-	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F16};
+	const struct lsc_image_options options = {.dtype = dtype};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	if (asprintf(&path, "%s/manifest", dir) < 0)
@@ -336,12 +339,13 @@ int main(void)
 	test_tied();
 	test_cut_image();
 	test_experts();
-	test_manifest("hostile", &small);
+	test_manifest("hostile", &small, LSC_DTYPE_F16);
+	test_manifest("hostile-q8", &small, LSC_DTYPE_Q8);
 	few = small;
 	few.layers = 2;
 	few.experts = 3;
 	few.experts_used = 2;
 	few.expert_ffn = 16;
-	test_manifest("hostile-experts", &few);
+	test_manifest("hostile-experts", &few, LSC_DTYPE_BF16);
 	return done_testing();
 }

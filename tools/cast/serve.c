@@ -9,9 +9,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/parse.h"
 #include "cast/host.h"
-#include "cast/names.h"
+#include "send/names.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "commands.h"
@@ -19,10 +18,9 @@
 
 struct serve_options {
 	const char *dir;
-	const char *listen;
 	const char *exec;
 	struct lsc_access access;
-	int ready_fd; /* -1: none */
+	struct lsc_serve serve;
 	bool exit_with_stdin;
 };
 
@@ -35,8 +33,7 @@ static const struct argp_option serve_table[] = {
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
 	LSC_ACCESS_ROWS,
 	{"exit-with-stdin", KEY_STDIN, NULL, 0, "End when standard input does", 0},
-	{"listen", 'l', "HOST:PORT", 0, "Listen there (default 127.0.0.1:7000)", 0},
-	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
+	LSC_SERVE_ROWS("127.0.0.1:7000"),
 	{0},
 };
 
@@ -44,7 +41,6 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 {
 	struct serve_options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
-	uint64_t fd;
 
 	switch (key) {
 	case KEY_STDIN:
@@ -57,19 +53,15 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 		opt->exec = arg;
 		lsc_tool_check(state, lsc_name_check_worker(arg, &err), &err);
 		return 0;
-	case 'l':
-		opt->listen = arg;
-		return 0;
-	case 'R':
-		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &fd, &err), &err);
-		opt->ready_fd = (int)fd;
-		return 0;
 	case ARGP_KEY_END:
 		if (!opt->dir)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
 		return 0;
 	default:
-		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
+		if (lsc_serve_option(&opt->serve, key, arg, state) ||
+		    lsc_access_option(&opt->access, key, arg))
+			return 0;
+		return ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -100,7 +92,7 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	struct lsc_host *host;
 	int r;
 
-	r = lsc_endpoint_parse(&options.listen, opt->listen, err);
+	r = lsc_endpoint_parse(&options.listen, opt->serve.listen, err);
 	if (r == 0)
 		r = lsc_access_check(&opt->access, &options.listen, err);
 	if (r == 0)
@@ -116,7 +108,7 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	if (!opt->access.key)
 		lsc_serve_warn(lsc_host_address(host), "send images here and read them");
 	if (r == 0)
-		r = lsc_serve_ready(opt->ready_fd, lsc_host_address(host), err);
+		r = lsc_serve_ready(opt->serve.ready_fd, lsc_host_address(host), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
 	lsc_watch_remove(input);
@@ -135,7 +127,7 @@ int lsc_cast_serve_main(int argc, char **argv)
 		NULL,
 		NULL,
 	};
-	struct serve_options opt = {.listen = "127.0.0.1:7000", .ready_fd = -1};
+	struct serve_options opt = {.serve = {"127.0.0.1:7000", -1}};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_loop *loop = NULL;
 	int r;

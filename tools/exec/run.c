@@ -1,0 +1,321 @@
+/* lsc-exec run - answers one prompt on this node
+ *
+ * lib/exec/session.h computes the prompt; here are its text, the loop over tokens and their text.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/parse.h"
+#include "cli/tool.h"
+#include "commands.h"
+#include "exec/arrival.h"
+#include "exec/session.h"
+#include "model/tokenizer.h"
+#include "options.h"
+#include "subject.h"
+
+#define MAX_PROMPT (64u << 20)
+
+struct run_options {
+	const char *path;
+	const char *prompt;
+	const char *system;
+	bool chat, ids, have_n;
+	uint64_t n, seed;
+	struct lsc_engine_options engine;
+	double temp, top_p, timeout_s;
+};
+
+enum { KEY_TEMP = 0x2000, KEY_TOP_P, KEY_SEED, KEY_IDS, KEY_CHAT, KEY_SYSTEM, KEY_TIMEOUT };
+
+static const struct argp_option run_table[] = {
+	{"prompt", 'p', "TEXT", 0, "The prompt; - or none: standard input", 0},
+	{"tokens", 'n', "N", 0,
+	 "Stop after N tokens (default: at the end of text, or of the context)", 0},
+	{"temp", KEY_TEMP, "T", 0, "Sampling temperature (default 0: greedy)", 0},
+	{"top-p", KEY_TOP_P, "P", 0, "Sample from the likeliest tokens that make up P (default 1)",
+	 0},
+	{"seed", KEY_SEED, "N", 0, "Seed of the sampling (default 0)", 0},
+	{"ids", KEY_IDS, NULL, 0, "Print the answer's token ids on one line", 0},
+	{"chat", 'c', NULL, 0, "Ask the prompt as a question, in the model's chat format", 0},
+	{"system", KEY_SYSTEM, "TEXT", 0, "The chat's system message", 0},
+	EXEC_ENGINE_ROWS,
+	{"timeout", KEY_TIMEOUT, "TIME", 0,
+	 "Give up when a unit takes longer to arrive (default: never)", 0},
+	{0},
+};
+
+static error_t parse_number(int key, char *arg, struct run_options *opt, struct argp_state *state)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	int r;
+
+	switch (key) {
+	case 'n':
+		opt->have_n = true;
+		r = lsc_parse_uint(arg, 0, UINT32_MAX, &opt->n, &err);
+		break;
+	case KEY_TEMP:
+		r = lsc_parse_real(arg, 0, 100, &opt->temp, &err);
+		break;
+	case KEY_TOP_P:
+		r = lsc_parse_real(arg, 0, 1, &opt->top_p, &err);
+		break;
+	case KEY_SEED:
+		r = lsc_parse_uint(arg, 0, UINT64_MAX, &opt->seed, &err);
+		break;
+	case KEY_TIMEOUT:
+		r = lsc_parse_duration(arg, &opt->timeout_s, &err);
+		break;
+	default:
+		return exec_engine_option(&opt->engine, key, arg, state) ? 0 : ARGP_ERR_UNKNOWN;
+	}
+	lsc_tool_check(state, r, &err);
+	return 0;
+}
+
+static error_t parse_run(int key, char *arg, struct argp_state *state)
+{
+	struct run_options *opt = state->input;
+
+	switch (key) {
+	case 'p':
+		opt->prompt = arg;
+		return 0;
+	case 'c':
+		opt->chat = true;
+		return 0;
+	case KEY_SYSTEM:
+		opt->system = arg;
+		opt->chat = true;
+		return 0;
+	case KEY_IDS:
+		opt->ids = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (opt->path)
+			return ARGP_ERR_UNKNOWN;
+		opt->path = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!opt->path)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
+		return 0;
+	default:
+		return parse_number(key, arg, opt, state);
+	}
+}
+
+/* --- an image, whole or arriving, and what runs it --- */
+
+struct runner {
+	struct exec_subject subject;
+	struct lsc_tokenizer *tokenizer;
+	struct lsc_session session;
+};
+
+static void runner_release(struct runner *runner)
+{
+	lsc_session_release(&runner->session);
+	lsc_tokenizer_close(runner->tokenizer);
+	exec_subject_close(&runner->subject);
+}
+
+/* A cast may take its time, or have died: only people can tell. */
+static void on_wait(void *data, uint32_t unit)
+{
+	const struct runner *runner = data;
+
+	lsc_notice("waiting for unit %u of '%s': %u of %u pieces are here", unit,
+		   runner->subject.segment.name, lsc_segment_count(&runner->subject.segment),
+		   runner->subject.image.n_pieces);
+}
+
+static int open_tokenizer(struct runner *runner, const char *path, int timeout_ms,
+			  struct lsc_err *err)
+{
+	const struct lsc_image *image = &runner->subject.image;
+	struct lsc_segment *segment = &runner->subject.segment;
+	bool long_wait;
+	int r;
+
+	if (!image->tokenizer_len)
+		return lsc_err_set(err, EOPNOTSUPP, "'%s' has no tokenizer", path);
+	long_wait = timeout_ms < 0 || timeout_ms > LSC_ARRIVAL_LONG_MS;
+	r = lsc_arrival_wait_tokenizer(image, segment, long_wait ? LSC_ARRIVAL_LONG_MS : timeout_ms,
+				       err);
+	if (r == -ETIMEDOUT && long_wait) {
+		lsc_notice("waiting for the tokenizer of '%s'", segment->name);
+		r = lsc_arrival_wait_tokenizer(
+			image, segment, timeout_ms < 0 ? -1 : timeout_ms - LSC_ARRIVAL_LONG_MS,
+			err);
+	}
+	return r < 0 ? r
+		     : lsc_tokenizer_open(&runner->tokenizer, segment->data, image->tokenizer_len,
+					  err);
+}
+
+static int runner_open(struct runner *runner, const struct run_options *opt, struct lsc_err *err)
+{
+	const struct lsc_session_options sampling = {
+		.temp = (float)opt->temp,
+		.top_p = (float)opt->top_p,
+		.seed = opt->seed,
+		.timeout_ms = opt->timeout_s > 0 ? (int)LSC_MIN(opt->timeout_s * 1000, 1e9) : -1,
+		.on_wait = on_wait,
+		.data = runner,
+	};
+	struct exec_subject *subject = &runner->subject;
+	int r;
+
+	if ((r = exec_subject_open(subject, opt->path, err)) < 0 ||
+	    (r = open_tokenizer(runner, opt->path, sampling.timeout_ms, err)) < 0 ||
+	    (r = exec_subject_engine(subject, &opt->engine, err)) < 0)
+		return r;
+	return lsc_session_init(&runner->session, &subject->image, &subject->segment,
+				subject->engine, &sampling, err);
+}
+
+/* --- the prompt --- */
+
+static int read_prompt(const struct run_options *opt, struct lsc_buf *text, struct lsc_err *err)
+{
+	if (opt->prompt && strcmp(opt->prompt, "-"))
+		return lsc_buf_add_str(text, opt->prompt) < 0
+			       ? lsc_err_set(err, ENOMEM, "cannot hold the prompt: %m")
+			       : 0;
+	return lsc_fd_read(STDIN_FILENO, "standard input", MAX_PROMPT, text, err);
+}
+
+static int encode_prompt(const struct runner *runner, const struct run_options *opt,
+			 struct lsc_tokens *ids, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf chat = LSC_BUF_INIT;
+	const struct lsc_buf *prompt = &text;
+	unsigned flags = LSC_ENCODE_BOS;
+	int r = read_prompt(opt, &text, err);
+
+	if (r == 0 && opt->chat) {
+		const char *question = text.data ? (const char *)text.data : "";
+		const struct lsc_chat_message messages[] = {{"system", opt->system},
+							    {"user", question}};
+
+		r = lsc_chat_render(&runner->subject.image.chat,
+				    opt->system ? messages : messages + 1, opt->system ? 2 : 1,
+				    &chat, err);
+		prompt = &chat;
+		flags |= LSC_ENCODE_SPECIAL;
+	}
+	if (r == 0)
+		r = lsc_tokenizer_encode(runner->tokenizer, (const char *)prompt->data, prompt->len,
+					 flags, ids, err);
+	return r;
+}
+
+/* --- the answer --- */
+
+static bool is_end(const struct lsc_model_config *config, uint32_t token)
+{
+	for (uint32_t i = 0; i < config->n_eos; i++)
+		if (config->eos[i] == token)
+			return true;
+	return false;
+}
+
+static int flush_text(struct lsc_buf *text, struct lsc_err *err)
+{
+	int r = lsc_write_full(STDOUT_FILENO, text->data, text->len);
+
+	text->len = 0;
+	return r < 0 ? lsc_err_set(err, -r, "cannot write the answer: %m") : 0;
+}
+
+static int print_token(const struct run_options *opt, struct lsc_detokenizer *detokenizer,
+		       uint64_t index, uint32_t token, struct lsc_buf *text, struct lsc_err *err)
+{
+	int r;
+
+	if (opt->ids)
+		r = lsc_buf_printf(text, "%s%u", index ? " " : "", token);
+	else
+		r = lsc_detokenizer_add(detokenizer, token, text, err);
+	return r < 0 ? r : flush_text(text, err);
+}
+
+static int generate(struct runner *runner, const struct run_options *opt,
+		    const struct lsc_tokens *prompt, uint64_t start_ns, struct lsc_err *err)
+{
+	const struct lsc_model_config *config = &runner->subject.image.config;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+	struct lsc_detokenizer detokenizer;
+	uint64_t limit = opt->have_n ? opt->n : UINT64_MAX, n = 0, first_ns = 0;
+	uint32_t token = 0;
+	int r = 0;
+
+	if (prompt->n == 0)
+		return lsc_err_set(err, EINVAL,
+				   "the prompt is empty, and the model has no token "
+				   "to begin with");
+	if (prompt->n > config->context)
+		return lsc_err_set(err, EINVAL, "the prompt has %zu tokens, the context %u",
+				   prompt->n, config->context);
+	lsc_detokenizer_init(&detokenizer, runner->tokenizer);
+	/* The answer ends with the context, as it does over a pipeline. */
+	for (; r == 0 && n < limit && (n == 0 || prompt->n + n < config->context); n++) {
+		r = lsc_session_feed(&runner->session, n ? &token : prompt->ids,
+				     n ? 1 : (uint32_t)prompt->n, &token, err);
+		if (r < 0 || is_end(config, token))
+			break;
+		r = print_token(opt, &detokenizer, n, token, &text, err);
+		if (n == 0)
+			first_ns = lsc_clock_ns();
+	}
+	if (r == 0 && !opt->ids)
+		r = lsc_detokenizer_end(&detokenizer, &text);
+	if (r == 0)
+		r = lsc_buf_add_str(&text, "\n");
+	if (r == 0)
+		r = flush_text(&text, err);
+	if (r == 0 && n > 1)
+		lsc_info("%zu prompt tokens, first token after %.3f s, then %.1f tokens/s",
+			 prompt->n, (double)(first_ns - start_ns) / 1e9,
+			 (double)(n - 1) / ((double)(lsc_clock_ns() - first_ns) / 1e9));
+	return r;
+}
+
+static int run(const struct run_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(runner_release) struct runner runner = {.tokenizer = NULL};
+	LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens prompt = LSC_TOKENS_INIT;
+	uint64_t start_ns = lsc_clock_ns();
+	int r;
+
+	if ((r = runner_open(&runner, opt, err)) < 0 ||
+	    (r = encode_prompt(&runner, opt, &prompt, err)) < 0)
+		return r;
+	return generate(&runner, opt, &prompt, start_ns, err);
+}
+
+int lsc_exec_run_main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		run_table,
+		parse_run,
+		"IMAGE",
+		"Answer one prompt on this node, with an image that is here or arriving.",
+		NULL,
+		NULL,
+		NULL};
+	struct run_options opt = {.top_p = 1};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	return lsc_tool_finish(run(&opt, &err), &err);
+}
