@@ -13,7 +13,7 @@
 #include "model/image.h"
 #include "tap.h"
 
-#define HIDDEN  16u
+#define HIDDEN  32u
 #define FFN     12u /* of Mixtral's experts */
 #define NARROW  10u /* of Qwen3Moe's */
 #define LAYERS  2u
@@ -30,10 +30,17 @@ static float value(enum kind kind, uint32_t layer, uint32_t expert, uint32_t at)
 	return (float)(((kind * LAYERS + layer) * EXPERTS + expert) * 1000 + at);
 }
 
+/* The same as a block of Q8_0 holds it. */
+static int8_t small_value(enum kind kind, uint32_t layer, uint32_t expert, uint32_t at)
+{
+	return (int8_t)((kind * 5 + layer * 29 + expert * 13 + at * 7) % 255 - 127);
+}
+
 /* --- checkpoints --- */
 
 struct file {
 	bool gguf, qwen;
+	bool q8; /* gate and up are Q8_0 */
 	unsigned n;
 	struct lsc_buf head, body;
 };
@@ -49,9 +56,9 @@ static void put_str(struct lsc_buf *buf, const char *text)
 	lsc_buf_add_str(buf, text);
 }
 
-/* n experts of rows x cols; n 0: a matrix; rows 0: a vector. */
+/* n experts of rows x cols; n 0: a matrix; rows 0: a vector.  type is ggml's. */
 static void put_tensor(struct file *file, const char *name, uint32_t n, uint32_t rows,
-		       uint32_t cols)
+		       uint32_t cols, uint32_t type)
 {
 	const uint32_t dims[] = {n, rows, cols};
 	uint64_t at = file->body.len;
@@ -63,7 +70,7 @@ static void put_tensor(struct file *file, const char *name, uint32_t n, uint32_t
 		put(&file->head, 3 - skip, 4);
 		for (unsigned d = 3; d > skip; d--) /* the innermost first */
 			put(&file->head, dims[d - 1], 8);
-		put(&file->head, 0, 4); /* f32 */
+		put(&file->head, type, 4);
 		put(&file->head, at, 8);
 	} else {
 		lsc_buf_printf(&file->head, "%c\"%s\":{\"dtype\":\"F32\",\"shape\":[",
@@ -111,24 +118,32 @@ static void add(struct file *file, enum kind kind, uint32_t layer, const char *h
 		snprintf(name, sizeof(name),
 			 file->gguf ? "blk.%u.%s.weight" : "model.layers.%u.%s.weight", layer,
 			 file->gguf ? gguf : hf);
-	put_tensor(file, name, 0, rows, cols);
+	put_tensor(file, name, 0, rows, cols, 0);
 	put_values(file, kind, layer, 0, rows, cols);
 }
 
 static void add_experts(struct file *file, enum kind kind, uint32_t layer, const char *hf,
 			const char *gguf, uint32_t rows, uint32_t cols)
 {
+	const bool q8 = file->q8 && cols == HIDDEN;
 	char name[96];
 
 	snprintf(name, sizeof(name), "blk.%u.%s.weight", layer, gguf);
 	if (file->gguf)
-		put_tensor(file, name, EXPERTS, rows, cols);
+		put_tensor(file, name, EXPERTS, rows, cols, q8 ? 8 : 0);
 	for (uint32_t e = 0; e < EXPERTS; e++) {
 		snprintf(name, sizeof(name), "model.layers.%u.%s.experts.%u.%s.weight", layer,
 			 file->qwen ? "mlp" : "block_sparse_moe", e, hf);
 		if (!file->gguf)
-			put_tensor(file, name, 0, rows, cols);
-		for (uint32_t i = 0; i < rows * cols; i++) {
+			put_tensor(file, name, 0, rows, cols, 0);
+		for (uint32_t i = 0; q8 && i < rows * cols; i++) {
+			int8_t v = small_value(kind, layer, e, i);
+
+			if (i % 32 == 0)
+				put(&file->body, 0x3c00, 2); /* a scale of 1 */
+			lsc_buf_add(&file->body, &v, 1);
+		}
+		for (uint32_t i = 0; !q8 && i < rows * cols; i++) {
 			float v = value(kind, layer, e, i);
 
 			lsc_buf_add(&file->body, &v, sizeof(v));
@@ -195,7 +210,7 @@ static void put_gguf_head(struct lsc_buf *buf, const struct file *file)
 }
 
 static const char config_text[] =
-	"{\"architectures\":[\"%s\"],\"hidden_size\":16,\"intermediate_size\":12,"
+	"{\"architectures\":[\"%s\"],\"hidden_size\":32,\"intermediate_size\":12,"
 	"\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":1,"
 	"\"head_dim\":8,\"vocab_size\":5,\"max_position_embeddings\":64,"
 	"\"num_experts_per_tok\":2%s}";
@@ -214,9 +229,9 @@ static void write_file(const char *path, const void *data, size_t len)
 }
 
 /* Writes the model to path: a file, or a directory. */
-static void write_model(const char *path, bool gguf, bool qwen)
+static void write_model(const char *path, bool gguf, bool qwen, bool q8)
 {
-	struct file file = {.gguf = gguf, .qwen = qwen};
+	struct file file = {.gguf = gguf, .qwen = qwen, .q8 = q8};
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf all = LSC_BUF_INIT;
 	char name[1024], text[1024];
 
@@ -252,10 +267,10 @@ static void write_model(const char *path, bool gguf, bool qwen)
 
 /* --- images --- */
 
-static bool pack(const char *source, const char *dir, struct lsc_image *image)
+static bool pack(const char *source, const char *dir, enum lsc_dtype dtype, struct lsc_image *image)
 {
 	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
-	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .blocks = 9};
+	const struct lsc_image_options options = {.dtype = dtype, .blocks = 9};
 	struct lsc_err err = LSC_ERR_INIT;
 	uint32_t bad;
 
@@ -336,11 +351,46 @@ static void test_model(const char *name, bool qwen)
 	LSC_CLEANUP(lsc_image_close) struct lsc_image a = LSC_IMAGE_INIT;
 	LSC_CLEANUP(lsc_image_close) struct lsc_image b = LSC_IMAGE_INIT;
 
-	write_model(hf, false, qwen);
-	write_model(gguf, true, qwen);
-	ok(pack(hf, one, &a) && holds_all(&a, qwen), "%s from safetensors", name);
-	ok(pack(gguf, two, &b) && holds_all(&b, qwen), "%s from GGUF", name);
+	write_model(hf, false, qwen, false);
+	write_model(gguf, true, qwen, false);
+	ok(pack(hf, one, LSC_DTYPE_F32, &a) && holds_all(&a, qwen), "%s from safetensors", name);
+	ok(pack(gguf, two, LSC_DTYPE_F32, &b) && holds_all(&b, qwen), "%s from GGUF", name);
 	ok(a.bytes == b.bytes && a.data && !memcmp(a.data, b.data, a.bytes), "the same image");
+}
+
+/* Whether gate or up of each expert is what the blocks of the file have. */
+static bool holds_blocks(const struct lsc_image *image, enum kind kind)
+{
+	unsigned wrong = 0;
+
+	for (uint32_t i = 0; i < LAYERS * EXPERTS; i++) {
+		const uint32_t l = i / EXPERTS, e = i % EXPERTS;
+		const struct lsc_tensor *tensor =
+			lsc_image_tensor(image, 2 + l * (1 + EXPERTS) + e, LSC_TENSOR_GATE_UP);
+		uint64_t part = lsc_dtype_matrix_bytes(LSC_DTYPE_Q8, FFN, HIDDEN);
+		float row[HIDDEN];
+
+		for (uint32_t r = 0; r < FFN; r++) {
+			lsc_dtype_matrix_row(LSC_DTYPE_Q8,
+					     image->data + tensor->offset + (kind == UP ? part : 0),
+					     r, HIDDEN, row);
+			for (uint32_t c = 0; c < HIDDEN; c++)
+				wrong += row[c] != small_value(kind, l, e, r * HIDDEN + c);
+		}
+	}
+	return wrong == 0;
+}
+
+static void test_blocks(void)
+{
+	LSC_CLEANUP_FREE char *gguf = in_scratch(".gguf", "q8"), *dir = in_scratch("", "q8");
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+
+	write_model(gguf, true, false, true);
+	ok(pack(gguf, dir, LSC_DTYPE_Q8, &image) && holds_blocks(&image, GATE) &&
+		   holds_blocks(&image, UP) &&
+		   lsc_image_tensor(&image, 1, LSC_TENSOR_ROUTER)->dtype == LSC_DTYPE_F32,
+	   "experts of Q8_0 come into q8 as they are");
 }
 
 /* --- what is refused --- */
@@ -404,6 +454,7 @@ int main(void)
 {
 	test_model("mixtral", false);
 	test_model("qwen3_moe", true);
+	test_blocks();
 	test_refusals();
 	test_limits();
 	return done_testing();
