@@ -271,7 +271,7 @@ static int check(const struct bench *bench, struct lsc_err *err)
 	if (most > image->config.context)
 		return lsc_err_set(err, EINVAL, "that takes %llu positions, the context has %u",
 				   (unsigned long long)most, image->config.context);
-	if (lsc_arrival_ready(image, &bench->subject.segment, 0, image->config.layers + 1) <
+	if (lsc_arrival_ready(image, &bench->subject.segment, 0, image->n_units - 1) <
 	    image->n_units)
 		return lsc_err_set(err, EBUSY, "'%s' is still arriving", opt->path);
 	return 0;
