@@ -270,10 +270,8 @@ static int run_batch(struct lsc_engine *engine, unsigned n_works, struct lsc_err
 				reach) < 0)
 		return lsc_err_set(err, ENOMEM, "no memory for %llu positions",
 				   (unsigned long long)rows);
-	lsc_pool_begin(engine->decoder.pool);
 	while (cursor.work < n_works)
 		run_chunk(engine, &cursor);
-	lsc_pool_end(engine->decoder.pool);
 	for (unsigned i = 0; i < n_works; i++)
 		settle(engine, engine->works[i]);
 	return 0;
