@@ -2,7 +2,7 @@
  *
  * `send` coordinates a cast and is a source of it, `serve` is what runs on every other node.  What
  * a cast does is decided in lib/cast/cast.c, what a node does in lib/cast/host.c; who sends what
- * to whom in lib/plan/ring.c and lib/plan/schedule.c, how nodes are started in lib/cast/launch.c.
+ * to whom in lib/plan/ring.c and lib/plan/schedule.c, how nodes are started in lib/send/launch.c.
  * Each subcommand is a file in tools/cast/.
  */
 #include <sys/resource.h>

@@ -35,7 +35,7 @@ struct pack_options {
 enum { KEY_LAYERS = 0x2000, KEY_SEED, KEY_PIECE };
 
 static const struct argp_option pack_table[] = {
-	{"dtype", 'd', "TYPE", 0, "Store matrices as bf16 (the default), f16 or f32", 0},
+	{"dtype", 'd', "TYPE", 0, "Store matrices as bf16 (the default), f16, f32 or q8", 0},
 	{"blocks", 'b', "N", 0, "Cut the image into N blocks (default 16; at most one a unit)", 0},
 	{"piece", KEY_PIECE, "SIZE", 0,
 	 "Size of pieces, a power of two (default: by the image's size)", 0},
@@ -49,7 +49,8 @@ static const struct argp_option pack_table[] = {
 static void parse_dtype(struct argp_state *state, const char *arg, enum lsc_dtype *ret_dtype)
 {
 	if (lsc_dtype_parse(arg, ret_dtype) < 0)
-		argp_failure(state, LSC_EXIT_USAGE, 0, "no type '%s': want bf16, f16 or f32", arg);
+		argp_failure(state, LSC_EXIT_USAGE, 0, "no type '%s': want bf16, f16, f32 or q8",
+			     arg);
 }
 
 static void parse_piece(struct argp_state *state, const char *arg, struct pack_options *opt)

@@ -225,9 +225,8 @@ void lsc_map_close(struct lsc_map *map)
 void lsc_map_forget(const void *data, size_t len)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t start = ((uintptr_t)data + page - 1) / page * page;
-	uintptr_t end = ((uintptr_t)data + len) / page * page;
+	uintptr_t start = (uintptr_t)data / page * page;
 
-	if (start < end)
-		madvise((void *)start, end - start, MADV_DONTNEED);
+	if (len > 0)
+		madvise((void *)start, (uintptr_t)data + len - start, MADV_DONTNEED);
 }

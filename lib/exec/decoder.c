@@ -25,15 +25,16 @@ static int find(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_ro
 		struct lsc_err *err)
 {
 	const struct lsc_tensor *tensor = lsc_image_tensor(image, unit, role);
-	uint64_t bytes = (uint64_t)rows * cols;
+	uint32_t parts = role == LSC_TENSOR_GATE_UP ? 2 : 1;
+	uint64_t bytes;
 
 	if (!tensor)
 		return lsc_err_set(err, EBADMSG, "image has no tensor %u of unit %u", role, unit);
 	if (tensor->dtype != LSC_DTYPE_F32 && tensor->dtype != LSC_DTYPE_F16 &&
-	    tensor->dtype != LSC_DTYPE_BF16)
+	    tensor->dtype != LSC_DTYPE_BF16 && tensor->dtype != LSC_DTYPE_Q8)
 		return lsc_err_set(err, EOPNOTSUPP, "tensor %u of unit %u: format %s does not run",
 				   role, unit, lsc_dtype_name(tensor->dtype));
-	bytes *= lsc_dtype_block_bytes(tensor->dtype);
+	bytes = parts * lsc_dtype_matrix_bytes(tensor->dtype, rows / parts, cols);
 	if (tensor->rows != rows || tensor->cols != cols || tensor->bytes < bytes ||
 	    tensor->offset % 4 || tensor->offset > image->bytes ||
 	    tensor->bytes > image->bytes - tensor->offset)
@@ -244,7 +245,7 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 
 	(void)thread;
 	up.w = (const uint8_t *)gate->w +
-	       (size_t)product->rows * gate->cols * lsc_dtype_block_bytes(gate->dtype);
+	       lsc_dtype_matrix_bytes(gate->dtype, product->rows, gate->cols);
 	up.y = gate->y + product->up_offset;
 	product->kernels->matmul(gate, first, n);
 	product->kernels->matmul(&up, first, n);
@@ -401,12 +402,10 @@ static void attend(struct lsc_decoder *decoder, struct batch *batch, uint32_t n)
 void lsc_decoder_embed(struct lsc_decoder *decoder, const struct lsc_row *rows, uint32_t n)
 {
 	const struct lsc_matrix *embed = &decoder->embed;
-	size_t row_bytes = (size_t)embed->cols * lsc_dtype_block_bytes(embed->dtype);
 
 	for (uint32_t i = 0; i < n; i++)
-		lsc_dtype_to_f32(embed->dtype,
-				 (const uint8_t *)embed->data + rows[i].id * row_bytes,
-				 lsc_decoder_x(decoder, i), embed->cols);
+		lsc_dtype_matrix_row(embed->dtype, embed->data, rows[i].id, embed->cols,
+				     lsc_decoder_x(decoder, i));
 }
 
 void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct lsc_row *rows,

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "exec/backend.h"
 #include "exec/kernels.h"
 #include "exec/kv.h"
 #include "exec/pool.h"
@@ -18,12 +19,6 @@
 
 /* Rows that run together at most; activations of more would not stay in cache. */
 #define LSC_DECODER_MAX_ROWS 256
-
-struct lsc_row {
-	struct lsc_kv_request *request; /* NULL where only embedding or head run */
-	uint32_t pos;
-	uint32_t id; /* where the embedding runs */
-};
 
 struct lsc_matrix {
 	enum lsc_dtype dtype;

@@ -1,9 +1,9 @@
-/* engine - batches of works over a decoder
+/* engine - batches of works over a backend
  *
- * Works with the same units become one batch of rows, cut into chunks of at most
- * LSC_DECODER_MAX_ROWS; a chunk passes all its units before the next begins, so that chunks of one
- * prompt find the keys of those before.  All pages and buffers are reserved before the first row
- * is computed: once a batch runs, nothing in it can fail.
+ * Works with the same units become one batch of rows, cut into chunks of at most the backend's
+ * max_rows; a chunk passes all its units before the next begins, so that chunks of one prompt find
+ * the keys of those before.  All pages and buffers are reserved before the first row is computed:
+ * once a batch runs, nothing in it can fail but the device.
  */
 #include "exec/engine.h"
 
@@ -11,21 +11,42 @@
 #include <string.h>
 
 #include "base/macros.h"
-#include "exec/decoder.h"
+#include "exec/backend.h"
+#include "exec/device.h"
+#include "exec/kv.h"
 
 #define DEFAULT_KV_BYTES (1ull << 30)
 
 struct lsc_engine {
 	const struct lsc_image *image;
 	struct lsc_kv kv;
-	struct lsc_decoder decoder;
+	const struct lsc_backend_ops *ops;
+	void *backend;
 	uint64_t batch;          /* number of the last one */
 	struct lsc_work **works; /* of the batch */
 	unsigned works_cap;
-	struct lsc_row rows[LSC_DECODER_MAX_ROWS]; /* of the chunk */
-	uint32_t heads[LSC_DECODER_MAX_ROWS];      /* rows that want logits, and where to */
-	float *logits[LSC_DECODER_MAX_ROWS];
+	struct lsc_row *rows; /* of the chunk: [max_rows], as are all below */
+	uint32_t *heads;      /* rows that want logits, and where to */
+	float **logits;
+	struct lsc_draw **draws;
 };
+
+static int open_backend(struct lsc_engine *engine, const uint8_t *data,
+			const struct lsc_engine_options *options, struct lsc_err *err)
+{
+	const struct lsc_device *device = options->device;
+	size_t n;
+
+	engine->ops = device && device->ops ? device->ops : &lsc_backend_cpu;
+	n = engine->ops->max_rows;
+	engine->rows = calloc(n, sizeof(*engine->rows));
+	engine->heads = calloc(n, sizeof(*engine->heads));
+	engine->logits = calloc(n, sizeof(*engine->logits));
+	engine->draws = calloc(n, sizeof(*engine->draws));
+	if (!engine->rows || !engine->heads || !engine->logits || !engine->draws)
+		return lsc_err_set(err, ENOMEM, "no memory for %zu rows", n);
+	return engine->ops->open(&engine->backend, engine->image, data, &engine->kv, options, err);
+}
 
 int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *image,
 		    const uint8_t *data, const struct lsc_engine_options *options,
@@ -44,8 +65,7 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 	r = lsc_kv_init(&engine->kv, config,
 			options->kv_bytes ? options->kv_bytes : DEFAULT_KV_BYTES, err);
 	if (r == 0)
-		r = lsc_decoder_init(&engine->decoder, image, data, &engine->kv, options->kernels,
-				     options->threads, err);
+		r = open_backend(engine, data, options, err);
 	if (r < 0) {
 		lsc_engine_close(engine);
 		return r;
@@ -58,9 +78,14 @@ void lsc_engine_close(struct lsc_engine *engine)
 {
 	if (!engine)
 		return;
-	lsc_decoder_release(&engine->decoder);
-	lsc_kv_release(&engine->kv);
+	lsc_kv_release(&engine->kv); /* whose pages may be the backend's */
+	if (engine->backend)
+		engine->ops->close(engine->backend);
 	free(engine->works);
+	free(engine->rows);
+	free(engine->heads);
+	free(engine->logits);
+	free(engine->draws);
 	free(engine);
 }
 
@@ -72,6 +97,11 @@ void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *ke
 void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16])
 {
 	lsc_kv_drop_client(&engine->kv, client);
+}
+
+int lsc_engine_load(struct lsc_engine *engine, uint32_t first, uint32_t last, struct lsc_err *err)
+{
+	return engine->ops->load ? engine->ops->load(engine->backend, first, last, err) : 0;
 }
 
 uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
@@ -164,83 +194,56 @@ struct cursor { /* where in the batch's works the next chunk begins */
 static void take_row(struct lsc_engine *engine, const struct lsc_work *work,
 		     struct lsc_kv_request *request, uint32_t row, uint32_t index)
 {
-	uint32_t hidden = engine->image->config.hidden;
+	size_t at = (size_t)row * engine->image->config.hidden;
 
-	engine->rows[index] =
-		(struct lsc_row){request, work->pos + row, work->first ? 0 : work->ids[row]};
-	if (work->first)
-		memcpy(lsc_decoder_x(&engine->decoder, index), work->in + (size_t)row * hidden,
-		       hidden * sizeof(float));
+	engine->rows[index] = (struct lsc_row){
+		.request = request,
+		.pos = work->pos + row,
+		.id = work->first ? 0 : work->ids[row],
+		.in = work->first ? work->in + at : NULL,
+		.out = work->last == head_unit(engine) ? NULL : work->out + at,
+	};
 }
 
-/* Where the chunk's row at index goes after the last unit: counts the rows that want logits. */
-static void give_row(struct lsc_engine *engine, const struct lsc_work *work, uint32_t row,
-		     uint32_t index, uint32_t *n_heads)
+/* What the chunk's row at index wants of the head. */
+static void want_logits(struct lsc_engine *engine, const struct lsc_work *work, uint32_t row,
+			uint32_t index, uint32_t *n_heads)
 {
-	const struct lsc_model_config *config = &engine->image->config;
+	size_t at = (size_t)row * engine->image->config.vocab;
 
-	if (work->last != head_unit(engine)) {
-		memcpy(work->out + (size_t)row * config->hidden,
-		       lsc_decoder_x(&engine->decoder, index), config->hidden * sizeof(float));
-		return;
-	}
-	if (row + 1 < work->n && !work->all_logits)
+	if (work->last != head_unit(engine) || (row + 1 < work->n && !work->all_logits))
 		return;
 	engine->heads[*n_heads] = index;
-	engine->logits[(*n_heads)++] =
-		work->all_logits ? work->all_logits + (size_t)row * config->vocab : work->out;
+	engine->draws[*n_heads] = work->all_logits ? NULL : work->draw;
+	engine->logits[(*n_heads)++] = work->all_logits ? work->all_logits + at : work->out;
 }
 
-/* Walks the rows of the next chunk; fn is take (before) or give (after). */
-static uint32_t fill_chunk(struct lsc_engine *engine, struct cursor *cursor)
+static int run_chunk(struct lsc_engine *engine, struct cursor *cursor, struct lsc_err *err)
 {
-	uint32_t n = 0;
+	struct lsc_chunk chunk = {
+		.first = engine->works[0]->first,
+		.last = engine->works[0]->last,
+		.rows = engine->rows,
+		.heads = engine->heads,
+		.logits = engine->logits,
+		.draws = engine->draws,
+	};
+	const uint32_t max_rows = engine->ops->max_rows;
 
-	while (cursor->work < cursor->n_works && n < LSC_DECODER_MAX_ROWS) {
+	while (cursor->work < cursor->n_works && chunk.n < max_rows) {
 		const struct lsc_work *work = engine->works[cursor->work];
 		struct lsc_kv_request *request = lsc_kv_find(&engine->kv, &work->key);
 
-		while (cursor->row < work->n && n < LSC_DECODER_MAX_ROWS)
-			take_row(engine, work, request, cursor->row++, n++);
+		for (; cursor->row < work->n && chunk.n < max_rows; cursor->row++, chunk.n++) {
+			take_row(engine, work, request, cursor->row, chunk.n);
+			want_logits(engine, work, cursor->row, chunk.n, &chunk.n_heads);
+		}
 		if (cursor->row == work->n) {
 			cursor->work++;
 			cursor->row = 0;
 		}
 	}
-	return n;
-}
-
-static uint32_t empty_chunk(struct lsc_engine *engine, struct cursor cursor, uint32_t n)
-{
-	uint32_t n_heads = 0;
-
-	for (uint32_t index = 0; index < n; index++) {
-		const struct lsc_work *work = engine->works[cursor.work];
-
-		give_row(engine, work, cursor.row++, index, &n_heads);
-		if (cursor.row == work->n) {
-			cursor.work++;
-			cursor.row = 0;
-		}
-	}
-	return n_heads;
-}
-
-static void run_chunk(struct lsc_engine *engine, struct cursor *cursor)
-{
-	const struct lsc_work *work = engine->works[0];
-	struct lsc_decoder *decoder = &engine->decoder;
-	struct cursor begin = *cursor;
-	uint32_t n = fill_chunk(engine, cursor), n_heads;
-	uint32_t end, layer = layers_of(engine, work, &end);
-
-	if (work->first == 0)
-		lsc_decoder_embed(decoder, engine->rows, n);
-	for (; layer < end; layer++)
-		lsc_decoder_layer(decoder, layer, engine->rows, n);
-	n_heads = empty_chunk(engine, begin, n);
-	if (n_heads)
-		lsc_decoder_head(decoder, engine->heads, engine->logits, n_heads);
+	return engine->ops->run(engine->backend, &chunk, err);
 }
 
 /* A finished work: its KV reaches further, and the last of all logits is the answer. */
@@ -261,20 +264,23 @@ static int run_batch(struct lsc_engine *engine, unsigned n_works, struct lsc_err
 	struct cursor cursor = {0, n_works, 0};
 	uint64_t rows = 0;
 	uint32_t reach = 0;
+	int r;
 
 	for (unsigned i = 0; i < n_works; i++) {
 		rows += engine->works[i]->n;
+		if (engine->works[i]->draw)
+			engine->works[i]->draw->drawn = false;
 		reach = LSC_MAX(reach, engine->works[i]->pos + engine->works[i]->n);
 	}
-	if (lsc_decoder_reserve(&engine->decoder, (uint32_t)LSC_MIN(rows, LSC_DECODER_MAX_ROWS),
-				reach) < 0)
-		return lsc_err_set(err, ENOMEM, "no memory for %llu positions",
-				   (unsigned long long)rows);
-	while (cursor.work < n_works)
-		run_chunk(engine, &cursor);
-	for (unsigned i = 0; i < n_works; i++)
+	r = engine->ops->reserve(engine->backend, (uint32_t)LSC_MIN(rows, engine->ops->max_rows),
+				 reach, err);
+	if (r == 0)
+		r = lsc_engine_load(engine, engine->works[0]->first, engine->works[0]->last, err);
+	while (r == 0 && cursor.work < n_works)
+		r = run_chunk(engine, &cursor, err);
+	for (unsigned i = 0; r == 0 && i < n_works; i++)
 		settle(engine, engine->works[i]);
-	return 0;
+	return r;
 }
 
 /* --- making batches of works --- */

@@ -17,12 +17,14 @@
 #include "exec/kernels.h"
 #include "model/image.h"
 
+struct lsc_device; /* exec/device.h */
 struct lsc_engine;
 
 struct lsc_engine_options {
 	unsigned threads;  /* 0: the CPUs this process may use (affinity and cgroup quota) */
 	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
 	const struct lsc_kernels *kernels; /* NULL: the best here (tests compare them) */
+	const struct lsc_device *device;   /* borrowed while it runs; NULL: the CPU */
 };
 
 /* Borrows image; data is the image's bytes (a segment's, while they arrive). */
@@ -36,18 +38,29 @@ struct lsc_request_key {
 	uint64_t request;
 };
 
+/* What to draw from the logits of a work's last position (sample.h). */
+struct lsc_draw {
+	float temp, top_p;
+	uint64_t seed;
+	uint32_t pos;
+	uint32_t token; /* where it is drawn */
+	bool drawn;     /* by the device: then the logits are not given out */
+};
+
 /* One request's part in a batch: positions pos .. pos+n-1 through units first .. last. */
 struct lsc_work {
 	struct lsc_request_key key;
 	uint32_t first, last;
 	uint32_t pos, n;
-	const uint32_t *ids; /* [n] where first is 0 */
-	const float *in;     /* [n][hidden] where it is not */
-	float *out;          /* [n][hidden] where last is not the head; else [vocab]: the logits
-			      * of position pos+n-1.  May be in. */
-	float *all_logits;   /* optional [n][vocab], for tests */
-	int result;          /* 0; -ESTALE: the KV here does not reach pos; -ENOSPC: no KV page;
-			      * -ERANGE: past the model's context; -EINVAL: no such units or ids */
+	const uint32_t *ids;   /* [n] where first is 0 */
+	const float *in;       /* [n][hidden] where it is not */
+	float *out;            /* [n][hidden] where last is not the head; else [vocab]: the logits
+				* of position pos+n-1.  May be in. */
+	float *all_logits;     /* optional [n][vocab], for tests */
+	struct lsc_draw *draw; /* optional, where last is the head: a token will do, if the device
+				* draws; drawn is set to whether it did */
+	int result;            /* 0; -ESTALE: the KV here does not reach pos; -ENOSPC: no KV page;
+				* -ERANGE: past the model's context; -EINVAL: no such units or ids */
 };
 
 /* Runs them.  Works with the same units run as one batch.  0, or negative errno for what concerns
@@ -55,6 +68,10 @@ struct lsc_work {
  * A pos below what the KV reaches forgets what is there from pos on. */
 int lsc_engine_run(struct lsc_engine *engine, struct lsc_work *works, unsigned n,
 		   struct lsc_err *err);
+
+/* These units' blocks have arrived and will be used: a device takes them meanwhile.  Running them
+ * does so too; on the CPU there is nothing to do. */
+int lsc_engine_load(struct lsc_engine *engine, uint32_t first, uint32_t last, struct lsc_err *err);
 
 /* Forgets a request's KV, or that of all requests of a client. */
 void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *key);

@@ -17,14 +17,15 @@
 #include <stdint.h>
 
 #include "model/dtype.h"
+#include "model/q8.h"
 
 #define LSC_LANES          16
 #define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
 
 /* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
 struct lsc_matmul {
-	enum lsc_dtype dtype; /* f32, f16 or bf16 */
-	const void *w;        /* [rows][cols], aligned to 4 bytes */
+	enum lsc_dtype dtype; /* f32, f16, bf16 or q8 */
+	const void *w;        /* [rows][cols], aligned to 4 bytes; of q8 tiles (model/q8.h) */
 	uint32_t cols;
 	uint32_t m;
 	const float *x; /* x_stride a multiple of 16, x[p] zero from cols up to the next one */

@@ -120,6 +120,39 @@ DEFINE_MATMUL(f32)
 DEFINE_MATMUL(bf16)
 DEFINE_MATMUL(f16)
 
+/* Columns k .. k+15 of a row of a q8 tile, as f32: exact, for 11 and 7 bits. */
+LANES lanes load_q8(const uint8_t *tile, uint32_t cols, uint32_t row, uint32_t k)
+{
+	const int8_t *q = (const int8_t *)tile + (size_t)k * LSC_Q8_ROWS + (size_t)row * 4;
+	float scale, values[16];
+
+	lsc_dtype_to_f32(LSC_DTYPE_F16,
+			 tile + lsc_q8_scales(cols) +
+				 ((size_t)(k / LSC_Q8_COLS) * LSC_Q8_ROWS + row) * 2,
+			 &scale, 1);
+	for (uint32_t i = 0; i < 16; i++)
+		values[i] = scale * (float)q[(size_t)(i / 4) * 64 + i % 4];
+	return lanes_load(values);
+}
+
+TARGET static void matmul_q8(const struct lsc_matmul *job, uint32_t first, uint32_t n)
+{
+	for (uint32_t row = first; row < first + n; row++) {
+		const uint8_t *tile =
+			(const uint8_t *)job->w + row / LSC_Q8_ROWS * lsc_q8_tile_bytes(job->cols);
+
+		for (uint32_t pos = 0; pos < job->m; pos++) {
+			const float *x = job->x + pos * job->x_stride;
+			lanes sum = lanes_set(0);
+
+			for (uint32_t k = 0; k < job->cols; k += 16)
+				sum = lanes_fma(load_q8(tile, job->cols, row % LSC_Q8_ROWS, k),
+						lanes_load(x + k), sum);
+			put(job, row, pos, lanes_sum(sum));
+		}
+	}
+}
+
 TARGET static void matmul(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
 	switch (job->dtype) {
@@ -128,6 +161,9 @@ TARGET static void matmul(const struct lsc_matmul *job, uint32_t first, uint32_t
 		break;
 	case LSC_DTYPE_BF16:
 		matmul_bf16(job, first, n);
+		break;
+	case LSC_DTYPE_Q8:
+		matmul_q8(job, first, n);
 		break;
 	default:
 		matmul_f16(job, first, n);

@@ -3,7 +3,7 @@
  * A page holds LSC_PAGE_POSITIONS positions of one layer, all its kv heads: first the keys, a
  * [head_dim][positions] plane for each head (kernels.h's attend reads 16 positions at once), then
  * the values, [positions][value_stride].  All pages have one size and come from one budget; freed
- * ones are kept for the next request.  Addresses for all of them are taken at the beginning, memory
+ * ones are kept for the next request.  Addresses for all of them are taken with the first, memory
  * by the kernel as they are first used: a token that begins a page allocates nothing.  Requests are
  * found by their key.  One thread uses a kv.
  */
@@ -25,19 +25,30 @@ struct lsc_kv_request {
 	struct lsc_request_key key;
 	struct lsc_kv_request *next; /* in its bucket */
 	uint64_t batch;              /* the engine's mark: the last batch it was part of */
+	void *table;                 /* the backend's own; NULL at first */
 	struct lsc_kv_layer layers[];
 };
 
 struct lsc_kv_page; /* a free page, linked */
+
+/* Where pages are that this process cannot write: their pointers are only handed on. */
+struct lsc_kv_memory {
+	float *(*take)(void *self); /* NULL: no memory */
+	void (*give)(void *self, float *page);
+	void (*forget)(void *self, void *table); /* a request with a table goes */
+	void *self;
+};
 
 struct lsc_kv {
 	uint32_t layers, kv_heads, head_dim, value_stride;
 	uint64_t page_bytes;
 	uint64_t limit_pages, used_pages;
 	uint32_t context_pages; /* of a layer of one request, at most */
+	uint64_t arena_bytes;   /* 0: no page was wanted yet */
 	uint8_t *arena;         /* [limit_pages]; NULL where there were no addresses for all */
 	uint64_t fresh;         /* pages of it that were never used begin here */
 	struct lsc_kv_page *free;
+	struct lsc_kv_memory memory; /* all NULL: malloc's */
 	struct lsc_kv_request **buckets;
 	uint32_t n_buckets; /* a power of two */
 	uint32_t n_requests;

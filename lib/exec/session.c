@@ -99,12 +99,17 @@ int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t 
 		     uint32_t *ret_token, struct lsc_err *err)
 {
 	const struct lsc_image *image = session->image;
+	struct lsc_draw draw = {.temp = session->options.temp,
+				.top_p = session->options.top_p,
+				.seed = session->options.seed,
+				.pos = session->pos + n};
 	struct lsc_work work = {.key = session->key,
 				.last = image->config.layers + 1,
 				.pos = session->pos,
 				.n = n,
 				.ids = ids,
-				.out = session->logits};
+				.out = session->logits,
+				.draw = &draw};
 	int r;
 
 	if (!session->complete)
@@ -114,8 +119,8 @@ int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t 
 	if (r < 0)
 		return r;
 	session->pos += n;
-	*ret_token = lsc_sample(session->logits, image->config.vocab, session->options.temp,
-				session->options.top_p, session->options.seed, session->pos,
-				session->candidates);
+	*ret_token = draw.drawn ? draw.token
+				: lsc_sample(session->logits, image->config.vocab, draw.temp,
+					     draw.top_p, draw.seed, draw.pos, session->candidates);
 	return 0;
 }

@@ -376,3 +376,21 @@ int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
 	lsc_map_forget(tensor->data + first * row_bytes, n * row_bytes);
 	return 0;
 }
+
+bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
+			   const struct lsc_model_config *config, enum lsc_role role,
+			   uint32_t layer, uint64_t row, uint8_t *ret_blocks)
+{
+	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, layer);
+	uint64_t rows, cols, bytes;
+
+	role_shape(config, role, &rows, &cols);
+	if (!tensor || tensor->dtype != LSC_DTYPE_Q8_0 || row >= rows)
+		return false;
+	if (is_interleaved(checkpoint, config, role))
+		row = interleaved_row(row, config->head_dim);
+	bytes = lsc_dtype_matrix_bytes(tensor->dtype, 1, (uint32_t)cols);
+	memcpy(ret_blocks, tensor->data + row * bytes, bytes);
+	lsc_map_forget(tensor->data + row * bytes, bytes);
+	return true;
+}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "model/q8.h"
 
 static const struct {
 	const char *name;
@@ -14,6 +15,7 @@ static const struct {
 	[LSC_DTYPE_BF16] = {"bf16", 1, 2},     [LSC_DTYPE_Q8_0] = {"q8_0", 32, 34},
 	[LSC_DTYPE_Q4_0] = {"q4_0", 32, 18},   [LSC_DTYPE_Q4_1] = {"q4_1", 32, 20},
 	[LSC_DTYPE_Q4_K] = {"q4_k", 256, 144}, [LSC_DTYPE_Q6_K] = {"q6_k", 256, 210},
+	[LSC_DTYPE_Q8] = {"q8", 32, 34},
 };
 
 const char *lsc_dtype_name(enum lsc_dtype dtype)
@@ -23,7 +25,8 @@ const char *lsc_dtype_name(enum lsc_dtype dtype)
 
 int lsc_dtype_parse(const char *name, enum lsc_dtype *ret_dtype)
 {
-	static const enum lsc_dtype stored[] = {LSC_DTYPE_F32, LSC_DTYPE_F16, LSC_DTYPE_BF16};
+	static const enum lsc_dtype stored[] = {LSC_DTYPE_F32, LSC_DTYPE_F16, LSC_DTYPE_BF16,
+						LSC_DTYPE_Q8};
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(stored); i++) {
 		if (!strcmp(name, formats[stored[i]].name)) {
@@ -256,6 +259,7 @@ void lsc_dtype_to_f32(enum lsc_dtype dtype, const void *src, float *dst, size_t 
 	case LSC_DTYPE_Q6_K:
 		q6_k_to_f32(src, dst, blocks);
 		break;
+	case LSC_DTYPE_Q8:
 	case LSC_DTYPE_COUNT:
 		break;
 	}
@@ -273,4 +277,41 @@ void lsc_dtype_from_f32(enum lsc_dtype dtype, const float *src, void *dst, size_
 	else
 		for (size_t i = 0; i < n; i++)
 			halves[i] = float_to_bf16(src[i]);
+}
+
+/* --- matrices --- */
+
+uint64_t lsc_dtype_matrix_bytes(enum lsc_dtype dtype, uint64_t rows, uint32_t cols)
+{
+	if (dtype == LSC_DTYPE_Q8)
+		return lsc_div_up(rows, LSC_Q8_ROWS) * lsc_q8_tile_bytes(cols);
+	return rows * cols / formats[dtype].elements * formats[dtype].bytes;
+}
+
+void lsc_dtype_matrix_row(enum lsc_dtype dtype, const void *matrix, uint64_t row, uint32_t cols,
+			  float *ret_row)
+{
+	const uint8_t *at = matrix;
+
+	if (dtype == LSC_DTYPE_Q8)
+		lsc_q8_get_row(at + row / LSC_Q8_ROWS * lsc_q8_tile_bytes(cols), row % LSC_Q8_ROWS,
+			       cols, ret_row);
+	else
+		lsc_dtype_to_f32(dtype, at + lsc_dtype_matrix_bytes(dtype, row, cols), ret_row,
+				 cols);
+}
+
+void lsc_dtype_matrix_from_f32(enum lsc_dtype dtype, const float *values, uint64_t rows,
+			       uint32_t cols, void *ret_matrix)
+{
+	uint8_t *at = ret_matrix;
+
+	if (dtype != LSC_DTYPE_Q8) {
+		lsc_dtype_from_f32(dtype, values, at, rows * cols);
+		return;
+	}
+	memset(at, 0, lsc_dtype_matrix_bytes(dtype, rows, cols));
+	for (uint64_t row = 0; row < rows; row++)
+		lsc_q8_put_row(at + row / LSC_Q8_ROWS * lsc_q8_tile_bytes(cols), row % LSC_Q8_ROWS,
+			       cols, values + row * cols);
 }

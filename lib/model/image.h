@@ -40,7 +40,7 @@ enum lsc_tensor_role {
 	LSC_TENSOR_K_NORM,
 	LSC_TENSOR_O, /* [hidden][heads * head_dim] */
 	LSC_TENSOR_FFN_NORM,
-	LSC_TENSOR_GATE_UP, /* [2 ffn][hidden]: gate, then up */
+	LSC_TENSOR_GATE_UP, /* [2 ffn][hidden]: gate, then up, a part each */
 	LSC_TENSOR_DOWN,    /* [hidden][ffn] */
 	LSC_TENSOR_FINAL_NORM,
 	LSC_TENSOR_HEAD, /* [vocab][hidden]; absent where it is tied */
@@ -53,6 +53,7 @@ struct lsc_tensor {
 	uint32_t unit; /* that it is stored with */
 	uint32_t rows; /* 1 for a vector */
 	uint32_t cols;
+	uint32_t parts;  /* matrices of rows / parts rows that lie one after another */
 	uint64_t offset; /* in the image file; a multiple of 64 at least */
 	uint64_t bytes;
 };

@@ -34,7 +34,7 @@ const char *lsc_tensor_role_name(enum lsc_tensor_role role)
 /* --- tensors --- */
 
 static void add(struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role, uint32_t rows,
-		uint32_t cols)
+		uint32_t cols, uint32_t parts)
 {
 	enum lsc_dtype dtype = rows == 1 ? LSC_DTYPE_F32 : image->dtype;
 
@@ -44,7 +44,8 @@ static void add(struct lsc_image *image, uint32_t unit, enum lsc_tensor_role rol
 		.unit = unit,
 		.rows = rows,
 		.cols = cols,
-		.bytes = (uint64_t)rows * cols * lsc_dtype_block_bytes(dtype),
+		.parts = parts,
+		.bytes = parts * lsc_dtype_matrix_bytes(dtype, rows / parts, cols),
 	};
 }
 
@@ -54,18 +55,18 @@ static void add_layer(struct lsc_image *image, uint32_t unit)
 	uint32_t q = config->heads * config->head_dim;
 	uint32_t qkv = q + 2 * config->kv_heads * config->head_dim;
 
-	add(image, unit, LSC_TENSOR_ATTN_NORM, 1, config->hidden);
-	add(image, unit, LSC_TENSOR_QKV, qkv, config->hidden);
+	add(image, unit, LSC_TENSOR_ATTN_NORM, 1, config->hidden, 1);
+	add(image, unit, LSC_TENSOR_QKV, qkv, config->hidden, 1);
 	if (config->qkv_bias)
-		add(image, unit, LSC_TENSOR_QKV_BIAS, 1, qkv);
+		add(image, unit, LSC_TENSOR_QKV_BIAS, 1, qkv, 1);
 	if (config->qk_norm) {
-		add(image, unit, LSC_TENSOR_Q_NORM, 1, config->head_dim);
-		add(image, unit, LSC_TENSOR_K_NORM, 1, config->head_dim);
+		add(image, unit, LSC_TENSOR_Q_NORM, 1, config->head_dim, 1);
+		add(image, unit, LSC_TENSOR_K_NORM, 1, config->head_dim, 1);
 	}
-	add(image, unit, LSC_TENSOR_O, config->hidden, q);
-	add(image, unit, LSC_TENSOR_FFN_NORM, 1, config->hidden);
-	add(image, unit, LSC_TENSOR_GATE_UP, 2 * config->ffn, config->hidden);
-	add(image, unit, LSC_TENSOR_DOWN, config->hidden, config->ffn);
+	add(image, unit, LSC_TENSOR_O, config->hidden, q, 1);
+	add(image, unit, LSC_TENSOR_FFN_NORM, 1, config->hidden, 1);
+	add(image, unit, LSC_TENSOR_GATE_UP, 2 * config->ffn, config->hidden, 2);
+	add(image, unit, LSC_TENSOR_DOWN, config->hidden, config->ffn, 1);
 }
 
 int lsc_layout_tensors(struct lsc_image *image, struct lsc_err *err)
@@ -79,12 +80,12 @@ int lsc_layout_tensors(struct lsc_image *image, struct lsc_err *err)
 	if (!image->units || !image->tensors)
 		return lsc_err_set(err, ENOMEM, "cannot lay out %u units: %m", image->n_units);
 	if (!config->tied)
-		add(image, 0, LSC_TENSOR_EMBED, config->vocab, config->hidden);
+		add(image, 0, LSC_TENSOR_EMBED, config->vocab, config->hidden, 1);
 	for (uint32_t unit = 1; unit <= config->layers; unit++)
 		add_layer(image, unit);
-	add(image, head, LSC_TENSOR_FINAL_NORM, 1, config->hidden);
+	add(image, head, LSC_TENSOR_FINAL_NORM, 1, config->hidden, 1);
 	add(image, head, config->tied ? LSC_TENSOR_EMBED : LSC_TENSOR_HEAD, config->vocab,
-	    config->hidden);
+	    config->hidden, 1);
 
 	for (uint32_t i = image->n_tensors; i-- > 0;) {
 		struct lsc_unit *unit = &image->units[image->tensors[i].unit];

@@ -22,8 +22,9 @@
 #include "base/io.h"
 #include "base/macros.h"
 #include "model/layout.h"
+#include "model/q8.h"
 
-#define ROWS_BYTES (4u << 20) /* of the f32 rows made at once, or one row */
+#define ROWS_BYTES (4u << 20) /* of the f32 rows made at once; or one row, or a tile of q8 */
 
 struct packer {
 	struct lsc_image image;
@@ -40,7 +41,8 @@ struct packer {
 	uint64_t written; /* bytes of the file, the piece's included */
 
 	float *rows;
-	void *converted;
+	uint8_t *converted;
+	uint8_t *blocks; /* of one row */
 	size_t rows_values;
 };
 
@@ -83,44 +85,101 @@ static int put(struct packer *packer, const void *data, uint64_t len, struct lsc
 	return 0;
 }
 
-/* A weight that f16 cannot hold would be infinite, and the model's answers nonsense. */
+/* A weight that f16 cannot hold would be infinite, and the model's answers nonsense; one that is no
+ * number would make its whole block of q8 none. */
 static int check_range(const struct lsc_tensor *tensor, const float *rows, size_t values,
 		       struct lsc_err *err)
 {
+	bool q8 = tensor->dtype == LSC_DTYPE_Q8, infinite = false;
 	float largest = 0;
 
-	if (tensor->dtype != LSC_DTYPE_F16)
+	if (!q8 && tensor->dtype != LSC_DTYPE_F16)
 		return 0;
 	for (size_t i = 0; i < values; i++)
 		if (isfinite(rows[i]))
 			largest = LSC_MAX(largest, fabsf(rows[i]));
-	if (largest < 65520) /* what rounds to 65504 */
+		else
+			infinite = true;
+	if (q8 && infinite)
+		return lsc_err_set(err, EOPNOTSUPP,
+				   "'%s' of unit %u has a value that is infinite or no number, "
+				   "which q8 cannot hold",
+				   lsc_tensor_role_name(tensor->role), tensor->unit);
+	if (q8 ? largest <= LSC_Q8_MAX : largest < 65520) /* what rounds to 65504 */
 		return 0;
 	return lsc_err_set(err, EOPNOTSUPP,
-			   "'%s' of unit %u has a value of %g, and f16 ends at 65504: want bf16 or "
+			   "'%s' of unit %u has a value of %g, and %s ends at %.0f: want bf16 or "
 			   "f32",
-			   lsc_tensor_role_name(tensor->role), tensor->unit, (double)largest);
+			   lsc_tensor_role_name(tensor->role), tensor->unit, (double)largest,
+			   lsc_dtype_name(tensor->dtype), q8 ? (double)LSC_Q8_MAX : 65504.0);
 }
 
-static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, struct lsc_err *err)
+/* One tile of n rows from row on, of which packer->rows holds the values from at on. */
+static int put_tile(struct packer *packer, const struct lsc_tensor *tensor, uint64_t row,
+		    uint32_t n, const float *at, struct lsc_err *err)
+{
+	const struct lsc_pack_origin *origin = packer->origin;
+	size_t bytes = lsc_q8_tile_bytes(tensor->cols);
+
+	memset(packer->converted, 0, bytes);
+	for (uint32_t r = 0; r < n; r++) {
+		if (origin->blocks && origin->blocks(origin, tensor, row + r, packer->blocks) &&
+		    lsc_q8_put_blocks(packer->converted, r, tensor->cols, packer->blocks))
+			continue;
+		lsc_q8_put_row(packer->converted, r, tensor->cols, at + (size_t)r * tensor->cols);
+	}
+	return put(packer, packer->converted, bytes, err);
+}
+
+/* Rows row .. row+n-1, which packer->rows holds. */
+static int put_rows(struct packer *packer, const struct lsc_tensor *tensor, uint64_t row,
+		    uint64_t n, struct lsc_err *err)
+{
+	int r = 0;
+
+	if (tensor->dtype != LSC_DTYPE_Q8) {
+		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted,
+				   n * tensor->cols);
+		return put(packer, packer->converted,
+			   lsc_dtype_matrix_bytes(tensor->dtype, n, tensor->cols), err);
+	}
+	for (uint64_t i = 0; r == 0 && i < n; i += LSC_Q8_ROWS)
+		r = put_tile(packer, tensor, row + i, (uint32_t)LSC_MIN(n - i, LSC_Q8_ROWS),
+			     packer->rows + i * tensor->cols, err);
+	return r;
+}
+
+/* The tensor's rows first .. end-1: a part of it, whose tiles are its own. */
+static int put_part(struct packer *packer, const struct lsc_tensor *tensor, uint64_t first,
+		    uint64_t end, struct lsc_err *err)
 {
 	uint64_t step = LSC_MAX(packer->rows_values / tensor->cols, 1);
-	int r = put(packer, NULL, tensor->offset - packer->written, err);
+	int r = 0;
 
-	for (uint64_t row = 0; r == 0 && row < tensor->rows; row += step) {
-		uint64_t n = LSC_MIN(step, tensor->rows - row);
-		size_t values = n * tensor->cols;
+	if (tensor->dtype == LSC_DTYPE_Q8)
+		step = LSC_MAX(step / LSC_Q8_ROWS, 1) * LSC_Q8_ROWS;
+	for (uint64_t row = first; r == 0 && row < end; row += step) {
+		uint64_t n = LSC_MIN(step, end - row);
 
 		if (packer->stop && *packer->stop)
 			return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed",
 					   packer->temp);
 		r = packer->origin->rows(packer->origin, tensor, row, n, packer->rows, err);
-		if (r < 0 || (r = check_range(tensor, packer->rows, values, err)) < 0)
-			break;
-		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted, values);
-		r = put(packer, packer->converted, values * lsc_dtype_block_bytes(tensor->dtype),
-			err);
+		if (r == 0)
+			r = check_range(tensor, packer->rows, n * tensor->cols, err);
+		if (r == 0)
+			r = put_rows(packer, tensor, row, n, err);
 	}
+	return r;
+}
+
+static int put_tensor(struct packer *packer, const struct lsc_tensor *tensor, struct lsc_err *err)
+{
+	uint64_t rows = tensor->rows / tensor->parts;
+	int r = put(packer, NULL, tensor->offset - packer->written, err);
+
+	for (uint64_t part = 0; r == 0 && part < tensor->parts; part++)
+		r = put_part(packer, tensor, part * rows, (part + 1) * rows, err);
 	return r;
 }
 
@@ -151,6 +210,7 @@ static void packer_release(struct packer *packer)
 	free(packer->piece);
 	free(packer->rows);
 	free(packer->converted);
+	free(packer->blocks);
 	free(packer->path);
 	free(packer->temp);
 	lsc_image_close(&packer->image);
@@ -304,7 +364,7 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 {
 	const struct lsc_model_config *config = packer->origin->config;
 	struct lsc_image *image = &packer->image;
-	uint64_t widest;
+	uint64_t widest, least;
 	int r;
 
 	image->config = *config;
@@ -315,11 +375,13 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 		return r;
 	widest = LSC_MAX(LSC_MAX(config->hidden, config->ffn),
 			 (config->heads + 2 * config->kv_heads) * config->head_dim);
-	packer->rows_values = LSC_MAX(ROWS_BYTES / sizeof(float), widest);
+	least = image->dtype == LSC_DTYPE_Q8 ? widest * LSC_Q8_ROWS : widest;
+	packer->rows_values = LSC_MAX(ROWS_BYTES / sizeof(float), least);
 	packer->piece = malloc(image->piece_bytes);
 	packer->rows = malloc(packer->rows_values * sizeof(float));
 	packer->converted = malloc(packer->rows_values * sizeof(float));
-	if (!packer->piece || !packer->rows || !packer->converted)
+	packer->blocks = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8_0, 1, widest + LSC_Q8_COLS));
+	if (!packer->piece || !packer->rows || !packer->converted || !packer->blocks)
 		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
 	return 0;
 }

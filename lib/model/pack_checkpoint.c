@@ -104,6 +104,21 @@ static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct ls
 	return 0;
 }
 
+static bool checkpoint_blocks(const struct lsc_pack_origin *origin, const struct lsc_tensor *tensor,
+			      uint64_t row, uint8_t *ret_blocks)
+{
+	const struct lsc_checkpoint *checkpoint =
+		LSC_CONTAINER_OF(origin, const struct from_checkpoint, origin)->checkpoint;
+	uint32_t layer = tensor->unit - (tensor->unit > 0);
+	struct strip strips[3], *strip = strips;
+
+	strips_of(tensor, origin->config, strips);
+	for (; row >= strip->rows; strip++)
+		row -= strip->rows;
+	return lsc_checkpoint_blocks(checkpoint, origin->config, strip->role, layer, row,
+				     ret_blocks);
+}
+
 /* In parts, for files as large as these: memory stays bounded, and a signal is heard. */
 static int hash_source(const uint8_t *data, size_t len, const volatile sig_atomic_t *stop,
 		       struct lsc_hash *ret_hash, struct lsc_err *err)
@@ -172,7 +187,10 @@ int lsc_image_pack(const struct lsc_checkpoint *checkpoint, const char *dir,
 	LSC_CLEANUP_FREE struct lsc_image_source *sources = calloc(MAX_SOURCES, sizeof(*sources));
 	struct lsc_model_config config;
 	struct from_checkpoint from = {
-		.origin = {.rows = checkpoint_rows, .config = &config, .sources = sources},
+		.origin = {.rows = checkpoint_rows,
+			   .blocks = checkpoint_blocks,
+			   .config = &config,
+			   .sources = sources},
 		.checkpoint = checkpoint,
 	};
 	int r;

@@ -16,7 +16,9 @@
 #	LSC_BENCH_NODES		uniform: how many receivers, each in a run of its own (1 2 3 4 8 16)
 #	LSC_BENCH_SOURCES	sources: how many of them and of receivers (2/4 2/8 4/4 4/8)
 #	LSC_BENCH_RECEIVERS	how many the other cases have (4)
-#	LSC_BENCH_MIXED		unequal: how many receivers of mixed rates (3 6)
+#	LSC_BENCH_UNEQUAL	unequal: which (slow mixed source)
+#	LSC_BENCH_SLOW		slow: which receivers, one at a time (all)
+#	LSC_BENCH_MIXED		mixed: how many receivers of mixed rates (3 6)
 #	LSC_BENCH_PEERS		peers: which (chain mpi mpi-default aria2 rsync)
 #	LSC_BENCH_PEER_NODES	peers: how many receivers (1 4 8)
 #
@@ -33,6 +35,7 @@ cases=${LSC_BENCH_CASES:-uniform memory sources unequal partial faults peers}
 nodes=${LSC_BENCH_NODES:-1 2 3 4 8 16}
 pairs=${LSC_BENCH_SOURCES:-2/4 2/8 4/4 4/8}
 n=${LSC_BENCH_RECEIVERS:-4}
+unequal=${LSC_BENCH_UNEQUAL:-slow mixed source}
 mixed=${LSC_BENCH_MIXED:-3 6}
 peers=${LSC_BENCH_PEERS:-chain mpi mpi-default aria2 rsync}
 peer_nodes=${LSC_BENCH_PEER_NODES:-1 4 8}
@@ -178,6 +181,7 @@ most() {
 {
 	check_names case_ $cases
 	check_names peer_ $peers
+	check_names unequal_ $unequal
 }
 begin $(($(most | sort -n | tail -n 1) + 1))
 pack "$image" "$layers"

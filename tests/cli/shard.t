@@ -28,7 +28,7 @@ expect_equal "and goes on with words" "$(echo 256 511 | lsc-shard detokenize "$S
 expect_status 0 "another seed" lsc-shard pack $shape --seed 1 "$SCRATCH/c"
 cmp -s "$SCRATCH/a/image" "$SCRATCH/c/image"
 expect_equal "other weights" $? 1
-for dtype in bf16 f16 f32; do
+for dtype in bf16 f16 f32 q8; do
 	expect_status 0 "$dtype, two blocks" \
 		lsc-shard pack $shape --dtype $dtype --blocks 2 "$SCRATCH/$dtype"
 	expect_equal "$dtype has two" \
@@ -39,7 +39,12 @@ expect_status 74 "what exists is left alone" lsc-shard pack $shape "$SCRATCH/a"
 expect_one_line "exists already"
 expect_status 64 "no such shape" lsc-shard pack --dummy llama-9 "$SCRATCH/d"
 expect_one_line "llama-3-8b"
+expect_status 0 "q8 verifies" lsc-shard verify "$SCRATCH/q8"
+expect_equal "and is listed as that" "$(lsc-shard ls "$SCRATCH/q8" | grep -c '^q8, ')" 1
+expect_equal "in little more than half the bytes of f16" \
+	"$(($(wc -c <"$SCRATCH/q8/image") * 100 / $(wc -c <"$SCRATCH/f16/image") < 60))" 1
 expect_status 64 "no such type" lsc-shard pack $shape --dtype q4 "$SCRATCH/d"
+expect_one_line "want bf16, f16, f32 or q8"
 for wrong in "--blocks 0" "--blocks x" "--piece 5000" "--piece 2K" "--layers 0" "--seed -1" "more"; do
 	expect_status 64 "pack $wrong" lsc-shard pack $wrong $shape "$SCRATCH/d"
 done
@@ -150,6 +155,9 @@ case $LSC_BUILD in
 *)
 	expect_status 0 "memory is bounded" \
 		sh -c "ulimit -v 100000; lsc-shard pack --dummy smollm2-135m '$SCRATCH/big'"
+	rm -rf "$SCRATCH/big"
+	expect_status 0 "that of q8 too" \
+		sh -c "ulimit -v 100000; lsc-shard pack --dtype q8 --dummy smollm2-135m '$SCRATCH/big'"
 	rm -rf "$SCRATCH/big"
 	;;
 esac

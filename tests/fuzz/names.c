@@ -1,5 +1,5 @@
 /* fuzz names: any text as a list of nodes; what comes out names itself, and is within the limits */
-#include "cast/names.h"
+#include "send/names.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -138,6 +138,39 @@ def connect(address, kind, **more):
 ELEMENT = {"f32": 4, "f16": 2, "bf16": 2}
 
 
+def tile_bytes(cols):
+    c = -(-cols // 32) * 32
+    return 16 * c + -(-c // 64) * 64
+
+
+def tensor_bytes(role, dtype, rows, cols):
+    if dtype != "q8":
+        return rows * cols * ELEMENT[dtype]
+    parts = 2 if role == "gate_up" else 1
+    return parts * -(-rows // parts // 16) * tile_bytes(cols)
+
+
+def quantised(data, at, rows, cols):
+    c = -(-cols // 32) * 32
+    for r in range(rows):
+        tile = at + r // 16 * tile_bytes(cols)
+        scales = [struct.unpack_from("<e", data, tile + 16 * c + 32 * b + r % 16 * 2)[0]
+                  for b in range(c // 32)]
+        q = [struct.unpack_from("<b", data, tile + k // 4 * 64 + r % 16 * 4 + k % 4)[0]
+             for k in range(cols)]
+        yield [scales[k // 32] * v for k, v in enumerate(q)]
+
+
+def matrix(data, role, dtype, rows, cols, at):
+    """Rows of f32 or q8."""
+    if dtype == "f32":
+        return [struct.unpack_from("<%df" % cols, data, at + 4 * cols * r) for r in range(rows)]
+    assert dtype == "q8"
+    half = tensor_bytes(role, dtype, rows, cols) // 2
+    return [row for i in range(2) for row in quantised(data, at + half * i, rows // 2, cols)] \
+        if role == "gate_up" else list(quantised(data, at, rows, cols))
+
+
 class Image:
     def __init__(self, file, data=None):  # data: the file beside it
         s = Stream(file)
@@ -196,7 +229,7 @@ class Image:
             assert dtype == ("f32" if rows == 1 else self.layout["dtype"])
             start, length = next(b[:2] for b in blocks if b[2] <= unit < b[2] + b[3])
             assert offset % 256 == 0 and offset >= max(at, start)
-            at = offset + rows * cols * ELEMENT[dtype]
+            at = offset + tensor_bytes(role, dtype, rows, cols)
             assert at <= start + length
 
 
@@ -272,20 +305,18 @@ def tokenize(path):
 
 
 class Decoder:
-    """Runs an image of f32, slowly: for small ones."""
+    """Runs an image of f32 or q8, slowly: for small ones."""
 
     def __init__(self, path):
         with open(path + "/manifest", "rb") as f:
             image = Image(f)
         with open(path + "/image", "rb") as f:
             data = f.read()
-        assert image.layout["dtype"] == "f32"
         self.model = image.model
         self.speeds = [self.speed(i) for i in range(self.model["head_dim"] // 2)]
         self.units = [{} for _ in range(image.model["layers"] + 2)]
-        for role, unit, _, rows, cols, at in image.tensors:
-            self.units[unit][role] = [struct.unpack_from("<%df" % cols, data, at + 4 * cols * r)
-                                      for r in range(rows)]
+        for role, unit, dtype, rows, cols, at in image.tensors:
+            self.units[unit][role] = matrix(data, role, dtype, rows, cols, at)
         last = self.units[-1]
         self.embed = self.units[0].get("embed") or last["embed"]
         self.final_norm, self.head = last["final_norm"], last.get("head") or self.embed

@@ -33,18 +33,21 @@ static inline void toy_add(struct toy *toy, uint32_t unit, enum lsc_tensor_role 
 {
 	struct lsc_image *image = &toy->image;
 	struct lsc_tensor *tensor = &toy->tensors[image->n_tensors];
+	uint32_t parts;
 
 	if (toy->units[unit].n_tensors++ == 0)
 		toy->units[unit].first_tensor = image->n_tensors;
 	image->n_tensors++;
-	*tensor =
-		(struct lsc_tensor){.role = role,
-				    .dtype = dtype,
-				    .unit = unit,
-				    .rows = rows,
-				    .cols = cols,
-				    .offset = image->bytes,
-				    .bytes = (uint64_t)rows * cols * lsc_dtype_block_bytes(dtype)};
+	parts = role == LSC_TENSOR_GATE_UP ? 2 : 1;
+	*tensor = (struct lsc_tensor){.role = role,
+				      .dtype = dtype,
+				      .unit = unit,
+				      .rows = rows,
+				      .cols = cols,
+				      .offset = image->bytes,
+				      .parts = parts,
+				      .bytes = parts *
+					       lsc_dtype_matrix_bytes(dtype, rows / parts, cols)};
 	image->bytes = lsc_align_up(image->bytes + tensor->bytes, 64);
 }
 
@@ -97,7 +100,10 @@ static inline void toy_init(struct toy *toy, const struct lsc_model_config *conf
 		for (size_t k = 0; k < n; k++)
 			values[k] = norm ? 1 + 0.2f * toy_uniform(toy)
 					 : toy_uniform(toy) * 1.7f / sqrtf((float)t->cols);
-		lsc_dtype_from_f32(t->dtype, values, toy->data + t->offset, n);
+		for (uint32_t p = 0; p < t->parts; p++)
+			lsc_dtype_matrix_from_f32(t->dtype, values + n / t->parts * p,
+						  t->rows / t->parts, t->cols,
+						  toy->data + t->offset + t->bytes / t->parts * p);
 		free(values);
 	}
 	toy->image.data = toy->data;
@@ -122,7 +128,13 @@ static inline double *toy_weights(const struct toy *toy, uint32_t unit, enum lsc
 			continue;
 		narrow = malloc(n * sizeof(*narrow));
 		wide = malloc(n * sizeof(*wide));
-		lsc_dtype_to_f32(t->dtype, toy->data + t->offset, narrow, n);
+		for (uint32_t r = 0; r < t->rows; r++) {
+			uint32_t rows = t->rows / t->parts;
+
+			lsc_dtype_matrix_row(
+				t->dtype, toy->data + t->offset + t->bytes / t->parts * (r / rows),
+				r % rows, t->cols, narrow + (size_t)r * t->cols);
+		}
 		for (size_t k = 0; k < n; k++)
 			wide[k] = narrow[k];
 		free(narrow);

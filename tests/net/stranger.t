@@ -157,6 +157,12 @@ for model in qwen2 qwen3 llama3 linear; do
 	asks "and asks two workers" $model 2
 done
 
+lsc-shard pack --dtype q8 "$SCRATCH/qwen2" "$SCRATCH/three/q8"
+expect_status 0 "a stranger executes a quantised one" stranger run "$SCRATCH/three/q8" 40 $prompt
+mv "$SCRATCH/out" "$SCRATCH/want"
+lsc-cast send "$SCRATCH/three/q8" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"
+asks "and asks two workers" q8 2
+
 if [ ! -e "$DATA/models/stories260K-fp32" ]; then
 	skip "no test data models"
 	done_testing

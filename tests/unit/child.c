@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "cast/child.h"
+#include "send/child.h"
 
 struct seen {
 	char out[256], err[256];

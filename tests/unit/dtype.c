@@ -257,6 +257,7 @@ static void test_names(void)
 	enum lsc_dtype dtype;
 
 	ok(lsc_dtype_parse("bf16", &dtype) == 0 && dtype == LSC_DTYPE_BF16, "bf16 by name");
+	ok(lsc_dtype_parse("q8", &dtype) == 0 && dtype == LSC_DTYPE_Q8, "q8 too");
 	ok(lsc_dtype_parse("q8_0", &dtype) == -EINVAL, "no image is q8_0");
 	ok(lsc_dtype_parse("", &dtype) == -EINVAL, "nor of no name");
 }

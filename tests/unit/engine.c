@@ -35,8 +35,11 @@ static struct lsc_engine *open_engine(const struct toy *toy, unsigned threads, c
 {
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_engine *engine = NULL;
-	struct lsc_engine_options options = {threads, kv_bytes,
-					     kernels ? lsc_kernels_named(kernels) : NULL};
+	struct lsc_engine_options options = {
+		.threads = threads,
+		.kv_bytes = kv_bytes,
+		.kernels = kernels ? lsc_kernels_named(kernels) : NULL,
+	};
 
 	if (lsc_engine_open(&engine, &toy->image, toy->data, &options, &err) < 0)
 		ok(false, "engine opens: %s", err.text);
@@ -133,6 +136,10 @@ static void test_shapes(void)
 	c.rope_original_context = 64;
 	c.head_dim = 16;
 	test_shape("llama 3 positions", &c, LSC_DTYPE_F32);
+	c = base_config();
+	c.qkv_bias = true;
+	c.ffn = 100; /* up is not where gate's rows end */
+	test_shape("quantised, half a tile between gate and up", &c, LSC_DTYPE_Q8);
 }
 
 static void same_logits(const struct toy *toy, const float *want, const float *got, uint32_t n,
@@ -299,7 +306,7 @@ static void test_refusals(const struct toy *toy, const uint32_t *ids)
 {
 	uint32_t vocab = toy->image.config.vocab, wrong[2] = {1, vocab};
 	struct lsc_engine *engine = open_engine(toy, 1, NULL, 0);
-	struct lsc_engine_options options = {1, 64, NULL};
+	struct lsc_engine_options options = {.threads = 1, .kv_bytes = 64};
 	struct lsc_engine *none = NULL;
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_work work = {.key = key_of(1), .first = 3, .last = 2, .n = 1, .ids = ids};

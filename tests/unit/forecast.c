@@ -2,7 +2,7 @@
 #include "tap.h"
 
 #include "base/cleanup.h"
-#include "cast/forecast.h"
+#include "send/forecast.h"
 
 #define MAX 40
 

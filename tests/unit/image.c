@@ -120,12 +120,12 @@ static void test_damage(void)
 }
 
 /* Lays out without packing; weights of any size cost nothing here. */
-static bool lays_out(const struct lsc_model_config *config, uint32_t blocks,
+static bool lays_out(const struct lsc_model_config *config, uint32_t blocks, enum lsc_dtype dtype,
 		     struct lsc_image *image)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 
-	*image = (struct lsc_image){.config = *config, .dtype = LSC_DTYPE_BF16};
+	*image = (struct lsc_image){.config = *config, .dtype = dtype};
 	return lsc_layout_tensors(image, &err) == 0 &&
 	       lsc_layout_blocks(image, blocks, 0, &err) == 0 && sound(image);
 }
@@ -144,7 +144,8 @@ static void test_shapes(void)
 		for (size_t i = 0; i < LSC_ARRAY_SIZE(blocks); i++) {
 			LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 
-			wrong += !lays_out(config, blocks[i], &image);
+			wrong += !lays_out(config, blocks[i], i % 2 ? LSC_DTYPE_Q8 : LSC_DTYPE_BF16,
+					   &image);
 			wrong += image.n_blocks > image.n_units;
 		}
 	}
@@ -155,7 +156,8 @@ static void test_tied(void)
 {
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 
-	ok(lays_out(lsc_model_shape("smollm2-135m"), 16, &image), "a tied embedding");
+	ok(lays_out(lsc_model_shape("smollm2-135m"), 16, LSC_DTYPE_BF16, &image),
+	   "a tied embedding");
 	ok(image.units[0].n_tensors == 0 && image.units[0].needs[0].first == 15,
 	   "unit 0 needs the last block");
 	ok(lsc_image_tensor(&image, 31, LSC_TENSOR_EMBED) &&
@@ -250,12 +252,15 @@ static void test_hostile_manifest(struct lsc_buf *manifest)
 	   accepted);
 }
 
-static void test_manifest(void)
+static void test_manifest(enum lsc_dtype dtype)
 {
-	LSC_CLEANUP_FREE char *dir = in_scratch("hostile"), *path = in_scratch("hostile/manifest");
+	LSC_CLEANUP_FREE char *dir = in_scratch(lsc_dtype_name(dtype)), *path = NULL;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
-	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F16};
+	const struct lsc_image_options options = {.dtype = dtype};
 	struct lsc_err err = LSC_ERR_INIT;
+
+	if (asprintf(&path, "%s/manifest", dir) < 0)
+		abort();
 
 	if (!ok(pack(dir, &small, &options) &&
 			lsc_file_read(path, LSC_MANIFEST_MAX_BYTES, &manifest, &err) == 0,
@@ -272,6 +277,7 @@ int main(void)
 	test_shapes();
 	test_tied();
 	test_cut_image();
-	test_manifest();
+	test_manifest(LSC_DTYPE_F16);
+	test_manifest(LSC_DTYPE_Q8);
 	return done_testing();
 }

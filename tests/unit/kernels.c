@@ -38,14 +38,6 @@ static float dot(const float *w, const float *x, uint32_t n)
 	return lane[0];
 }
 
-static float widen(enum lsc_dtype dtype, const void *w, size_t i)
-{
-	float f;
-
-	lsc_dtype_to_f32(dtype, (const char *)w + i * lsc_dtype_block_bytes(dtype), &f, 1);
-	return f;
-}
-
 /* Weights of a format: halves and brains with random bits, but finite. */
 static void *weights(enum lsc_dtype dtype, size_t n)
 {
@@ -64,11 +56,21 @@ static void *weights(enum lsc_dtype dtype, size_t n)
 	return w;
 }
 
+static void *tiles(uint32_t rows, uint32_t cols)
+{
+	void *w = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8, rows, cols));
+	float *values = random_floats((size_t)rows * cols);
+
+	lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
+	free(values);
+	return w;
+}
+
 static bool same_product(const struct lsc_kernels *kernels, enum lsc_dtype dtype, uint32_t rows,
 			 uint32_t cols, uint32_t m, uint32_t split, bool add)
 {
 	uint32_t stride = (uint32_t)lsc_align_up(cols, 16), y_stride = rows + 3;
-	void *w = weights(dtype, (size_t)rows * cols);
+	void *w = dtype == LSC_DTYPE_Q8 ? tiles(rows, cols) : weights(dtype, (size_t)rows * cols);
 	float *x = calloc((size_t)m * stride, sizeof(*x));
 	float *y = random_floats((size_t)m * y_stride), *row = malloc(cols * sizeof(*row));
 	float *before = malloc((size_t)m * y_stride * sizeof(*y));
@@ -82,8 +84,7 @@ static bool same_product(const struct lsc_kernels *kernels, enum lsc_dtype dtype
 	for (uint32_t r = 0; r < rows; r += split)
 		kernels->matmul(&job, r, LSC_MIN(split, rows - r));
 	for (uint32_t r = 0; r < rows; r++) {
-		for (uint32_t i = 0; i < cols; i++)
-			row[i] = widen(dtype, w, (size_t)r * cols + i);
+		lsc_dtype_matrix_row(dtype, w, r, cols, row);
 		for (uint32_t p = 0; p < m; p++) {
 			float want = dot(row, x + (size_t)p * stride, cols);
 
@@ -105,12 +106,13 @@ static bool same_product(const struct lsc_kernels *kernels, enum lsc_dtype dtype
 
 static void test_matmul(const struct lsc_kernels *kernels)
 {
-	static const enum lsc_dtype dtypes[] = {LSC_DTYPE_F32, LSC_DTYPE_F16, LSC_DTYPE_BF16};
+	static const enum lsc_dtype dtypes[] = {LSC_DTYPE_F32, LSC_DTYPE_F16, LSC_DTYPE_BF16,
+						LSC_DTYPE_Q8};
 	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},  {33, 16},
 					     {19, 172}, {64, 64}, {40, 200}};
 	bool same = true;
 
-	for (size_t d = 0; d < 3; d++)
+	for (size_t d = 0; d < LSC_ARRAY_SIZE(dtypes); d++)
 		for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
 			for (uint32_t m = 1; m < 14; m++)
 				same &= same_product(kernels, dtypes[d], shapes[s][0], shapes[s][1],

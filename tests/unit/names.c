@@ -4,7 +4,7 @@
 #include <limits.h>
 
 #include "base/io.h"
-#include "cast/names.h"
+#include "send/names.h"
 
 static void join(const struct lsc_names *names, char got[4096])
 {

@@ -1,5 +1,6 @@
 /* pack - images from checkpoints of every kind that this test writes itself: each value is where
  * lsc-image(5) says, whatever it was stored as; and packs that meet each other */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/macros.h"
 #include "model/checkpoint.h"
 #include "model/image.h"
+#include "model/q8.h"
 #include "tap.h"
 
 /* A model of one layer, as wide as Q4_K and Q6_K ask for. */
@@ -138,6 +140,8 @@ static uint8_t *noise(const struct weight *weight, uint32_t *state)
 	for (size_t i = 0; i < bytes; i++) {
 		*state = *state * 1664525u + 1013904223u;
 		data[i] = (uint8_t)(*state >> 24);
+		if (weight->dtype == LSC_DTYPE_Q8_0 && data[i] == 0x80)
+			data[i] = 0x81; /* -128 is for tests/unit/q8.c */
 	}
 	for (size_t i = 0; i < bytes; i += block) {
 		float value = (float)(i / block % 37) / 64 - 0.25f;
@@ -342,6 +346,68 @@ static void test_gguf(void)
 	}
 }
 
+/* Whether rows at .. of a part of a q8 tensor are a weight's: the blocks that it came in where it
+ * came in Q8_0, else its values quantised here. */
+static bool holds_q8(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
+		     uint32_t part, uint32_t at, const struct weight *weight)
+{
+	const struct lsc_tensor *tensor = lsc_image_tensor(image, unit, role);
+	const uint8_t *matrix = image->data + tensor->offset + tensor->bytes / tensor->parts * part;
+	LSC_CLEANUP_FREE uint8_t *again = malloc(lsc_q8_tile_bytes(weight->cols));
+	LSC_CLEANUP_FREE float *want = malloc(weight->cols * sizeof(float));
+	LSC_CLEANUP_FREE float *got = malloc(weight->cols * sizeof(float));
+	bool same = tensor->cols == weight->cols;
+
+	for (uint32_t row = 0; same && row < weight->rows; row++) {
+		const float *values = weight->values + (size_t)row * weight->cols;
+
+		memcpy(want, values, weight->cols * sizeof(float));
+		if (weight->dtype != LSC_DTYPE_Q8_0) {
+			lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, 1, weight->cols, again);
+			lsc_q8_get_row(again, 0, weight->cols, want);
+		}
+		lsc_dtype_matrix_row(LSC_DTYPE_Q8, matrix, at + row, weight->cols, got);
+		same = !memcmp(want, got, weight->cols * sizeof(float));
+	}
+	return same;
+}
+
+static bool holds_all_q8(const struct lsc_image *image)
+{
+	const struct weight *w = weights;
+
+	return holds_q8(image, 0, LSC_TENSOR_EMBED, 0, 0, &w[EMBED]) &&
+	       holds(image, 1, LSC_TENSOR_ATTN_NORM, 0, &w[ATTN_NORM]) &&
+	       holds_q8(image, 1, LSC_TENSOR_QKV, 0, 0, &w[Q]) &&
+	       holds_q8(image, 1, LSC_TENSOR_QKV, 0, HEADS * DIM, &w[K]) &&
+	       holds_q8(image, 1, LSC_TENSOR_QKV, 0, (HEADS + KV) * DIM, &w[V]) &&
+	       holds_q8(image, 1, LSC_TENSOR_O, 0, 0, &w[O]) &&
+	       holds_q8(image, 1, LSC_TENSOR_GATE_UP, 0, 0, &w[GATE]) &&
+	       holds_q8(image, 1, LSC_TENSOR_GATE_UP, 1, 0, &w[UP]) &&
+	       holds_q8(image, 1, LSC_TENSOR_DOWN, 0, 0, &w[DOWN]) &&
+	       holds_q8(image, 2, LSC_TENSOR_HEAD, 0, 0, &w[HEAD]);
+}
+
+/* As it is, then with q (whose rows are put in order) and up (a part) in Q8_0 as well. */
+static void test_gguf_q8(void)
+{
+	LSC_CLEANUP_FREE char *source = in_scratch("model.gguf");
+	enum lsc_dtype q = weights[Q].dtype, up = weights[UP].dtype;
+
+	for (unsigned i = 0; i < 2; i++) {
+		LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+		LSC_CLEANUP_FREE char *dir = in_scratch(i ? "more-q8" : "q8");
+
+		write_gguf(source, 3);
+		ok(pack(source, dir, LSC_DTYPE_Q8, &image) && holds_all_q8(&image),
+		   "a GGUF %s as q8", i ? "with more of Q8_0" : "of eight types");
+		weights[Q].dtype = weights[UP].dtype = LSC_DTYPE_Q8_0;
+	}
+	weights[Q].dtype = q;
+	weights[UP].dtype = up;
+	write_gguf(source, 3);
+}
+
 static bool same_image(const struct lsc_image *a, const struct lsc_image *b)
 {
 	return a->bytes == b->bytes && !memcmp(a->data, b->data, a->bytes);
@@ -388,6 +454,10 @@ static void test_range(void)
 		{-65520, LSC_DTYPE_F16, -EOPNOTSUPP},
 		{1e30f, LSC_DTYPE_F16, -EOPNOTSUPP},
 		{1e30f, LSC_DTYPE_BF16, 0},
+		{-8319008, LSC_DTYPE_Q8, 0},
+		{8319009, LSC_DTYPE_Q8, -EOPNOTSUPP},
+		{INFINITY, LSC_DTYPE_Q8, -EOPNOTSUPP},
+		{NAN, LSC_DTYPE_Q8, -EOPNOTSUPP},
 	};
 	LSC_CLEANUP_FREE char *source = make_hf("range");
 	float *value = &weights[DOWN].values[count(&weights[DOWN]) - 1], was = *value;
@@ -521,6 +591,7 @@ static void test_stopped(void)
 int main(void)
 {
 	test_gguf();
+	test_gguf_q8();
 	test_hf();
 	test_range();
 	test_memory();

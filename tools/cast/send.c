@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "cast/sending.h"
+#include "send/sending.h"
 #include "cli/tool.h"
 #include "commands.h"
 #include "send.h"

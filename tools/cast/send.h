@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "cast/names.h"
-#include "cast/subject.h"
+#include "send/names.h"
+#include "send/subject.h"
 #include "cli/progress.h"
 #include "net/access.h"
 #include "net/loop.h"

@@ -1,6 +1,6 @@
 /* lsc-cast send - a cast, and what people see of it; a plan of one for --dry-run
  *
- * Launching and casting is in lib/cast/sending.c, how it is shown in lib/cli/progress.c, which
+ * Launching and casting is in lib/send/sending.c, how it is shown in lib/cli/progress.c, which
  * knows nothing of casts: this hands to one what it reads from the other.
  */
 #include <signal.h>
@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "cast/costs.h"
-#include "cast/forecast.h"
-#include "cast/sending.h"
+#include "send/costs.h"
+#include "send/forecast.h"
+#include "send/sending.h"
 #include "send.h"
 
 struct job {

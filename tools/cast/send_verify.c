@@ -1,9 +1,9 @@
-/* lsc-cast send --verify-only - a line for each node on what it has; lib/cast/survey.c asks them */
+/* lsc-cast send --verify-only - a line for each node on what it has; lib/send/survey.c asks them */
 #include <stdio.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "cast/survey.h"
+#include "send/survey.h"
 #include "cli/exit.h"
 #include "send.h"
 

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "cast/host.h"
-#include "cast/names.h"
+#include "send/names.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "commands.h"

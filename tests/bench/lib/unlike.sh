@@ -3,12 +3,23 @@
 # Sourced by tests/bench/cast.sh.
 
 : "${work:?}" "${n:?}" "${image:?}" "${tuned:?}" "${mixed:?}" "${changed:?}" "${layers:?}"
+: "${unequal:?}"
 
 # --- unequal: links of other rates ---
 
 case_unequal() {
-	for slow in $(from_to 1 "$n"); do repeat one_slow "$slow"; done
+	for part in $unequal; do "unequal_$part"; done
+}
+
+unequal_slow() {
+	for slow in ${LSC_BENCH_SLOW:-$(from_to 1 "$n")}; do repeat one_slow "$slow"; done
+}
+
+unequal_mixed() {
 	for count in $mixed; do repeat mixed_rates "$count"; done
+}
+
+unequal_source() {
 	repeat source_rate $((mbit * 4)) 'source 4 times as fast' 1
 	repeat source_rate $((mbit / 4)) 'source at 1/4' 4
 }

@@ -1,9 +1,9 @@
-/* When a program writes its first byte to standard output, and what it has in memory of its own then.
+/* When a program writes its first byte to standard output, and what it has in memory of its own.
  *
  *	first COMMAND [ARGUMENT]...
  *
- * Prints milliseconds from just before the fork, and KiB of anonymous memory.  The program is killed
- * then.
+ * Prints milliseconds from just before the fork, and KiB of anonymous memory.  The program is
+ * killed then.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* survey - a control link to each node, with an offer that only asks */
-#include "cast/survey.h"
+#include "send/survey.h"
 
 #include <stdlib.h>
 #include <string.h>

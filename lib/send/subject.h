@@ -1,8 +1,8 @@
 /* A subject: what is cast.  An image, what is here of one that has not all arrived (NAME.part), or
  * files and directories as they are.
  */
-#ifndef LSC_CAST_SUBJECT_H
-#define LSC_CAST_SUBJECT_H
+#ifndef LSC_SEND_SUBJECT_H
+#define LSC_SEND_SUBJECT_H
 
 #include <stdbool.h>
 

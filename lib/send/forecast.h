@@ -3,8 +3,8 @@
  * The time supposes that every node sends and receives at the same rate at once, and that nothing
  * else holds it up: disks keep pace, and a round takes as long as a piece.
  */
-#ifndef LSC_CAST_FORECAST_H
-#define LSC_CAST_FORECAST_H
+#ifndef LSC_SEND_FORECAST_H
+#define LSC_SEND_FORECAST_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* subject - opens what is cast, whatever it is */
-#include "cast/subject.h"
+#include "send/subject.h"
 
 #include <stdio.h>
 #include <stdlib.h>

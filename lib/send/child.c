@@ -3,7 +3,7 @@
  * Whatever else holds the other ends of the pipes (an ssh that stays in the background) does not
  * keep us: the end of the program is what counts, not that of its output.
  */
-#include "cast/child.h"
+#include "send/child.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -6,13 +6,13 @@
  * Launched nodes are given the cast's key as the first line of their standard input, so that it is
  * in no command line, environment or file; without a key they are told to do without.
  */
-#ifndef LSC_CAST_SENDING_H
-#define LSC_CAST_SENDING_H
+#ifndef LSC_SEND_SENDING_H
+#define LSC_SEND_SENDING_H
 
 #include "base/err.h"
 #include "cast/cast.h"
-#include "cast/launch.h"
-#include "cast/names.h"
+#include "send/launch.h"
+#include "send/names.h"
 #include "net/access.h"
 #include "net/loop.h"
 

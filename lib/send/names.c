@@ -3,7 +3,7 @@
  * Every limit is on what is written or on the names that come out, so that a short list cannot ask
  * for much: one name has few brackets, each of which multiplies, and expansion ends at the limit.
  */
-#include "cast/names.h"
+#include "send/names.h"
 
 #include <stdio.h>
 #include <stdlib.h>

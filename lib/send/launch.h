@@ -10,8 +10,8 @@
  *
  * Programs have process groups of their own, and no others are ever signalled.
  */
-#ifndef LSC_CAST_LAUNCH_H
-#define LSC_CAST_LAUNCH_H
+#ifndef LSC_SEND_LAUNCH_H
+#define LSC_SEND_LAUNCH_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,7 +4,7 @@
  * one that feeds it; in a round-optimal schedule up to log N do, in turns that repeat, so that the
  * first rounds show all of them.
  */
-#include "cast/forecast.h"
+#include "send/forecast.h"
 
 #include <stdlib.h>
 #include <string.h>

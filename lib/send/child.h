@@ -3,8 +3,8 @@
  * It has a process group of its own, which is what signals go to, a pipe for each of its three
  * standard descriptors, and the signals as programs expect them.
  */
-#ifndef LSC_CAST_CHILD_H
-#define LSC_CAST_CHILD_H
+#ifndef LSC_SEND_CHILD_H
+#define LSC_SEND_CHILD_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,7 +7,7 @@
  * a task begins with a line that names its node (on both outputs, which are not in order with each
  * other), and says when its receiver has ended.
  */
-#include "cast/launch.h"
+#include "send/launch.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -23,8 +23,8 @@
 #include "base/endpoint.h"
 #include "base/log.h"
 #include "base/macros.h"
-#include "cast/child.h"
-#include "cast/names.h"
+#include "send/child.h"
+#include "send/names.h"
 
 #define END_NS      4000000000u /* to end after standard input did */
 #define TERM_NS     1000000000u /* and after SIGTERM */

@@ -3,8 +3,8 @@
  * Every node reads all of its image and holds it against the manifest that it is sent; how long
  * that takes is up to its disk, and its progress is the sign that it lives.
  */
-#ifndef LSC_CAST_SURVEY_H
-#define LSC_CAST_SURVEY_H
+#ifndef LSC_SEND_SURVEY_H
+#define LSC_SEND_SURVEY_H
 
 #include <stdbool.h>
 #include <stdint.h>

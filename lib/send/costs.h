@@ -1,6 +1,6 @@
 /* What a cast cost its nodes, as a table for people. */
-#ifndef LSC_CAST_COSTS_H
-#define LSC_CAST_COSTS_H
+#ifndef LSC_SEND_COSTS_H
+#define LSC_SEND_COSTS_H
 
 #include <stdio.h>
 

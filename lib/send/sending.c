@@ -1,5 +1,5 @@
 /* sending - a launch, if any, and the cast that follows it */
-#include "cast/sending.h"
+#include "send/sending.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * The processor time of a node is divided by the bytes that it received and sent, since each of
  * these costs about as much as the other.
  */
-#include "cast/costs.h"
+#include "send/costs.h"
 
 #define NAME_WIDTH 32
 

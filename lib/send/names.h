@@ -12,8 +12,8 @@
  * "tcp://" before HOST is taken off.  A host is made of letters, digits, ".", "-" and "_" and does
  * not begin with "-", so that it may stand in a command line.
  */
-#ifndef LSC_CAST_NAMES_H
-#define LSC_CAST_NAMES_H
+#ifndef LSC_SEND_NAMES_H
+#define LSC_SEND_NAMES_H
 
 #include <stdbool.h>
 #include <stdint.h>
