@@ -150,7 +150,10 @@ static int reserve(struct lsc_engine *engine, const struct lsc_work *work,
 	int r = 0;
 
 	for (uint32_t layer = first; layer < end; layer++)
-		if ((request ? request->layers[layer].len : 0) < work->pos)
+		if (request ? !lsc_kv_reaches(
+				      request, layer, work->pos,
+				      lsc_model_sees_from(&engine->image->config, layer, work->pos))
+			    : work->pos > 0)
 			return -ESTALE;
 	request = lsc_kv_request(&engine->kv, &work->key);
 	if (!request)
@@ -252,8 +255,15 @@ static void settle(struct lsc_engine *engine, struct lsc_work *work)
 	uint32_t end, layer = layers_of(engine, work, &end), vocab = engine->image->config.vocab;
 	struct lsc_kv_request *request = layer < end ? lsc_kv_find(&engine->kv, &work->key) : NULL;
 
-	for (; layer < end; layer++)
-		request->layers[layer].len = work->pos + work->n;
+	for (; layer < end; layer++) {
+		const uint32_t pos = work->pos + work->n;
+		uint32_t from = lsc_model_sees_from(&engine->image->config, layer, pos);
+
+		request->layers[layer].len = pos;
+		/* A page more, for a step that has to be done again. */
+		if (from > LSC_PAGE_POSITIONS)
+			lsc_kv_slide(&engine->kv, request, layer, from - LSC_PAGE_POSITIONS);
+	}
 	if (work->all_logits && work->last == head_unit(engine))
 		memcpy(work->out, work->all_logits + (size_t)(work->n - 1) * vocab,
 		       vocab * sizeof(float));

@@ -140,6 +140,31 @@ static void test_shapes(void)
 	c.qkv_bias = true;
 	c.ffn = 100; /* up is not where gate's rows end */
 	test_shape("quantised, half a tile between gate and up", &c, LSC_DTYPE_Q8);
+	c = base_config();
+	c.head_dim = 32;
+	c.rope_scaling = LSC_ROPE_YARN;
+	c.rope_factor = 4;
+	c.rope_attention = 1.138629f;
+	c.rope_ramp_low = 2;
+	c.rope_ramp_high = 9.5f;
+	test_shape("positions that are stretched by YaRN", &c, LSC_DTYPE_F32);
+}
+
+/* A window within a page, over pages and of whole ones; in all layers, and in the last ones. */
+static void test_windows(void)
+{
+	static const uint32_t windows[][2] = {{1, 0}, {5, 0}, {32, 0}, {33, 2}, {40, 0}, {64, 3}};
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(windows); i++) {
+		struct lsc_model_config c = base_config();
+		char name[64];
+
+		c.window = windows[i][0];
+		c.window_first = windows[i][1];
+		snprintf(name, sizeof(name), "a window of %u from layer %u on", c.window,
+			 c.window_first);
+		test_shape(name, &c, LSC_DTYPE_F32);
+	}
 }
 
 static void same_logits(const struct toy *toy, const float *want, const float *got, uint32_t n,
@@ -279,6 +304,49 @@ static void test_batch(const struct toy *toy, const uint32_t *ids, const float *
 }
 
 /* More rows than a chunk holds. */
+/* Pages that no later position sees are given back; who goes back behind them has to begin again.
+ */
+static void test_window_pages(void)
+{
+	enum { LONG = 300, WINDOW = 50 };
+	struct lsc_model_config c = base_config();
+	uint32_t ids[LONG];
+	struct lsc_engine *engine;
+	uint64_t page, most = 0;
+	float *want, *got;
+	struct toy toy;
+	int r = 0;
+
+	c.window = WINDOW;
+	c.window_first = 1; /* the first layer keeps all of its pages */
+	toy_init(&toy, &c, LSC_DTYPE_F32, 5);
+	some_ids(ids, LONG, c.vocab, 11);
+	want = plain_logits(&toy, ids, LONG);
+	got = calloc((size_t)LONG * c.vocab, sizeof(*got));
+	engine = open_engine(&toy, 2, NULL, 0);
+	run_local(engine, &toy, 1, ids, 0, 1, got);
+	page = lsc_engine_kv_used(engine) / c.layers;
+	run_local(engine, &toy, 1, ids, 1, 199, got);
+	for (uint32_t pos = 200; pos < LONG; pos++) {
+		r |= run_local(engine, &toy, 1, ids, pos, 1, got);
+		most = LSC_MAX(most, lsc_engine_kv_used(engine) / page);
+	}
+	same_logits(&toy, want, got, LONG, "a prompt and a hundred tokens behind a window");
+	ok(r == 0 && most <= 10 + (c.layers - 1) * 4, "with %u pages at most", (unsigned)most);
+	is_int(run_local(engine, &toy, 1, ids, LONG - 1, 1, got), 0, "a step may be done again");
+	is_int(run_local(engine, &toy, 1, ids, 150, 1, NULL), -ESTALE,
+	       "where the window has passed there is nothing to go on from");
+	memset(got, 0, (size_t)LONG * c.vocab * sizeof(*got));
+	is_int(run_local(engine, &toy, 1, ids, 0, LONG, got), 0, "but from the start");
+	same_logits(&toy, want, got, LONG, "a prompt at once");
+	lsc_engine_drop(engine, &(struct lsc_request_key){{'c'}, 1});
+	is_int((int)lsc_engine_kv_used(engine), 0, "all pages are given back");
+	lsc_engine_close(engine);
+	free(want);
+	free(got);
+	toy_release(&toy);
+}
+
 static void test_long(void)
 {
 	enum { LONG = 300 };
@@ -362,6 +430,8 @@ int main(void)
 	float *want;
 
 	test_shapes();
+	test_windows();
+	test_window_pages();
 	toy_init(&toy, &config, LSC_DTYPE_BF16, 42);
 	some_ids(ids, N, config.vocab, 1);
 	want = plain_logits(&toy, ids, N);
