@@ -184,7 +184,7 @@ static size_t packed_stride(const struct lsc_packing *packing, uint32_t cols)
 /* What the widest activations take for any format of weights. */
 static size_t most_packed(const struct lsc_decoder *decoder)
 {
-	const struct lsc_packing *all[] = {&decoder->kernels->brain};
+	const struct lsc_packing *all[] = {&decoder->kernels->brain, &decoder->kernels->q8};
 	uint32_t widest =
 		LSC_MAX(decoder->hidden_stride, LSC_MAX(decoder->att_stride, decoder->ffn_stride));
 	size_t most = 0, bytes;

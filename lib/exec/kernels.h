@@ -16,6 +16,12 @@
  * on processors of Intel and AMD; every row does the same, so that here too no bit depends on the
  * machine.
  *
+ * Products of q8 weights, too, pack activations, in blocks of 32: the scale is the largest
+ * magnitude a / 127, and a value x becomes the whole number nearest to x * (127 / a), ties to even;
+ * where a is below LSC_Q8_LEAST all are zero.  Products of whole numbers are added up exactly in a
+ * block; blocks are added in order, each with one fused multiply-add: that sum, as f32, by the
+ * product of both scales.
+ *
  * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
  */
 #ifndef LSC_EXEC_KERNELS_H
@@ -30,6 +36,7 @@
 
 #define LSC_LANES          16
 #define LSC_BRAIN_COLUMNS  1024
+#define LSC_Q8_LEAST       0x1p-100f
 #define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
 
 /* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
@@ -81,7 +88,7 @@ struct lsc_kernels {
 	/* Rows first .. first+n-1 of a product, exact. */
 	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 
-	struct lsc_packing brain; /* of bf16 weights */
+	struct lsc_packing brain, q8; /* of bf16 weights, and of q8 ones */
 
 	/* out = x / sqrt(mean(x^2) + eps) * weight; in place is fine. */
 	void (*rms_norm)(float *out, const float *x, const float *weight, uint32_t n, float eps);
@@ -109,7 +116,9 @@ extern const struct lsc_kernels lsc_kernels_portable, lsc_kernels_avx2, lsc_kern
 static inline const struct lsc_packing *lsc_kernels_packing(const struct lsc_kernels *kernels,
 							    enum lsc_dtype dtype)
 {
-	return dtype == LSC_DTYPE_BF16 ? &kernels->brain : NULL;
+	return dtype == LSC_DTYPE_BF16 ? &kernels->brain
+	       : dtype == LSC_DTYPE_Q8 ? &kernels->q8
+				       : NULL;
 }
 
 #endif

@@ -13,12 +13,6 @@
  * 9 GB/s without, 20 GB/s with 8 KiB (4 KiB: 14, 16 KiB: 19) of the 23 that plain reading gets. */
 #define PREFETCH_BYTES 8192
 
-#ifdef __clang__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* One tile: rows x cols dot products side by side. */
 #define DEFINE_TILE(name, type, load, load_n)                                                      \
 	LANES void tile_##name(const struct lsc_matmul *job, uint32_t row, uint32_t pos,           \
@@ -404,11 +398,13 @@ TARGET static void attend(const struct lsc_attend *job)
 }
 
 #include "exec/kernels_brain.h"
+#include "exec/kernels_q8.h"
 
 const struct lsc_kernels KERNELS = {
 	.name = KERNELS_NAME,
 	.matmul = matmul,
 	.brain = {STEP_BYTES, brain_pack, brain_matmul},
+	.q8 = {sizeof(struct lsc_q8_step), q8_pack, q8_matmul},
 	.rms_norm = rms_norm,
 	.swiglu = swiglu,
 	.softmax = softmax,
