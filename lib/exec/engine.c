@@ -113,15 +113,18 @@ uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
 
 static uint32_t head_unit(const struct lsc_engine *engine)
 {
-	return engine->image->config.layers + 1;
+	return lsc_model_head_unit(&engine->image->config);
 }
 
 /* Layers first .. *ret_end - 1 of a work, counted from 0. */
 static uint32_t layers_of(const struct lsc_engine *engine, const struct lsc_work *work,
 			  uint32_t *ret_end)
 {
-	*ret_end = LSC_MIN(work->last, engine->image->config.layers);
-	return work->first ? work->first - 1 : 0;
+	const struct lsc_model_config *config = &engine->image->config;
+	uint32_t each = lsc_model_layer_units(config);
+
+	*ret_end = LSC_MIN(work->last / each, config->layers);
+	return work->first ? (work->first - 1) / each : 0;
 }
 
 static int check(const struct lsc_engine *engine, const struct lsc_work *work)
@@ -129,6 +132,8 @@ static int check(const struct lsc_engine *engine, const struct lsc_work *work)
 	const struct lsc_model_config *config = &engine->image->config;
 
 	if (work->first > work->last || work->last > head_unit(engine) || work->n == 0)
+		return -EINVAL;
+	if (!lsc_model_may_begin(config, work->first) || !lsc_model_may_end(config, work->last))
 		return -EINVAL;
 	if (!work->out || (work->first ? !work->in : !work->ids))
 		return -EINVAL;

@@ -14,12 +14,14 @@
 
 static const struct {
 	const char *class, *arch;
-	bool qkv_bias, qk_norm;
+	bool qkv_bias, qk_norm, experts;
 } architectures[] = {
-	{"LlamaForCausalLM", "llama", false, false},
-	{"MistralForCausalLM", "mistral", false, false},
-	{"Qwen2ForCausalLM", "qwen2", true, false},
-	{"Qwen3ForCausalLM", "qwen3", false, true},
+	{"LlamaForCausalLM", "llama", false, false, false},
+	{"MistralForCausalLM", "mistral", false, false, false},
+	{"MixtralForCausalLM", "mixtral", false, false, true},
+	{"Qwen2ForCausalLM", "qwen2", true, false, false},
+	{"Qwen3ForCausalLM", "qwen3", false, true, false},
+	{"Qwen3MoeForCausalLM", "qwen3_moe", false, true, true},
 };
 
 /* What transformers takes where a key is absent (null is another matter); 0: worked out.  The first
@@ -112,7 +114,7 @@ static int refuse(const char *feature, struct lsc_err *err)
 /* --- parts --- */
 
 static int parse_architecture(const json_t *root, struct lsc_model_config *config,
-			      struct lsc_err *err)
+			      bool *ret_experts, struct lsc_err *err)
 {
 	const char *class =
 		json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
@@ -127,11 +129,12 @@ static int parse_architecture(const json_t *root, struct lsc_model_config *confi
 		snprintf(config->arch, sizeof(config->arch), "%s", architectures[i].arch);
 		config->qkv_bias = architectures[i].qkv_bias;
 		config->qk_norm = architectures[i].qk_norm;
+		*ret_experts = architectures[i].experts;
 		return 0;
 	}
 	return lsc_err_set(err, EOPNOTSUPP,
-			   "architecture '%.60s' is not supported (Llama, Mistral, Qwen2 and Qwen3 "
-			   "are)",
+			   "architecture '%.60s' is not supported (Llama, Mistral, Mixtral, Qwen2, "
+			   "Qwen3 and Qwen3Moe are)",
 			   class ? class : type);
 }
 
@@ -157,6 +160,31 @@ static int parse_dims(const json_t *root, struct lsc_model_config *config, struc
 		head_dim = config->heads ? config->hidden / config->heads : 0;
 	r = get_uint(root, "num_key_value_heads", &kv_heads, &config->kv_heads, err);
 	return r < 0 ? r : get_uint(root, "head_dim", &head_dim, &config->head_dim, err);
+}
+
+/* Mixtral's experts have the size that other layers have, and weights that add up to 1.  A model
+ * some of whose layers have none is another: all our layers are alike. */
+static int parse_experts(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
+{
+	const bool mixtral = !strcmp(config->arch, "mixtral");
+	const json_t *step = get(root, "decoder_sparse_step");
+	const char *count =
+		mixtral || !get(root, "num_experts") ? "num_local_experts" : "num_experts";
+	int r;
+
+	if (step && (!json_is_integer(step) || json_integer_value(step) != 1))
+		return refuse("a decoder_sparse_step other than 1", err);
+	if (json_array_size(get(root, "mlp_only_layers")) > 0)
+		return refuse("mlp_only_layers (layers without experts)", err);
+	if ((r = get_uint(root, count, NULL, &config->experts, err)) < 0 ||
+	    (r = get_uint(root, "num_experts_per_tok", NULL, &config->experts_used, err)) < 0 ||
+	    (r = get_uint(root, "moe_intermediate_size", mixtral ? &config->ffn : NULL,
+			  &config->expert_ffn, err)) < 0)
+		return r;
+	if (config->experts == 0)
+		return lsc_err_set(err, EBADMSG, "key '%s' is 0", count);
+	config->norm_topk = mixtral || json_is_true(get(root, "norm_topk_prob"));
+	return 0;
 }
 
 /* The context that the model was first trained for; newer than the rest of the keys, and then it is
@@ -220,7 +248,7 @@ static int parse_yarn(const json_t *root, const json_t *scaling, struct lsc_mode
 	float fast, slow;
 	double low, high;
 	uint32_t context;
-	bool whole;
+	bool whole = true;
 	int r;
 
 	config->rope_scaling = LSC_ROPE_YARN;
@@ -367,7 +395,7 @@ static int parse_window(const json_t *root, struct lsc_model_config *config, str
 	return 0;
 }
 
-static int check_features(const json_t *root, struct lsc_err *err)
+static int check_features(const json_t *root, bool experts, struct lsc_err *err)
 {
 	static const struct {
 		const char *key, *words;
@@ -390,8 +418,8 @@ static int check_features(const json_t *root, struct lsc_err *err)
 		if (value && !json_is_false(value))
 			return refuse(refused[i].words, err);
 	}
-	if (get(root, "num_local_experts") || get(root, "num_experts"))
-		return refuse("a mixture of experts", err);
+	if (!experts && (get(root, "num_local_experts") || get(root, "num_experts")))
+		return refuse("a mixture of experts in this architecture", err);
 	return 0;
 }
 
@@ -450,10 +478,13 @@ static int load(const char *name, const char *text, size_t len, json_t **ret_roo
 
 static int parse_all(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
+	bool experts = false;
 	int r;
 
-	if ((r = parse_architecture(root, config, err)) < 0 ||
-	    (r = check_features(root, err)) < 0 || (r = parse_dims(root, config, err)) < 0 ||
+	if ((r = parse_architecture(root, config, &experts, err)) < 0 ||
+	    (r = check_features(root, experts, err)) < 0 ||
+	    (r = parse_dims(root, config, err)) < 0 ||
+	    (experts && (r = parse_experts(root, config, err)) < 0) ||
 	    (r = get_real(root, "rms_norm_eps", 1e-6f, &config->norm_eps, err)) < 0 ||
 	    (r = parse_rope(root, config, err)) < 0 || (r = parse_window(root, config, err)) < 0 ||
 	    (r = get_bool(root, "tie_word_embeddings", false, &config->tied, err)) < 0 ||

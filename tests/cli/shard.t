@@ -162,6 +162,35 @@ case $LSC_BUILD in
 	;;
 esac
 
+# Experts are units, in blocks of their own where there are enough of those.
+if command -v python3 >/dev/null && command -v jq >/dev/null; then
+	units() { lsc-shard ls --json "$SCRATCH/$1" | jq -c '[.units, (.blocks | map(.units))]'; }
+	python3 tests/lib/toy_model.py "$SCRATCH/mixtral" mixtral
+	for blocks in 4 17; do
+		lsc-shard pack --blocks $blocks "$SCRATCH/mixtral" "$SCRATCH/mixtral.$blocks" 2>/dev/null
+		expect_status 0 "a Mixtral in $blocks blocks" lsc-shard verify "$SCRATCH/mixtral.$blocks"
+	done
+	expect_equal "whole layers" "$(units mixtral.4)" "[14,[5,4,4,1]]"
+	expect_equal "or an expert each" "$(units mixtral.17)" "[14,[1,1,1,1,1,1,1,1,1,1,1,1,1,1]]"
+	expect_status 0 "its experts" lsc-shard ls "$SCRATCH/mixtral.4"
+	expect_equal "are listed" "$(grep -c '3 experts (2 used) of ffn 48' "$SCRATCH/out")" 1
+	expect_equal "as JSON too" "$(lsc-shard ls --json "$SCRATCH/mixtral" |
+		jq -c '[.model.arch, .model.experts, .model.experts_used, .model.expert_ffn, .model.norm_topk]')" \
+		'["mixtral",3,2,48,true]'
+	refuse() { # refuse WORD JSON: merged into the configuration
+		jq -c ". + $2" "$SCRATCH/mixtral/config.json" >"$SCRATCH/config"
+		cp "$SCRATCH/config" "$SCRATCH/refused/config.json"
+		expect_status 69 "$2" lsc-shard pack "$SCRATCH/refused" "$SCRATCH/d"
+		expect_one_line "$1"
+	}
+	cp -r "$SCRATCH/mixtral" "$SCRATCH/refused"
+	refuse mlp_only_layers '{"mlp_only_layers":[0]}'
+	refuse decoder_sparse_step '{"decoder_sparse_step":2}'
+	refuse "mixture of experts" '{"model_type":"llama"}'
+else
+	skip "no python3 or no jq"
+fi
+
 # Files of our own that are no model: one line and 65 each, whatever their bytes say.
 refused() { # refused NAME WORDS BYTES, as printf has them
 	printf "$3" >"$SCRATCH/$1"
@@ -197,6 +226,7 @@ changed() { # changed JSON: the toy model, as $SCRATCH/changed
 	python3 "$SCRATCH/change" "$SCRATCH/toy" "$SCRATCH/changed" "$1"
 }
 python3 tests/lib/toy_model.py "$SCRATCH/toy" linear
+rm -rf "$SCRATCH"/refused*
 while IFS='|' read -r status words changes; do
 	changed "$changes"
 	lsc-shard pack "$SCRATCH/changed" "$SCRATCH/refused" >"$SCRATCH/out" 2>"$SCRATCH/err"

@@ -351,10 +351,11 @@ static void test_stories(void)
 		   lsc_checkpoint_config(&b, &config, &err) == 0,
 	   "sharded as well: %s", err.text);
 	for (uint32_t layer = 0; layer < 5; layer++) {
-		wrong += lsc_checkpoint_rows(&a, &config, LSC_ROLE_DOWN, layer, 63, 1, one, &err) <
-			 0;
-		wrong += lsc_checkpoint_rows(&b, &config, LSC_ROLE_DOWN, layer, 63, 1, other,
-					     &err) < 0;
+		const struct lsc_role_at at = {layer, 0};
+
+		wrong += lsc_checkpoint_rows(&a, &config, LSC_ROLE_DOWN, at, 63, 1, one, &err) < 0;
+		wrong +=
+			lsc_checkpoint_rows(&b, &config, LSC_ROLE_DOWN, at, 63, 1, other, &err) < 0;
 		for (int i = 0; i < 172; i++)
 			wrong += fabsf(one[i] - other[i]) > fabsf(one[i]) / 256;
 	}
