@@ -4,9 +4,9 @@
 # An answer of 64 greedy tokens is the same, token for token, and so are the logits of all positions
 # of prompt and answer: in f32, of every position, no logit is off by more than 1e-4 of the largest.
 # Images of f16, bf16 and q8 have other weights.  The library gets the same, rounded in Python, and
-# the logits of the prompt are held against these as strictly.  How far rounding these, and activations
-# on the way, takes them from f32 is bounded too: the root of the mean square of a position's
-# differences, by that of its logits.
+# the logits of the prompt are held against these as strictly.  How far rounding takes them from
+# f32, of weights and of activations on the way, is bounded too: the root of the mean square of a
+# position's differences, by that of its logits.
 #
 # LSC_TEST_PYTHON names a Python that has the library (with torch); few machines do.
 . tests/lib/tap.sh
@@ -50,14 +50,16 @@ models = {
     "qwen3-tied": (Qwen3, dict(tie_word_embeddings=True, head_dim=16)),
     "qwen3-window": (Qwen3, dict(last, head_dim=16)),
     "mixtral": (Mixtral, dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
-    "mixtral-window": (Mixtral, dict(num_local_experts=4, num_experts_per_tok=1, sliding_window=24)),
+    "mixtral-window": (Mixtral, dict(num_local_experts=4, num_experts_per_tok=1,
+                                     sliding_window=24)),
     "qwen3_moe": (Qwen3Moe, dict(num_experts=12, num_experts_per_tok=3, moe_intermediate_size=44,
                                  norm_topk_prob=True, head_dim=16)),
     "qwen3_moe-shares": (Qwen3Moe, dict(num_experts=6, num_experts_per_tok=4, head_dim=16,
                                         moe_intermediate_size=36, norm_topk_prob=False)),
 }
 # The same as files of before version 5 say it.
-old = {"llama-3.1-old": "llama-3.1", "llama-linear-old": "llama-linear", "qwen2-yarn-old": "qwen2-yarn"}
+old = {"llama-3.1-old": "llama-3.1", "llama-linear-old": "llama-linear",
+       "qwen2-yarn-old": "qwen2-yarn"}
 
 
 def make(name):
