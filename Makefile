@@ -6,6 +6,7 @@
 #	make CC=clang DEV=1		another compiler; DEV=1 turns warnings into errors
 #
 # WITH_TLS=auto, yes or no: links encrypted by OpenSSL, libssl-dev.
+# WITH_CURL=auto, yes or no: lsc-replay's HTTP by libcurl, libcurl4-openssl-dev.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
 -include config.mk
 
@@ -23,6 +24,7 @@ SAN	 ?=
 DEV	 ?=
 V	 ?=
 WITH_TLS  ?= auto
+WITH_CURL ?= auto
 WITH_RDMA ?= auto
 WITH_CUDA ?= auto
 
@@ -54,6 +56,12 @@ LSC_LIBS += -lssl -lcrypto
 else ifeq ($(WITH_TLS),yes)
 $(error WITH_TLS=yes, and openssl/ssl.h is not there (libssl-dev))
 endif
+have_curl := $(if $(filter no,$(WITH_CURL)),,$(call header_is_there,curl/curl.h))
+ifneq ($(have_curl),)
+LSC_CFLAGS += -DLSC_HAVE_CURL
+else ifeq ($(WITH_CURL),yes)
+$(error WITH_CURL=yes, and curl/curl.h is not there (libcurl4-openssl-dev))
+endif
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
@@ -78,9 +86,13 @@ test-programs: all $(units) $(fuzzers)
 # A tool is tools/lsc-NAME.c and what is in tools/NAME/.
 parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
 
+# What one tool alone is linked with.
+$(BIN)/lsc-replay: TOOL_LIBS = $(if $(have_curl),-lcurl)
+
 .SECONDEXPANSION:
 $(BIN)/%: $(B)/tools/%.o $$(call parts_of,$$*) $(B)/liblsc.a
-	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+		$(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS) $(TOOL_LIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
