@@ -37,6 +37,7 @@
 #define LSC_LANES          16
 #define LSC_BRAIN_COLUMNS  1024
 #define LSC_Q8_LEAST       0x1p-100f
+#define LSC_ATTEND_QUERIES 16 /* heads of rows that are worked on together */
 #define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
 
 /* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
@@ -69,20 +70,22 @@ struct lsc_packing {
 	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 };
 
-/* One position's queries for one kv head against that head's keys and values. */
+/* Queries of rows at consecutive positions for one kv head, against that head's keys and values.
+ * A row's result does not depend on those beside it. */
 struct lsc_attend {
-	const float *q; /* [group][head_dim] */
-	float *out;     /* [group][head_dim] */
-	uint32_t group, head_dim;
-	uint32_t first;            /* position that is seen, on the first page: a window's */
-	uint32_t n;                /* positions up to the query's own, which is the last */
+	const float *q; /* [rows][group][head_dim], rows q_stride apart */
+	float *out;     /* the same, rows out_stride apart */
+	size_t q_stride, out_stride;
+	uint32_t rows, group, head_dim;
+	uint32_t n;                /* positions up to the first row's own, which is the last */
+	uint32_t window;           /* how many of them a row sees at most; 0: all */
 	const float *const *pages; /* each holds LSC_PAGE_POSITIONS */
 	size_t keys;               /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
 	size_t values;             /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
 	size_t value_stride;       /* head_dim rounded up to the lanes */
 	float scale;
-	float *scores; /* scratch: [group][score_stride], n rounded up to a page each */
-	size_t score_stride;
+	float *scores;       /* scratch: [LSC_ATTEND_QUERIES][score_stride] */
+	size_t score_stride; /* what the last row sees, rounded up to a page, at least */
 };
 
 struct lsc_kernels {

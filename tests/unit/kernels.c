@@ -333,24 +333,30 @@ struct attention {
 	float *out;
 };
 
-static void attention_init(struct attention *a, uint32_t group, uint32_t head_dim, uint32_t n)
+/* The last of rows sees n positions. */
+static void attention_init(struct attention *a, uint32_t rows, uint32_t group, uint32_t head_dim,
+			   uint32_t n)
 {
 	uint32_t stride = (uint32_t)lsc_align_up(head_dim, 16);
 
 	for (uint32_t i = 0; i < 8; i++)
 		a->pages[i] = random_floats((size_t)(head_dim + stride) * LSC_PAGE_POSITIONS);
-	a->out = calloc((size_t)group * head_dim, sizeof(float));
+	a->out = calloc((size_t)rows * (group * head_dim + 3), sizeof(float));
 	a->job = (struct lsc_attend){
-		.q = random_floats((size_t)group * head_dim),
+		.q = random_floats((size_t)rows * (group * head_dim + 1)),
 		.out = a->out,
+		.q_stride = group * head_dim + 1,
+		.out_stride = group * head_dim + 3,
+		.rows = rows,
 		.group = group,
 		.head_dim = head_dim,
-		.n = n,
+		.n = n + 1 - rows,
 		.pages = (const float *const *)a->pages,
 		.values = (size_t)head_dim * LSC_PAGE_POSITIONS,
 		.value_stride = stride,
 		.scale = 0.5f,
-		.scores = calloc((size_t)group * 8 * LSC_PAGE_POSITIONS, sizeof(float)),
+		.scores =
+			calloc((size_t)LSC_ATTEND_QUERIES * 8 * LSC_PAGE_POSITIONS, sizeof(float)),
 		.score_stride = 8 * LSC_PAGE_POSITIONS,
 	};
 }
@@ -364,58 +370,80 @@ static void attention_release(struct attention *a)
 	free(a->out);
 }
 
-/* Softmax attention in double. */
-static bool attention_near(const struct attention *a)
+/* Softmax attention of one row in double. */
+static bool row_near(const struct attention *a, uint32_t row)
 {
 	const struct lsc_attend *job = &a->job;
+	const uint32_t n = job->n + row;
 	bool near = true;
 
 	for (uint32_t h = 0; h < job->group; h++) {
+		const float *q = job->q + row * job->q_stride + h * job->head_dim;
 		double sum = 0, out[128] = {0};
 
-		for (uint32_t t = job->first; t < job->n; t++) {
+		for (uint32_t t = job->window && n > job->window ? n - job->window : 0; t < n;
+		     t++) {
 			const float *page = a->pages[t / LSC_PAGE_POSITIONS];
 			uint32_t slot = t % LSC_PAGE_POSITIONS;
 			double s = 0;
 
 			for (uint32_t d = 0; d < job->head_dim; d++)
-				s += (double)job->q[h * job->head_dim + d] *
-				     page[d * LSC_PAGE_POSITIONS + slot];
+				s += (double)q[d] * page[d * LSC_PAGE_POSITIONS + slot];
 			s = exp(s * job->scale);
 			sum += s;
 			for (uint32_t d = 0; d < job->head_dim; d++)
 				out[d] += s * page[job->values + slot * job->value_stride + d];
 		}
 		for (uint32_t d = 0; d < job->head_dim; d++)
-			near &= fabs(out[d] / sum - a->out[h * job->head_dim + d]) < 1e-5;
+			near &= fabs(out[d] / sum -
+				     a->out[row * job->out_stride + h * job->head_dim + d]) < 1e-5;
 	}
 	return near;
 }
 
+/* Row by row, with the portable kernels. */
+static bool same_alone(const struct attention *a, const struct lsc_kernels *plain)
+{
+	const struct lsc_attend *job = &a->job;
+	float *alone = calloc((size_t)job->group * job->head_dim, sizeof(*alone));
+	bool same = true;
+
+	for (uint32_t row = 0; row < job->rows; row++) {
+		struct lsc_attend one = *job;
+
+		one.q += row * job->q_stride;
+		one.out = alone;
+		one.rows = 1;
+		one.n += row;
+		plain->attend(&one);
+		same &= !memcmp(alone, a->out + row * job->out_stride,
+				(size_t)job->group * job->head_dim * sizeof(*alone));
+	}
+	free(alone);
+	return same;
+}
+
 static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kernels *plain)
 {
-	static const uint32_t dims[] = {8, 16, 24, 64, 128};
+	static const uint32_t dims[] = {8, 24, 64, 128}, rows[] = {1, 2, 5, 16};
+	static const uint32_t groups[] = {1, 3, 4, 7};
 	bool same = true, near = true;
 
-	for (size_t d = 0; d < LSC_ARRAY_SIZE(dims); d++)
-		for (uint32_t group = 1; group < 9; group++)
-			for (uint32_t n = 1; n <= 256; n += 51) {
-				struct attention a;
-				size_t bytes = group * dims[d] * sizeof(float);
-				float *got = malloc(bytes);
+	for (uint32_t i = 0; i < 64; i++)
+		for (uint32_t n = 16; n <= 256; n += 80) {
+			uint32_t m = rows[i % 4];
+			struct attention a;
 
-				attention_init(&a, group, dims[d], n);
-				a.job.first = n > 51 ? n % 32 : 0;
-				kernels->attend(&a.job);
-				near &= attention_near(&a);
-				memcpy(got, a.out, bytes);
-				plain->attend(&a.job);
-				same &= !memcmp(got, a.out, bytes);
-				free(got);
-				attention_release(&a);
-			}
+			attention_init(&a, m, groups[i / 4 % 4], dims[i / 16], n);
+			a.job.window = n == 96 ? 40 : 0;
+			kernels->attend(&a.job);
+			for (uint32_t row = 0; row < m; row++)
+				near &= row_near(&a, row);
+			same &= same_alone(&a, plain);
+			attention_release(&a);
+		}
 	ok(near, "%s: attention is softmax(qk)v", kernels->name);
-	ok(same, "%s: attention equals the portable one", kernels->name);
+	ok(same, "%s: attention of rows equals the portable one of each alone", kernels->name);
 }
 
 int main(void)
