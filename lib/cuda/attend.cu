@@ -124,7 +124,7 @@ static __device__ __host__ inline rows_room room_of(const lsc_cuda_shape &shape)
  * key, four keys go at once. */
 template <typename H>
 static __device__ void page_scores(const H *keys, const float *q, uint32_t group, uint32_t stride,
-				   uint32_t seen, float *p)
+				   uint32_t from, uint32_t seen, float *p)
 {
 	const uint32_t lane = threadIdx.x % WARP, part = lane % 8;
 
@@ -150,13 +150,14 @@ static __device__ void page_scores(const H *keys, const float *q, uint32_t group
 				break;
 			sum[h] = warp_sum(sum[h], 8);
 			if (part == 0)
-				p[h * TILE + slot] = slot < seen ? sum[h] : -INFINITY;
+				p[h * TILE + slot] =
+					slot >= from && slot < seen ? sum[h] : -INFINITY;
 		}
 	}
 }
 
 /* A head's scores of the tile become weights; what was added up before is worth alpha of itself.
- * By a warp; the tile's first position is always seen. */
+ * By a warp; some position of a tile is always seen. */
 static __device__ void tile_softmax(float *p, float *max, float *sum, float *alpha)
 {
 	const uint32_t lane = threadIdx.x % WARP;
@@ -181,8 +182,8 @@ static __device__ void tile_softmax(float *p, float *max, float *sum, float *alp
 
 /* Two elements of a value for a thread, of every value_groups-th position. */
 template <typename H>
-static __device__ void add_values(void *const *table, size_t values, uint32_t stride, uint32_t n,
-				  const float *p, uint32_t group, const rows_room &room,
+static __device__ void add_values(void *const *table, size_t values, uint32_t stride, uint32_t from,
+				  uint32_t n, const float *p, uint32_t group, const rows_room &room,
 				  float (&sum)[GROUP][2])
 {
 	const uint32_t d = threadIdx.x % room.value_lanes * 2;
@@ -190,7 +191,7 @@ static __device__ void add_values(void *const *table, size_t values, uint32_t st
 
 	if (first >= room.value_groups)
 		return;
-	for (uint32_t t = first; t < n; t += room.value_groups) {
+	for (uint32_t t = from + first; t < n; t += room.value_groups) {
 		const H *page = (const H *)table[t / LSC_CUDA_PAGE] + values;
 		const H *value = page + (size_t)(t % LSC_CUDA_PAGE) * stride + d;
 		const float a = to_float(value[0]), b = to_float(value[1]);
@@ -209,7 +210,7 @@ struct rows_job {
 	const lsc_cuda_row *rows;
 	const uint32_t *index;
 	lsc_cuda_shape shape;
-	uint32_t layer;
+	uint32_t layer, window;
 	const float *qkv;
 	size_t qkv_stride;
 	void *out;
@@ -263,8 +264,10 @@ template <typename H> __global__ void attend_rows(rows_job job)
 	const uint32_t group = min(GROUP, of_key - chunk * GROUP);
 	const uint32_t head = kv_head * of_key + chunk * GROUP;
 	const uint32_t n = at.pos + 1, pages = (n + LSC_CUDA_PAGE - 1) / LSC_CUDA_PAGE;
-	const uint32_t each = (pages + job.splits - 1) / job.splits;
-	const uint32_t first = min(pages, blockIdx.x * each), last = min(pages, first + each);
+	const uint32_t from = sees_from(at.pos, job.window), begin = from / LSC_CUDA_PAGE;
+	const uint32_t each = (pages - begin + job.splits - 1) / job.splits;
+	const uint32_t first = min(pages, begin + blockIdx.x * each);
+	const uint32_t last = min(pages, first + each);
 	const uint32_t warp = threadIdx.x / WARP;
 	const size_t keys = (size_t)kv_head * LSC_CUDA_PAGE * stride;
 	const size_t values = keys + (size_t)shape.kv_heads * LSC_CUDA_PAGE * stride;
@@ -293,10 +296,12 @@ template <typename H> __global__ void attend_rows(rows_job job)
 	for (uint32_t page = first; page < last; page += WARPS) {
 		const uint32_t seen = n - page * LSC_CUDA_PAGE; /* from the tile's first on */
 		const uint32_t tile = min(min(seen, TILE), (last - page) * LSC_CUDA_PAGE);
+		const uint32_t skip = page == begin ? from % LSC_CUDA_PAGE : 0;
 
 		if (page + warp < last)
 			page_scores((const H *)table[page + warp] + keys, q, group, stride,
-				    seen - warp * LSC_CUDA_PAGE, p + warp * LSC_CUDA_PAGE);
+				    warp ? 0 : skip, seen - warp * LSC_CUDA_PAGE,
+				    p + warp * LSC_CUDA_PAGE);
 		else
 			for (uint32_t h = 0; h < group; h++)
 				p[h * TILE + threadIdx.x] = -INFINITY;
@@ -311,7 +316,7 @@ template <typename H> __global__ void attend_rows(rows_job job)
 			acc[h][0] *= alpha[h];
 			acc[h][1] *= alpha[h];
 		}
-		add_values<H>(table + page, values, stride, tile, p, group, room, acc);
+		add_values<H>(table + page, values, stride, skip, tile, p, group, room, acc);
 		__syncthreads();
 	}
 	if (threadIdx.x / room.value_lanes < room.value_groups)
@@ -366,9 +371,10 @@ extern "C" cudaError_t lsc_cuda_attend_rows(cudaStream_t stream, const struct ls
 {
 	const lsc_cuda_shape *shape = job->shape;
 	const uint32_t chunks = (shape->heads / shape->kv_heads + GROUP - 1) / GROUP;
-	const rows_job rows = {job->rows, index,           *shape,   job->layer,
-			       job->qkv,  job->qkv_stride, job->out, job->out_stride,
-			       partial,   splits,          chunks};
+	const rows_job rows = {
+		job->rows,       index,    *shape,          job->layer, job->window, job->qkv,
+		job->qkv_stride, job->out, job->out_stride, partial,    splits,      chunks,
+	};
 	const size_t shared = room_of(*shape).floats * sizeof(float);
 	auto start = [&](auto *type) {
 		using H = std::remove_pointer_t<decltype(type)>;

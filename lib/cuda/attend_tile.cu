@@ -60,7 +60,7 @@ struct tile_job {
 	const lsc_cuda_row *rows;
 	const lsc_cuda_tile *tiles;
 	lsc_cuda_shape shape;
-	uint32_t layer;
+	uint32_t layer, window;
 	const float *qkv;
 	size_t qkv_stride;
 	void *out;
@@ -127,30 +127,31 @@ static __device__ void warp_scores(const H *queries, const H *keys, const tile_r
 	__syncwarp();
 }
 
-/* Two lanes a query: weights of the page's positions that it sees, and what was added up so far
- * rescaled to the new maximum.  Every query sees the first position of the first page. */
+/* Two lanes a query: weights of the page's positions that it sees, from `from` to before `seen`,
+ * and what was added up so far rescaled to the new maximum, -infinity while none was seen. */
 template <typename H>
-static __device__ void warp_softmax(const float *scores, uint32_t seen, float scale,
+static __device__ void warp_softmax(const float *scores, uint32_t from, uint32_t seen, float scale,
 				    const tile_room &room, H *weights, float *sums, float *max,
 				    float *sum)
 {
 	const uint32_t lane = threadIdx.x % WARP, r = lane / 2, first = lane % 2 * (PAGE / 2);
-	const float *from = scores + r * SCORE_STRIDE + first;
+	const float *score = scores + r * SCORE_STRIDE + first;
 	H *to = weights + r * WEIGHT_STRIDE + first;
 	float high = max[r], old = high, add = 0, alpha;
 
 	for (uint32_t t = 0; t < PAGE / 2; t++)
-		if (first + t < seen)
-			high = fmaxf(high, from[t] * scale);
+		if (first + t >= from && first + t < seen)
+			high = fmaxf(high, score[t] * scale);
 	high = warp_max(high, 2);
 	for (uint32_t t = 0; t < PAGE / 2; t++) {
-		const float p = first + t < seen ? expf(from[t] * scale - high) : 0;
+		const bool sees = first + t >= from && first + t < seen;
+		const float p = sees ? expf(score[t] * scale - high) : 0;
 
 		to[t] = from_float<H>(p);
 		add += to_float(to[t]);
 	}
 	add = warp_sum(add, 2);
-	alpha = expf(old - high);
+	alpha = old == high ? 1 : expf(old - high);
 	for (uint32_t d = lane % 2; d < room.dim; d += 2)
 		sums[r * room.sum_stride + d] *= alpha;
 	if (lane % 2 == 0) {
@@ -200,6 +201,7 @@ template <typename H> __global__ void attend_tiles(tile_job job)
 	const float scale = rsqrtf((float)dim);
 	/* The lane's query's own position; of those beyond the tile, the last. */
 	const uint32_t pos = min(first.pos + (warp * ROWS + lane / 2) / group, last);
+	const uint32_t oldest = sees_from(pos, job.window);
 	H *queries = (H *)shared + (size_t)warp * ROWS * room.stride;
 	H *keys = (H *)(shared + room.keys), *values = (H *)(shared + room.values);
 	float *scores = (float *)(shared + room.scores) + (size_t)warp * ROWS * SCORE_STRIDE;
@@ -215,7 +217,7 @@ template <typename H> __global__ void attend_tiles(tile_job job)
 		max[threadIdx.x] = -INFINITY;
 		sum[threadIdx.x] = 0;
 	}
-	for (uint32_t page = 0; page <= last / PAGE; page++) {
+	for (uint32_t page = sees_from(first.pos, job.window) / PAGE; page <= last / PAGE; page++) {
 		const H *from = (const H *)table[page] + kv_head * page_head;
 		const uint32_t begin = page * PAGE;
 
@@ -224,7 +226,8 @@ template <typename H> __global__ void attend_tiles(tile_job job)
 			  room, values);
 		__syncthreads();
 		warp_scores(queries, keys, room, scores);
-		warp_softmax(scores, pos < begin ? 0 : pos - begin + 1, scale, room, weights,
+		warp_softmax(scores, oldest < begin ? 0 : oldest - begin,
+			     pos < begin ? 0 : pos - begin + 1, scale, room, weights,
 			     sums + (size_t)warp * ROWS * room.sum_stride, max + warp * ROWS,
 			     sum + warp * ROWS);
 		warp_values(weights, values, room, sums + (size_t)warp * ROWS * room.sum_stride);
@@ -244,8 +247,10 @@ static cudaError_t start(cudaStream_t stream, const struct lsc_cuda_attend *job,
 			 const struct lsc_cuda_tile *tiles, uint32_t n_tiles)
 {
 	const lsc_cuda_shape *shape = job->shape;
-	const tile_job of = {job->rows, tiles,           *shape,   job->layer,
-			     job->qkv,  job->qkv_stride, job->out, job->out_stride};
+	const tile_job of = {
+		job->rows, tiles,           *shape,   job->layer,      job->window,
+		job->qkv,  job->qkv_stride, job->out, job->out_stride,
+	};
 
 	return lsc_launch(attend_tiles<H>, dim3(n_tiles, shape->kv_heads), THREADS,
 			  room_of(*shape).bytes, stream, of);

@@ -140,6 +140,7 @@ static void attend(struct queue *queue, const struct lsc_gpu_layer *layer, uint3
 		.rows = step_at(queue, step->rows),
 		.n = step->padded,
 		.layer = index,
+		.window = index >= gpu->config->window_first ? gpu->config->window : 0,
 		.now = (void *const *)step_at(queue, step->now) + (size_t)index * step->padded,
 		.qkv = gpu->qkv,
 		.qkv_stride = gpu->qkv_stride,

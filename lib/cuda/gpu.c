@@ -142,10 +142,12 @@ static size_t stride_of(uint32_t n)
 	return lsc_align_up(n, 32);
 }
 
-static int set_shape(struct lsc_gpu *gpu, struct lsc_err *err)
+static int set_shape(struct lsc_gpu *gpu, bool exact, struct lsc_err *err)
 {
 	const struct lsc_model_config *config = gpu->config;
 
+	if (config->experts)
+		return lsc_err_set(err, EOPNOTSUPP, "layers with experts do not run on a GPU");
 	if (config->head_dim > LSC_CUDA_MAX_HEAD || config->head_dim % 2)
 		return lsc_err_set(err, EOPNOTSUPP, "heads of %u elements do not run on a GPU",
 				   config->head_dim);
@@ -159,6 +161,10 @@ static int set_shape(struct lsc_gpu *gpu, struct lsc_err *err)
 	};
 	if (format_of(gpu->image->dtype, &gpu->shape.half) < 0 || gpu->shape.half == LSC_CUDA_Q8)
 		gpu->shape.half = LSC_CUDA_BF16; /* what q8 is expanded to */
+	if (exact && gpu->shape.half != LSC_CUDA_F32)
+		return lsc_err_set(err, EOPNOTSUPP,
+				   "activations are rounded here where weights are %s",
+				   lsc_dtype_name(gpu->image->dtype));
 	gpu->qkv_rows = (config->heads + 2 * config->kv_heads) * config->head_dim;
 	gpu->hidden_stride = stride_of(config->hidden);
 	gpu->qkv_stride = stride_of(gpu->qkv_rows);
@@ -258,10 +264,10 @@ static void gpu_close(void *self)
 	free(gpu);
 }
 
-static int open_all(struct lsc_gpu *gpu, const uint8_t *data, struct lsc_kv *kv, uint64_t kv_bytes,
-		    struct lsc_err *err)
+static int open_all(struct lsc_gpu *gpu, const uint8_t *data, struct lsc_kv *kv,
+		    const struct lsc_engine_options *options, struct lsc_err *err)
 {
-	int r = set_shape(gpu, err);
+	int r = set_shape(gpu, options->exact, err);
 
 	if (r == 0)
 		r = open_device(gpu, err);
@@ -272,7 +278,7 @@ static int open_all(struct lsc_gpu *gpu, const uint8_t *data, struct lsc_kv *kv,
 	if (r == 0)
 		r = lsc_rope_init(&gpu->rope, gpu->config, err);
 	if (r == 0)
-		r = open_pages(gpu, kv, kv_bytes, err);
+		r = open_pages(gpu, kv, options->kv_bytes, err);
 	return r;
 }
 
@@ -292,7 +298,7 @@ static int gpu_open(void **ret_self, const struct lsc_image *image, const uint8_
 	gpu->image = image;
 	gpu->config = &image->config;
 	gpu->index = options->device ? options->device->index : 0;
-	r = open_all(gpu, data, kv, options->kv_bytes, err);
+	r = open_all(gpu, data, kv, options, err);
 	if (r < 0) {
 		gpu_close(gpu);
 		return lsc_err_prefix(err, "cuda: ");

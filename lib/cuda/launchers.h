@@ -92,6 +92,7 @@ struct lsc_cuda_attend {
 	const struct lsc_cuda_row *rows;
 	uint32_t n;
 	uint32_t layer;
+	uint32_t window;  /* positions that one sees, its own the last; 0: all before it */
 	void *const *now; /* [n]: the page that holds the row's own position */
 	float *qkv;       /* [n][qkv_stride]: queries, keys, values of all heads */
 	size_t qkv_stride;

@@ -105,6 +105,12 @@ static __device__ inline float block_sum(float v, float *room)
 	 : (half) == LSC_CUDA_BF16 ? call((__nv_bfloat16 *)0)                                      \
 				   : call((float *)0))
 
+/* The first position that `pos` sees; window 0: all. */
+static __device__ inline uint32_t sees_from(uint32_t pos, uint32_t window)
+{
+	return window && pos >= window ? pos - window + 1 : 0;
+}
+
 /* --- the image's 8 bits --- */
 
 struct q8_tile {

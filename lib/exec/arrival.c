@@ -39,6 +39,14 @@ static bool has_unit(const struct lsc_image *image, const struct lsc_segment *se
 	return true;
 }
 
+static bool same_needs(const struct lsc_image *image, uint32_t a, uint32_t b)
+{
+	const struct lsc_need *x = image->units[a].needs, *y = image->units[b].needs;
+
+	return x[0].first == y[0].first && x[0].n == y[0].n && x[1].first == y[1].first &&
+	       x[1].n == y[1].n;
+}
+
 uint32_t lsc_arrival_ready(const struct lsc_image *image, const struct lsc_segment *segment,
 			   uint32_t first, uint32_t last)
 {
@@ -46,7 +54,9 @@ uint32_t lsc_arrival_ready(const struct lsc_image *image, const struct lsc_segme
 
 	if (!segment->arrivals)
 		return last - first + 1;
-	while (unit <= last && has_unit(image, segment, unit))
+	/* What needs the blocks of the unit before is there with it: experts are many. */
+	while (unit <= last && ((unit > first && same_needs(image, unit - 1, unit)) ||
+				has_unit(image, segment, unit)))
 		unit++;
 	return unit - first;
 }

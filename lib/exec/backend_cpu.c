@@ -31,6 +31,7 @@ static int cpu_open(void **ret_self, const struct lsc_image *image, const uint8_
 		cpu_close(decoder);
 		return r;
 	}
+	decoder->exact = options->exact;
 	*ret_self = decoder;
 	return 0;
 }
@@ -45,8 +46,9 @@ static int cpu_reserve(void *self, uint32_t rows, uint32_t positions, struct lsc
 static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *err)
 {
 	struct lsc_decoder *decoder = self;
-	const uint32_t layers = decoder->config->layers;
-	const size_t bytes = decoder->config->hidden * sizeof(float);
+	const struct lsc_model_config *config = decoder->config;
+	const uint32_t each = lsc_model_layer_units(config), head = lsc_model_head_unit(config);
+	const size_t bytes = config->hidden * sizeof(float);
 
 	(void)err;
 	lsc_pool_begin(decoder->pool);
@@ -54,10 +56,10 @@ static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *er
 		lsc_decoder_embed(decoder, chunk->rows, chunk->n);
 	for (uint32_t i = 0; chunk->first && i < chunk->n; i++)
 		memcpy(lsc_decoder_x(decoder, i), chunk->rows[i].in, bytes);
-	for (uint32_t unit = chunk->first ? chunk->first : 1; unit <= layers && unit <= chunk->last;
-	     unit++)
-		lsc_decoder_layer(decoder, unit - 1, chunk->rows, chunk->n);
-	for (uint32_t i = 0; chunk->last <= layers && i < chunk->n; i++)
+	for (uint32_t unit = chunk->first ? chunk->first : 1; unit < head && unit <= chunk->last;
+	     unit += each)
+		lsc_decoder_layer(decoder, (unit - 1) / each, chunk->rows, chunk->n);
+	for (uint32_t i = 0; chunk->last < head && i < chunk->n; i++)
 		memcpy(chunk->rows[i].out, lsc_decoder_x(decoder, i), bytes);
 	if (chunk->n_heads)
 		lsc_decoder_head(decoder, chunk->heads, chunk->logits, chunk->n_heads);

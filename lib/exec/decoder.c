@@ -20,9 +20,9 @@
 
 /* --- weights --- */
 
-static int find(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
-		uint32_t rows, uint32_t cols, const struct lsc_tensor **ret_tensor,
-		struct lsc_err *err)
+int lsc_decoder_find(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
+		     uint32_t rows, uint32_t cols, const struct lsc_tensor **ret_tensor,
+		     struct lsc_err *err)
 {
 	const struct lsc_tensor *tensor = lsc_image_tensor(image, unit, role);
 	uint32_t parts = role == LSC_TENSOR_GATE_UP ? 2 : 1;
@@ -57,7 +57,8 @@ static struct lsc_matrix matrix(struct loader *from, uint32_t unit, enum lsc_ten
 	const struct lsc_tensor *tensor = NULL;
 
 	if (from->result == 0)
-		from->result = find(from->image, unit, role, rows, cols, &tensor, from->err);
+		from->result =
+			lsc_decoder_find(from->image, unit, role, rows, cols, &tensor, from->err);
 	if (from->result < 0)
 		return (struct lsc_matrix){0};
 	return (struct lsc_matrix){tensor->dtype, rows, cols, from->data + tensor->offset};
@@ -80,24 +81,27 @@ static int load(struct lsc_decoder *decoder, const struct lsc_image *image, cons
 	const struct lsc_model_config *config = &image->config;
 	uint32_t heads = config->heads * config->head_dim;
 	uint32_t all = heads + 2 * config->kv_heads * config->head_dim;
-	uint32_t hidden = config->hidden, last = config->layers + 1;
+	uint32_t hidden = config->hidden, last = lsc_model_head_unit(config);
 	struct loader from = {image, data, 0, err};
 
 	for (uint32_t i = 0; i < config->layers && from.result == 0; i++) {
 		struct lsc_layer *layer = &decoder->layers[i];
+		uint32_t unit = lsc_model_layer_unit(config, i);
 
-		layer->attn_norm = vector(&from, i + 1, LSC_TENSOR_ATTN_NORM, hidden);
-		layer->qkv = matrix(&from, i + 1, LSC_TENSOR_QKV, all, hidden);
+		layer->attn_norm = vector(&from, unit, LSC_TENSOR_ATTN_NORM, hidden);
+		layer->qkv = matrix(&from, unit, LSC_TENSOR_QKV, all, hidden);
 		if (config->qkv_bias)
-			layer->qkv_bias = vector(&from, i + 1, LSC_TENSOR_QKV_BIAS, all);
+			layer->qkv_bias = vector(&from, unit, LSC_TENSOR_QKV_BIAS, all);
 		if (config->qk_norm) {
-			layer->q_norm = vector(&from, i + 1, LSC_TENSOR_Q_NORM, config->head_dim);
-			layer->k_norm = vector(&from, i + 1, LSC_TENSOR_K_NORM, config->head_dim);
+			layer->q_norm = vector(&from, unit, LSC_TENSOR_Q_NORM, config->head_dim);
+			layer->k_norm = vector(&from, unit, LSC_TENSOR_K_NORM, config->head_dim);
 		}
-		layer->o = matrix(&from, i + 1, LSC_TENSOR_O, hidden, heads);
-		layer->ffn_norm = vector(&from, i + 1, LSC_TENSOR_FFN_NORM, hidden);
-		layer->gate_up = matrix(&from, i + 1, LSC_TENSOR_GATE_UP, 2 * config->ffn, hidden);
-		layer->down = matrix(&from, i + 1, LSC_TENSOR_DOWN, hidden, config->ffn);
+		layer->o = matrix(&from, unit, LSC_TENSOR_O, hidden, heads);
+		layer->ffn_norm = vector(&from, unit, LSC_TENSOR_FFN_NORM, hidden);
+		if (config->experts)
+			continue;
+		layer->gate_up = matrix(&from, unit, LSC_TENSOR_GATE_UP, 2 * config->ffn, hidden);
+		layer->down = matrix(&from, unit, LSC_TENSOR_DOWN, hidden, config->ffn);
 	}
 	decoder->final_norm = vector(&from, last, LSC_TENSOR_FINAL_NORM, hidden);
 	decoder->embed = matrix(&from, lsc_image_tensor(image, 0, LSC_TENSOR_EMBED) ? 0 : last,
@@ -123,7 +127,7 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 		.qkv_stride = (uint32_t)lsc_align_up(
 			heads + 2 * config->kv_heads * config->head_dim, LSC_LANES),
 		.att_stride = (uint32_t)lsc_align_up(heads, LSC_LANES),
-		.ffn_stride = (uint32_t)lsc_align_up(config->ffn, LSC_LANES),
+		.ffn_stride = config->experts ? 0 : (uint32_t)lsc_align_up(config->ffn, LSC_LANES),
 	};
 	decoder->layers = calloc(config->layers, sizeof(*decoder->layers));
 	if (!decoder->layers)
@@ -133,11 +137,15 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 		r = lsc_rope_init(&decoder->rope, config, err);
 	if (r == 0)
 		r = lsc_pool_new(&decoder->pool, threads, err);
+	if (r == 0)
+		r = lsc_experts_init(&decoder->experts, image, data, decoder->kernels,
+				     decoder->pool, err);
 	return r;
 }
 
 void lsc_decoder_release(struct lsc_decoder *decoder)
 {
+	lsc_experts_release(&decoder->experts);
 	lsc_pool_free(decoder->pool);
 	lsc_rope_release(&decoder->rope);
 	free(decoder->layers);
@@ -146,6 +154,7 @@ void lsc_decoder_release(struct lsc_decoder *decoder)
 	free(decoder->qkv);
 	free(decoder->att);
 	free(decoder->gate_up);
+	free(decoder->packed);
 	free(decoder->scores);
 	free(decoder->logits);
 	*decoder = (struct lsc_decoder)LSC_DECODER_INIT;
@@ -165,6 +174,28 @@ static float *floats(float **old, uint64_t n)
 	return *old;
 }
 
+/* Positions of packed activations are an odd number of cache lines apart: those a power of two
+ * apart would share few of them. */
+static size_t packed_stride(const struct lsc_packing *packing, uint32_t cols)
+{
+	return (lsc_div_up(lsc_div_up(cols, 32) * packing->step_bytes, 64) | 1) * 64;
+}
+
+/* What the widest activations take for any format of weights. */
+static size_t most_packed(const struct lsc_decoder *decoder)
+{
+	const struct lsc_packing *all[] = {&decoder->kernels->brain};
+	uint32_t widest =
+		LSC_MAX(decoder->hidden_stride, LSC_MAX(decoder->att_stride, decoder->ffn_stride));
+	size_t most = 0, bytes;
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(all); i++) {
+		bytes = packed_stride(all[i], widest);
+		most = LSC_MAX(most, bytes);
+	}
+	return most;
+}
+
 static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 {
 	uint64_t n = lsc_align_up(rows, 8);
@@ -176,7 +207,12 @@ static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 	    !floats(&decoder->normed, n * decoder->hidden_stride) ||
 	    !floats(&decoder->qkv, n * decoder->qkv_stride) ||
 	    !floats(&decoder->att, n * decoder->att_stride) ||
-	    !floats(&decoder->gate_up, n * 2 * decoder->ffn_stride))
+	    !floats(&decoder->gate_up, LSC_MAX(n * 2 * decoder->ffn_stride, 1)) ||
+	    lsc_experts_reserve(&decoder->experts, (uint32_t)n) < 0)
+		return -ENOMEM;
+	free(decoder->packed);
+	decoder->packed = aligned_alloc(64, n * most_packed(decoder));
+	if (!decoder->packed)
 		return -ENOMEM;
 	decoder->max_rows = (uint32_t)n;
 	return 0;
@@ -220,6 +256,7 @@ static void each_row(struct lsc_decoder *decoder, lsc_pool_fn *fn, void *data, u
 struct product {
 	const struct lsc_kernels *kernels;
 	struct lsc_matmul job;
+	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 	uint32_t rows;      /* of the matrix */
 	uint32_t task;      /* rows in a task */
 	uint32_t up_offset; /* gate and up: from a gate to its up in y */
@@ -231,8 +268,7 @@ static void run_product(void *data, uint32_t task, unsigned thread)
 	uint32_t first = task * product->task;
 
 	(void)thread;
-	product->kernels->matmul(&product->job, first,
-				 LSC_MIN(product->task, product->rows - first));
+	product->matmul(&product->job, first, LSC_MIN(product->task, product->rows - first));
 }
 
 static void run_gate_up(void *data, uint32_t task, unsigned thread)
@@ -247,13 +283,46 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 	up.w = (const uint8_t *)gate->w +
 	       lsc_dtype_matrix_bytes(gate->dtype, product->rows, gate->cols);
 	up.y = gate->y + product->up_offset;
-	product->kernels->matmul(gate, first, n);
-	product->kernels->matmul(&up, first, n);
+	product->matmul(gate, first, n);
+	product->matmul(&up, first, n);
 	for (uint32_t p = 0; p < gate->m; p++) {
 		float *at = gate->y + p * gate->y_stride + first;
 
 		product->kernels->swiglu(at, at + product->up_offset, n);
 	}
+}
+
+struct pack {
+	const struct lsc_packing *packing;
+	const struct lsc_matmul *job;
+	uint8_t *to;
+};
+
+static void run_pack(void *data, uint32_t row, unsigned thread)
+{
+	const struct pack *pack = data;
+	const struct lsc_matmul *job = pack->job;
+
+	(void)thread;
+	pack->packing->pack(job->x + row * job->x_stride, job->cols,
+			    pack->to + row * job->packed_stride);
+}
+
+/* Chooses how a product is computed, and packs its activations where that is faster. */
+static void prepare_product(struct lsc_decoder *decoder, struct product *product)
+{
+	struct lsc_matmul *job = &product->job;
+	struct pack pack = {lsc_kernels_packing(decoder->kernels, job->dtype), job,
+			    decoder->packed};
+
+	product->kernels = decoder->kernels;
+	product->matmul = decoder->kernels->matmul;
+	if (decoder->exact || !pack.packing)
+		return;
+	product->matmul = pack.packing->matmul;
+	job->packed = decoder->packed;
+	job->packed_stride = packed_stride(pack.packing, job->cols);
+	each_row(decoder, run_pack, &pack, job->m);
 }
 
 static void share_product(struct lsc_decoder *decoder, struct product *product, lsc_pool_fn *fn)
@@ -262,7 +331,7 @@ static void share_product(struct lsc_decoder *decoder, struct product *product, 
 	uint32_t task = (uint32_t)lsc_align_up(
 		lsc_div_up(product->rows, (uint64_t)threads * TASKS_EACH), TASK_ROWS);
 
-	product->kernels = decoder->kernels;
+	prepare_product(decoder, product);
 	product->task = threads == 1 ? product->rows : task;
 	lsc_pool_run(decoder->pool, fn, product,
 		     (uint32_t)lsc_div_up(product->rows, product->task));
@@ -273,8 +342,8 @@ static void multiply(struct lsc_decoder *decoder, const struct lsc_matrix *matri
 		     size_t x_stride, float *y, size_t y_stride, uint32_t n, bool add)
 {
 	struct product product = {
-		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride,
-			add},
+		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride, add,
+			NULL, 0},
 		.rows = matrix->rows,
 	};
 
@@ -363,13 +432,16 @@ static void run_attend(void *data, uint32_t task, unsigned thread)
 	uint32_t index = task / config->kv_heads, kv_head = task % config->kv_heads;
 	uint32_t group = config->heads / config->kv_heads;
 	size_t head = (size_t)kv_head * group * config->head_dim;
+	uint32_t from = lsc_model_sees_from(config, batch->layer, row->pos);
+	uint32_t page = from / LSC_PAGE_POSITIONS;
 	struct lsc_attend job = {
 		.q = decoder->qkv + (size_t)index * decoder->qkv_stride + head,
 		.out = decoder->att + (size_t)index * decoder->att_stride + head,
 		.group = group,
 		.head_dim = config->head_dim,
-		.n = row->pos + 1,
-		.pages = (const float *const *)row->request->layers[batch->layer].pages,
+		.first = from % LSC_PAGE_POSITIONS,
+		.n = row->pos + 1 - page * LSC_PAGE_POSITIONS,
+		.pages = (const float *const *)row->request->layers[batch->layer].pages + page,
 		.keys = lsc_kv_keys(decoder->kv, kv_head),
 		.values = lsc_kv_values(decoder->kv, kv_head),
 		.value_stride = decoder->kv->value_stride,
@@ -387,7 +459,8 @@ static void attend(struct lsc_decoder *decoder, struct batch *batch, uint32_t n)
 	uint64_t seen = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		seen += batch->rows[i].pos + 1;
+		seen += batch->rows[i].pos + 1 -
+			lsc_model_sees_from(config, batch->layer, batch->rows[i].pos);
 	/* A few microseconds of work are not worth sharing. */
 	if (seen * config->heads * config->head_dim < 1 << 15) {
 		for (uint32_t task = 0; task < n * config->kv_heads; task++)
@@ -416,7 +489,7 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 	struct product gate_up = {
 		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
 			decoder->normed, decoder->hidden_stride, decoder->gate_up,
-			2 * (size_t)decoder->ffn_stride, false},
+			2 * (size_t)decoder->ffn_stride, false, NULL, 0},
 		.rows = decoder->config->ffn,
 		.up_offset = decoder->ffn_stride,
 	};
@@ -432,6 +505,10 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 	multiply(decoder, &layer->o, decoder->att, decoder->att_stride, decoder->x,
 		 decoder->hidden_stride, n, true);
 	normalise(decoder, layer->ffn_norm, n);
+	if (decoder->config->experts) {
+		lsc_experts_run(&decoder->experts, index, decoder->normed, decoder->x, n);
+		return;
+	}
 	share_product(decoder, &gate_up, run_gate_up);
 	multiply(decoder, &layer->down, decoder->gate_up, 2 * (size_t)decoder->ffn_stride,
 		 decoder->x, decoder->hidden_stride, n, true);

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "exec/backend.h"
+#include "exec/experts.h"
 #include "exec/kernels.h"
 #include "exec/kv.h"
 #include "exec/pool.h"
@@ -27,7 +28,8 @@ struct lsc_matrix {
 };
 
 struct lsc_layer {
-	struct lsc_matrix qkv, o, gate_up, down;
+	struct lsc_matrix qkv, o;
+	struct lsc_matrix gate_up, down; /* where there are no experts */
 	const float *attn_norm, *ffn_norm;
 	const float *qkv_bias, *q_norm, *k_norm; /* NULL where the model has none */
 };
@@ -35,6 +37,7 @@ struct lsc_layer {
 struct lsc_decoder {
 	const struct lsc_model_config *config;
 	const struct lsc_kernels *kernels;
+	bool exact;            /* set before anything runs: no product packs its activations */
 	struct lsc_pool *pool; /* owned, as is rope */
 	struct lsc_rope rope;
 	struct lsc_kv *kv; /* borrowed */
@@ -42,10 +45,12 @@ struct lsc_decoder {
 	struct lsc_matrix embed, head;
 	const float *final_norm;
 	struct lsc_layer *layers;
+	struct lsc_experts experts;
 
 	uint32_t hidden_stride, qkv_stride, att_stride, ffn_stride; /* multiples of the lanes */
 	uint32_t max_rows;                                          /* that the buffers hold */
 	float *x, *normed, *qkv, *att, *gate_up;
+	uint8_t *packed; /* the activations of the product that runs */
 	uint32_t score_stride;
 	float *scores; /* [threads][group][score_stride] */
 	float *logits; /* [LSC_DECODER_HEAD_ROWS][vocab] */
@@ -55,6 +60,12 @@ struct lsc_decoder {
 	{                                                                                          \
 		0                                                                                  \
 	}
+
+/* A tensor of the image, and whether it lies there and is of a type that runs: -EBADMSG,
+ * -EOPNOTSUPP. */
+int lsc_decoder_find(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
+		     uint32_t rows, uint32_t cols, const struct lsc_tensor **ret_tensor,
+		     struct lsc_err *err);
 
 /* Borrows image, data and kv.  The tensors' shapes are checked, their bytes not looked at. */
 int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,

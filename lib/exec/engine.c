@@ -113,15 +113,18 @@ uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
 
 static uint32_t head_unit(const struct lsc_engine *engine)
 {
-	return engine->image->config.layers + 1;
+	return lsc_model_head_unit(&engine->image->config);
 }
 
 /* Layers first .. *ret_end - 1 of a work, counted from 0. */
 static uint32_t layers_of(const struct lsc_engine *engine, const struct lsc_work *work,
 			  uint32_t *ret_end)
 {
-	*ret_end = LSC_MIN(work->last, engine->image->config.layers);
-	return work->first ? work->first - 1 : 0;
+	const struct lsc_model_config *config = &engine->image->config;
+	uint32_t each = lsc_model_layer_units(config);
+
+	*ret_end = LSC_MIN(work->last / each, config->layers);
+	return work->first ? (work->first - 1) / each : 0;
 }
 
 static int check(const struct lsc_engine *engine, const struct lsc_work *work)
@@ -129,6 +132,8 @@ static int check(const struct lsc_engine *engine, const struct lsc_work *work)
 	const struct lsc_model_config *config = &engine->image->config;
 
 	if (work->first > work->last || work->last > head_unit(engine) || work->n == 0)
+		return -EINVAL;
+	if (!lsc_model_may_begin(config, work->first) || !lsc_model_may_end(config, work->last))
 		return -EINVAL;
 	if (!work->out || (work->first ? !work->in : !work->ids))
 		return -EINVAL;
@@ -150,7 +155,10 @@ static int reserve(struct lsc_engine *engine, const struct lsc_work *work,
 	int r = 0;
 
 	for (uint32_t layer = first; layer < end; layer++)
-		if ((request ? request->layers[layer].len : 0) < work->pos)
+		if (request ? !lsc_kv_reaches(
+				      request, layer, work->pos,
+				      lsc_model_sees_from(&engine->image->config, layer, work->pos))
+			    : work->pos > 0)
 			return -ESTALE;
 	request = lsc_kv_request(&engine->kv, &work->key);
 	if (!request)
@@ -252,8 +260,15 @@ static void settle(struct lsc_engine *engine, struct lsc_work *work)
 	uint32_t end, layer = layers_of(engine, work, &end), vocab = engine->image->config.vocab;
 	struct lsc_kv_request *request = layer < end ? lsc_kv_find(&engine->kv, &work->key) : NULL;
 
-	for (; layer < end; layer++)
-		request->layers[layer].len = work->pos + work->n;
+	for (; layer < end; layer++) {
+		const uint32_t pos = work->pos + work->n;
+		uint32_t from = lsc_model_sees_from(&engine->image->config, layer, pos);
+
+		request->layers[layer].len = pos;
+		/* A page more, for a step that has to be done again. */
+		if (from > LSC_PAGE_POSITIONS)
+			lsc_kv_slide(&engine->kv, request, layer, from - LSC_PAGE_POSITIONS);
+	}
 	if (work->all_logits && work->last == head_unit(engine))
 		memcpy(work->out, work->all_logits + (size_t)(work->n - 1) * vocab,
 		       vocab * sizeof(float));

@@ -106,8 +106,32 @@ void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t laye
 	struct lsc_kv_layer *of = &request->layers[layer];
 
 	of->len = LSC_MIN(of->len, len);
-	while ((uint64_t)of->n_pages * LSC_PAGE_POSITIONS >= (uint64_t)of->len + LSC_PAGE_POSITIONS)
+	if (of->len <= (uint64_t)of->first * LSC_PAGE_POSITIONS)
+		of->len = 0;
+	while (of->n_pages > of->first &&
+	       (uint64_t)of->n_pages * LSC_PAGE_POSITIONS >= (uint64_t)of->len + LSC_PAGE_POSITIONS)
 		give_page(kv, of->pages[--of->n_pages]);
+	if (of->len == 0)
+		of->n_pages = of->first = 0;
+}
+
+void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t from)
+{
+	struct lsc_kv_layer *of = &request->layers[layer];
+
+	for (; of->first < of->n_pages && (of->first + 1) * LSC_PAGE_POSITIONS <= from;
+	     of->first++) {
+		give_page(kv, of->pages[of->first]);
+		of->pages[of->first] = NULL;
+	}
+}
+
+bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
+		    uint32_t from)
+{
+	const struct lsc_kv_layer *of = &request->layers[layer];
+
+	return pos == 0 || (of->len >= pos && from / LSC_PAGE_POSITIONS >= of->first);
 }
 
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n)

@@ -10,14 +10,16 @@
 #ifndef LSC_EXEC_KV_H
 #define LSC_EXEC_KV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "exec/engine.h"
 
 struct lsc_kv_layer {
-	float **pages; /* room for those of the whole context */
-	uint32_t n_pages;
+	float **pages; /* room for those of the whole context; NULL before first, where a window
+			* has passed */
+	uint32_t n_pages, first;
 	uint32_t len; /* positions filled */
 };
 
@@ -68,8 +70,16 @@ struct lsc_kv_request *lsc_kv_find(struct lsc_kv *kv, const struct lsc_request_k
 /* Found or made; NULL when out of memory. */
 struct lsc_kv_request *lsc_kv_request(struct lsc_kv *kv, const struct lsc_request_key *key);
 
-/* Keeps the first len positions of a layer and frees the pages beyond. */
+/* Keeps the first len positions of a layer and frees the pages beyond; none of them, where those
+ * before were given back. */
 void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t len);
+
+/* Gives back the pages that hold no position from `from` on. */
+void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t from);
+
+/* Whether what a layer holds is enough to go on at a position that sees those from `from` on. */
+bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
+		    uint32_t from);
 
 /* Pages for n positions, not more than the context: 0, -ENOSPC where the budget is used up,
  * -ENOMEM. */

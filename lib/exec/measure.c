@@ -79,13 +79,24 @@ static bool is_read(const struct lsc_image *image, const struct lsc_tensor *tens
 	return tensor->role != LSC_TENSOR_EMBED || image->config.tied;
 }
 
+/* What of an amount is an expert's, were all used alike. */
+static uint64_t used_of(const struct lsc_image *image, const struct lsc_tensor *tensor,
+			uint64_t amount)
+{
+	const struct lsc_model_config *config = &image->config;
+
+	if (lsc_model_may_begin(config, tensor->unit))
+		return amount;
+	return amount * config->experts_used / config->experts;
+}
+
 uint64_t lsc_measure_weights(const struct lsc_image *image)
 {
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < image->n_tensors; i++)
 		if (is_read(image, &image->tensors[i]))
-			bytes += image->tensors[i].bytes;
+			bytes += used_of(image, &image->tensors[i], image->tensors[i].bytes);
 	return bytes;
 }
 
@@ -97,11 +108,11 @@ static uint64_t flop_of(const struct lsc_image *image, uint64_t n, uint64_t head
 
 	for (uint32_t i = 0; i < image->n_tensors; i++) {
 		const struct lsc_tensor *tensor = &image->tensors[i];
-		uint64_t times =
-			tensor->unit == 0 || tensor->unit == config->layers + 1 ? heads : n;
+		const bool ends = tensor->unit == 0 || tensor->unit == lsc_model_head_unit(config);
+		uint64_t each = 2 * (uint64_t)tensor->rows * tensor->cols;
 
 		if (tensor->rows > 1 && is_read(image, tensor))
-			flop += 2 * times * tensor->rows * tensor->cols;
+			flop += used_of(image, tensor, (ends ? heads : n) * each);
 	}
 	return flop;
 }
@@ -148,7 +159,7 @@ static int trial_init(struct trial *trial, uint32_t batch, uint64_t n_ids, unsig
 	for (uint32_t i = 0; i < batch; i++)
 		trial->works[i] = (struct lsc_work){
 			.key = {.client = "measure", .request = i},
-			.last = config->layers + 1,
+			.last = lsc_model_head_unit(config),
 			.out = trial->logits + (size_t)i * config->vocab,
 		};
 	return 0;

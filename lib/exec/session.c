@@ -70,6 +70,16 @@ static int await_unit(struct lsc_session *session, uint32_t unit, struct lsc_err
 	return lsc_arrival_wait(session->image, session->segment, unit, timeout_ms, err);
 }
 
+/* Waits for a unit, and for those that run with it alone. */
+static int await_layer(struct lsc_session *session, uint32_t unit, struct lsc_err *err)
+{
+	int r = await_unit(session, unit, err);
+
+	while (r == 0 && !lsc_model_may_end(&session->image->config, unit))
+		r = await_unit(session, ++unit, err);
+	return r;
+}
+
 /* Runs as many units as have arrived, again and again; activations wait between them. */
 static int run_arriving(struct lsc_session *session, struct lsc_work *work, struct lsc_err *err)
 {
@@ -83,12 +93,14 @@ static int run_arriving(struct lsc_session *session, struct lsc_work *work, stru
 	if (!x)
 		return lsc_err_set(err, ENOMEM, "no memory for %u positions", work->n);
 	for (uint32_t unit = 0; unit <= last && r == 0; unit = work->last + 1) {
-		r = await_unit(session, unit, err);
+		r = await_layer(session, unit, err);
 		if (r < 0)
 			return r;
 		work->first = unit;
 		work->last = unit + lsc_arrival_ready(image, session->segment, unit, last) - 1;
-		work->in = x; /* the engine takes it all in before it gives anything out */
+		while (!lsc_model_may_end(&image->config, work->last))
+			work->last--; /* the last layer that is whole */
+		work->in = x;         /* the engine takes it all in before it gives anything out */
 		work->out = work->last == last ? logits : x;
 		r = run(session, work, err);
 	}
@@ -104,12 +116,13 @@ int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t 
 				.seed = session->options.seed,
 				.pos = session->pos + n};
 	struct lsc_work work = {.key = session->key,
-				.last = image->config.layers + 1,
+				.last = lsc_model_head_unit(&image->config),
 				.pos = session->pos,
 				.n = n,
 				.ids = ids,
 				.out = session->logits,
-				.draw = &draw};
+				.all_logits = session->all_logits,
+				.draw = session->all_logits ? NULL : &draw};
 	int r;
 
 	if (!session->complete)

@@ -172,49 +172,97 @@ const struct lsc_tensor_source *lsc_checkpoint_find(const struct lsc_checkpoint 
 
 /* --- roles --- */
 
-/* What a role is called in each format, after the layer's prefix where it has one. */
+enum place { ALONE, IN_LAYER, IN_EXPERT };
+
+/* What a role is called in each format, after the prefix of the layer, or of the expert, where it
+ * has one.  GGUF has all experts of a layer in one tensor. */
 static const struct {
 	const char *hf, *gguf;
-	bool in_layer;
+	enum place place;
 } names[LSC_ROLE_COUNT] = {
-	[LSC_ROLE_EMBED] = {"model.embed_tokens.weight", "token_embd.weight", false},
-	[LSC_ROLE_ATTN_NORM] = {"input_layernorm.weight", "attn_norm.weight", true},
-	[LSC_ROLE_Q] = {"self_attn.q_proj.weight", "attn_q.weight", true},
-	[LSC_ROLE_K] = {"self_attn.k_proj.weight", "attn_k.weight", true},
-	[LSC_ROLE_V] = {"self_attn.v_proj.weight", "attn_v.weight", true},
-	[LSC_ROLE_Q_BIAS] = {"self_attn.q_proj.bias", "attn_q.bias", true},
-	[LSC_ROLE_K_BIAS] = {"self_attn.k_proj.bias", "attn_k.bias", true},
-	[LSC_ROLE_V_BIAS] = {"self_attn.v_proj.bias", "attn_v.bias", true},
-	[LSC_ROLE_Q_NORM] = {"self_attn.q_norm.weight", "attn_q_norm.weight", true},
-	[LSC_ROLE_K_NORM] = {"self_attn.k_norm.weight", "attn_k_norm.weight", true},
-	[LSC_ROLE_O] = {"self_attn.o_proj.weight", "attn_output.weight", true},
-	[LSC_ROLE_FFN_NORM] = {"post_attention_layernorm.weight", "ffn_norm.weight", true},
-	[LSC_ROLE_GATE] = {"mlp.gate_proj.weight", "ffn_gate.weight", true},
-	[LSC_ROLE_UP] = {"mlp.up_proj.weight", "ffn_up.weight", true},
-	[LSC_ROLE_DOWN] = {"mlp.down_proj.weight", "ffn_down.weight", true},
-	[LSC_ROLE_FINAL_NORM] = {"model.norm.weight", "output_norm.weight", false},
-	[LSC_ROLE_HEAD] = {"lm_head.weight", "output.weight", false},
+	[LSC_ROLE_EMBED] = {"model.embed_tokens.weight", "token_embd.weight", ALONE},
+	[LSC_ROLE_ATTN_NORM] = {"input_layernorm.weight", "attn_norm.weight", IN_LAYER},
+	[LSC_ROLE_Q] = {"self_attn.q_proj.weight", "attn_q.weight", IN_LAYER},
+	[LSC_ROLE_K] = {"self_attn.k_proj.weight", "attn_k.weight", IN_LAYER},
+	[LSC_ROLE_V] = {"self_attn.v_proj.weight", "attn_v.weight", IN_LAYER},
+	[LSC_ROLE_Q_BIAS] = {"self_attn.q_proj.bias", "attn_q.bias", IN_LAYER},
+	[LSC_ROLE_K_BIAS] = {"self_attn.k_proj.bias", "attn_k.bias", IN_LAYER},
+	[LSC_ROLE_V_BIAS] = {"self_attn.v_proj.bias", "attn_v.bias", IN_LAYER},
+	[LSC_ROLE_Q_NORM] = {"self_attn.q_norm.weight", "attn_q_norm.weight", IN_LAYER},
+	[LSC_ROLE_K_NORM] = {"self_attn.k_norm.weight", "attn_k_norm.weight", IN_LAYER},
+	[LSC_ROLE_O] = {"self_attn.o_proj.weight", "attn_output.weight", IN_LAYER},
+	[LSC_ROLE_FFN_NORM] = {"post_attention_layernorm.weight", "ffn_norm.weight", IN_LAYER},
+	[LSC_ROLE_GATE] = {"mlp.gate_proj.weight", "ffn_gate.weight", IN_LAYER},
+	[LSC_ROLE_UP] = {"mlp.up_proj.weight", "ffn_up.weight", IN_LAYER},
+	[LSC_ROLE_DOWN] = {"mlp.down_proj.weight", "ffn_down.weight", IN_LAYER},
+	[LSC_ROLE_ROUTER] = {"mlp.gate.weight", "ffn_gate_inp.weight", IN_LAYER},
+	[LSC_ROLE_EXPERT_GATE] = {"gate_proj.weight", "ffn_gate_exps.weight", IN_EXPERT},
+	[LSC_ROLE_EXPERT_UP] = {"up_proj.weight", "ffn_up_exps.weight", IN_EXPERT},
+	[LSC_ROLE_EXPERT_DOWN] = {"down_proj.weight", "ffn_down_exps.weight", IN_EXPERT},
+	[LSC_ROLE_FINAL_NORM] = {"model.norm.weight", "output_norm.weight", ALONE},
+	[LSC_ROLE_HEAD] = {"lm_head.weight", "output.weight", ALONE},
 };
 
-static const char *role_name(const struct lsc_checkpoint *checkpoint, enum lsc_role role,
-			     uint32_t layer, char name[NAME_BYTES])
+/* Mixtral's are the same under other names. */
+static bool is_mixtral(const struct lsc_checkpoint *checkpoint)
 {
-	bool gguf = checkpoint->kind == LSC_CHECKPOINT_GGUF;
-	const char *part = gguf ? names[role].gguf : names[role].hf;
+	return lsc_checkpoint_find(checkpoint, "model.layers.0.block_sparse_moe.gate.weight");
+}
 
-	if (names[role].in_layer)
-		snprintf(name, NAME_BYTES, gguf ? "blk.%u.%s" : "model.layers.%u.%s", layer, part);
+static const char *mixtral_name(enum lsc_role role)
+{
+	switch (role) {
+	case LSC_ROLE_ROUTER:
+		return "block_sparse_moe.gate.weight";
+	case LSC_ROLE_EXPERT_GATE:
+		return "w1.weight";
+	case LSC_ROLE_EXPERT_UP:
+		return "w3.weight";
+	case LSC_ROLE_EXPERT_DOWN:
+		return "w2.weight";
+	default:
+		return names[role].hf;
+	}
+}
+
+/* Whether a layer's experts are one tensor. */
+static bool is_stacked(const struct lsc_checkpoint *checkpoint, enum lsc_role role)
+{
+	return names[role].place == IN_EXPERT && checkpoint->kind == LSC_CHECKPOINT_GGUF;
+}
+
+static const char *role_name(const struct lsc_checkpoint *checkpoint, enum lsc_role role,
+			     struct lsc_role_at at, char name[NAME_BYTES])
+{
+	const enum place place = names[role].place;
+	bool mixtral;
+
+	if (checkpoint->kind == LSC_CHECKPOINT_GGUF) {
+		if (place == ALONE)
+			snprintf(name, NAME_BYTES, "%s", names[role].gguf);
+		else
+			snprintf(name, NAME_BYTES, "blk.%u.%s", at.layer, names[role].gguf);
+		return name;
+	}
+	mixtral = place != ALONE && is_mixtral(checkpoint);
+	if (place == ALONE)
+		snprintf(name, NAME_BYTES, "%s", names[role].hf);
+	else if (place == IN_LAYER)
+		snprintf(name, NAME_BYTES, "model.layers.%u.%s", at.layer,
+			 mixtral ? mixtral_name(role) : names[role].hf);
 	else
-		snprintf(name, NAME_BYTES, "%s", part);
+		snprintf(name, NAME_BYTES, "model.layers.%u.%s.experts.%u.%s", at.layer,
+			 mixtral ? "block_sparse_moe" : "mlp", at.expert,
+			 mixtral ? mixtral_name(role) : names[role].hf);
 	return name;
 }
 
 const struct lsc_tensor_source *lsc_checkpoint_role(const struct lsc_checkpoint *checkpoint,
-						    enum lsc_role role, uint32_t layer)
+						    enum lsc_role role, struct lsc_role_at at)
 {
 	char name[NAME_BYTES];
 
-	return lsc_checkpoint_find(checkpoint, role_name(checkpoint, role, layer, name));
+	return lsc_checkpoint_find(checkpoint, role_name(checkpoint, role, at, name));
 }
 
 /* --- the configuration --- */
@@ -225,6 +273,7 @@ static void role_shape(const struct lsc_model_config *config, enum lsc_role role
 {
 	uint64_t q = (uint64_t)config->heads * config->head_dim;
 	uint64_t kv = (uint64_t)config->kv_heads * config->head_dim;
+	const bool dense = config->experts == 0;
 	const uint64_t shapes[LSC_ROLE_COUNT][2] = {
 		[LSC_ROLE_EMBED] = {config->vocab, config->hidden},
 		[LSC_ROLE_ATTN_NORM] = {1, config->hidden},
@@ -238,9 +287,13 @@ static void role_shape(const struct lsc_model_config *config, enum lsc_role role
 		[LSC_ROLE_K_NORM] = {config->qk_norm, config->head_dim},
 		[LSC_ROLE_O] = {config->hidden, q},
 		[LSC_ROLE_FFN_NORM] = {1, config->hidden},
-		[LSC_ROLE_GATE] = {config->ffn, config->hidden},
-		[LSC_ROLE_UP] = {config->ffn, config->hidden},
-		[LSC_ROLE_DOWN] = {config->hidden, config->ffn},
+		[LSC_ROLE_GATE] = {dense ? config->ffn : 0, config->hidden},
+		[LSC_ROLE_UP] = {dense ? config->ffn : 0, config->hidden},
+		[LSC_ROLE_DOWN] = {dense ? config->hidden : 0, config->ffn},
+		[LSC_ROLE_ROUTER] = {config->experts, config->hidden},
+		[LSC_ROLE_EXPERT_GATE] = {dense ? 0 : config->expert_ffn, config->hidden},
+		[LSC_ROLE_EXPERT_UP] = {dense ? 0 : config->expert_ffn, config->hidden},
+		[LSC_ROLE_EXPERT_DOWN] = {dense ? 0 : config->hidden, config->expert_ffn},
 		[LSC_ROLE_FINAL_NORM] = {1, config->hidden},
 		[LSC_ROLE_HEAD] = {config->tied ? 0 : config->vocab, config->hidden},
 	};
@@ -256,26 +309,37 @@ static bool is_vector(enum lsc_role role)
 	       role == LSC_ROLE_Q_BIAS || role == LSC_ROLE_K_BIAS || role == LSC_ROLE_V_BIAS;
 }
 
-static int check_role(const struct lsc_checkpoint *checkpoint,
-		      const struct lsc_model_config *config, enum lsc_role role, uint32_t layer,
-		      struct lsc_err *err)
+/* Whether a tensor is rows x cols, or a vector of cols, or `stack` of the first. */
+static bool has_shape(const struct lsc_tensor_source *tensor, bool vector, uint64_t stack,
+		      uint64_t rows, uint64_t cols)
 {
-	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, layer);
-	char name[NAME_BYTES];
+	if (vector)
+		return tensor->n_dims == 1 && tensor->dims[0] == cols;
+	if (stack)
+		return tensor->n_dims == 3 && tensor->dims[0] == stack && tensor->dims[1] == rows &&
+		       tensor->dims[2] == cols;
+	return tensor->n_dims == 2 && tensor->dims[0] == rows && tensor->dims[1] == cols;
+}
+
+static int check_role(const struct lsc_checkpoint *checkpoint,
+		      const struct lsc_model_config *config, enum lsc_role role,
+		      struct lsc_role_at at, struct lsc_err *err)
+{
+	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, at);
+	const uint32_t stack = is_stacked(checkpoint, role) ? config->experts : 0;
+	char name[NAME_BYTES], of[16] = "";
 	uint64_t rows, cols;
 
 	role_shape(config, role, &rows, &cols);
-	if (rows == 0)
-		return 0;
-	role_name(checkpoint, role, layer, name);
+	role_name(checkpoint, role, at, name);
 	if (!tensor)
 		return lsc_err_set(err, EBADMSG, "'%s': tensor '%s' is missing", checkpoint->path,
 				   name);
-	if (is_vector(role)
-		    ? tensor->n_dims != 1 || tensor->dims[0] != cols
-		    : tensor->n_dims != 2 || tensor->dims[0] != rows || tensor->dims[1] != cols)
-		return lsc_err_set(err, EBADMSG, "'%s': tensor '%s' is not %llu x %llu",
-				   checkpoint->path, name, (unsigned long long)rows,
+	if (stack)
+		snprintf(of, sizeof(of), "%u x ", stack);
+	if (!has_shape(tensor, is_vector(role), stack, rows, cols))
+		return lsc_err_set(err, EBADMSG, "'%s': tensor '%s' is not %s%llu x %llu",
+				   checkpoint->path, name, of, (unsigned long long)rows,
 				   (unsigned long long)cols);
 	if (tensor->dtype == LSC_DTYPE_COUNT)
 		return lsc_err_set(err, EOPNOTSUPP,
@@ -288,10 +352,14 @@ static int check_roles(const struct lsc_checkpoint *checkpoint,
 		       const struct lsc_model_config *config, struct lsc_err *err)
 {
 	for (unsigned role = 0; role < LSC_ROLE_COUNT; role++) {
-		uint32_t layers = names[role].in_layer ? config->layers : 1;
+		uint32_t layers = names[role].place == ALONE ? 1 : config->layers;
+		uint32_t each = names[role].place == IN_EXPERT ? config->experts : 1;
+		uint64_t rows, cols;
 
-		for (uint32_t layer = 0; layer < layers; layer++) {
-			int r = check_role(checkpoint, config, role, layer, err);
+		role_shape(config, role, &rows, &cols);
+		for (uint32_t i = 0; rows > 0 && i < layers * each; i++) {
+			int r = check_role(checkpoint, config, role,
+					   (struct lsc_role_at){i / each, i % each}, err);
 
 			if (r < 0)
 				return r;
@@ -342,18 +410,21 @@ static uint64_t interleaved_row(uint64_t row, uint32_t head_dim)
 static bool is_interleaved(const struct lsc_checkpoint *checkpoint,
 			   const struct lsc_model_config *config, enum lsc_role role)
 {
-	return checkpoint->kind == LSC_CHECKPOINT_GGUF && !strcmp(config->arch, "llama") &&
+	return checkpoint->kind == LSC_CHECKPOINT_GGUF &&
+	       (!strcmp(config->arch, "llama") || !strcmp(config->arch, "mixtral")) &&
 	       (role == LSC_ROLE_Q || role == LSC_ROLE_K || role == LSC_ROLE_Q_BIAS ||
 		role == LSC_ROLE_K_BIAS);
 }
 
 int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
-			const struct lsc_model_config *config, enum lsc_role role, uint32_t layer,
-			uint64_t first, uint64_t n, float *ret_rows, struct lsc_err *err)
+			const struct lsc_model_config *config, enum lsc_role role,
+			struct lsc_role_at at, uint64_t first, uint64_t n, float *ret_rows,
+			struct lsc_err *err)
 {
-	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, layer);
+	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, at);
 	bool interleaved = is_interleaved(checkpoint, config, role);
 	uint64_t rows, cols, row_bytes;
+	const uint8_t *data;
 
 	role_shape(config, role, &rows, &cols);
 	if (!tensor || first > rows || n > rows - first)
@@ -365,23 +436,22 @@ int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
 				   checkpoint->path);
 	row_bytes = cols / lsc_dtype_block_elements(tensor->dtype) *
 		    lsc_dtype_block_bytes(tensor->dtype);
+	data = tensor->data + (is_stacked(checkpoint, role) ? at.expert * rows * row_bytes : 0);
 	if (!interleaved)
-		lsc_dtype_to_f32(tensor->dtype, tensor->data + first * row_bytes, ret_rows,
-				 n * cols);
+		lsc_dtype_to_f32(tensor->dtype, data + first * row_bytes, ret_rows, n * cols);
 	for (uint64_t i = 0; interleaved && i < n; i++)
 		lsc_dtype_to_f32(tensor->dtype,
-				 tensor->data +
-					 interleaved_row(first + i, config->head_dim) * row_bytes,
+				 data + interleaved_row(first + i, config->head_dim) * row_bytes,
 				 ret_rows + i * cols, cols);
-	lsc_map_forget(tensor->data + first * row_bytes, n * row_bytes);
+	lsc_map_forget(data + first * row_bytes, n * row_bytes);
 	return 0;
 }
 
 bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 			   const struct lsc_model_config *config, enum lsc_role role,
-			   uint32_t layer, uint64_t row, uint8_t *ret_blocks)
+			   struct lsc_role_at at, uint64_t row, uint8_t *ret_blocks)
 {
-	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, layer);
+	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, at);
 	uint64_t rows, cols, bytes;
 
 	role_shape(config, role, &rows, &cols);
@@ -389,6 +459,8 @@ bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 		return false;
 	if (is_interleaved(checkpoint, config, role))
 		row = interleaved_row(row, config->head_dim);
+	if (is_stacked(checkpoint, role))
+		row += at.expert * rows;
 	bytes = lsc_dtype_matrix_bytes(tensor->dtype, 1, (uint32_t)cols);
 	memcpy(ret_blocks, tensor->data + row * bytes, bytes);
 	lsc_map_forget(tensor->data + row * bytes, bytes);

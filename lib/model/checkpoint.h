@@ -7,7 +7,8 @@
  *
  * Differences between the formats end here: tensors are asked for by role and layer and come as
  * f32 rows in Hugging Face's order (GGUF's interleaved q and k rows of the llama architecture are
- * put back into half-split order).
+ * put back into half-split order).  Experts are asked for one by one, also where the file has
+ * all of a layer in one tensor.
  */
 #ifndef LSC_MODEL_CHECKPOINT_H
 #define LSC_MODEL_CHECKPOINT_H
@@ -37,8 +38,12 @@ enum lsc_role {
 	LSC_ROLE_O,      /* [hidden][heads*head_dim] */
 	LSC_ROLE_FFN_NORM,
 	LSC_ROLE_GATE,
-	LSC_ROLE_UP,   /* [ffn][hidden] */
-	LSC_ROLE_DOWN, /* [hidden][ffn] */
+	LSC_ROLE_UP,     /* [ffn][hidden] */
+	LSC_ROLE_DOWN,   /* [hidden][ffn]; absent, as are the two before, where there are experts */
+	LSC_ROLE_ROUTER, /* [experts][hidden] */
+	LSC_ROLE_EXPERT_GATE,
+	LSC_ROLE_EXPERT_UP,   /* each [expert_ffn][hidden] */
+	LSC_ROLE_EXPERT_DOWN, /* each [hidden][expert_ffn] */
 	LSC_ROLE_FINAL_NORM,
 	LSC_ROLE_HEAD, /* [vocab][hidden]; absent where it is tied */
 	LSC_ROLE_COUNT
@@ -80,20 +85,26 @@ const struct lsc_tensor_source *lsc_checkpoint_find(const struct lsc_checkpoint 
 int lsc_checkpoint_config(const struct lsc_checkpoint *checkpoint,
 			  struct lsc_model_config *ret_config, struct lsc_err *err);
 
-/* The tensor of a role (layer is ignored for embed, final norm and head), or NULL. */
+/* Which of a role's tensors; what a role does not have is ignored. */
+struct lsc_role_at {
+	uint32_t layer, expert;
+};
+
+/* The tensor of a role, or the one that all experts of a layer are in; NULL: there is none. */
 const struct lsc_tensor_source *lsc_checkpoint_role(const struct lsc_checkpoint *checkpoint,
-						    enum lsc_role role, uint32_t layer);
+						    enum lsc_role role, struct lsc_role_at at);
 
 /* Rows first .. first+n-1 of that tensor as f32 (a vector is one row of its length). */
 int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
-			const struct lsc_model_config *config, enum lsc_role role, uint32_t layer,
-			uint64_t first, uint64_t n, float *ret_rows, struct lsc_err *err);
+			const struct lsc_model_config *config, enum lsc_role role,
+			struct lsc_role_at at, uint64_t first, uint64_t n, float *ret_rows,
+			struct lsc_err *err);
 
 /* One row of that tensor as the blocks it is stored in, Q8_0; false where it is stored otherwise.
  */
 bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 			   const struct lsc_model_config *config, enum lsc_role role,
-			   uint32_t layer, uint64_t row, uint8_t *ret_blocks);
+			   struct lsc_role_at at, uint64_t row, uint8_t *ret_blocks);
 
 /* The files it is made of, for their digests: 0 .. until NULL; names are relative to the
  * directory (or the file's own base name). */

@@ -52,6 +52,49 @@ static int check_heads(const struct lsc_model_config *config, struct lsc_err *er
 	return 0;
 }
 
+static int check_yarn(const struct lsc_model_config *config, struct lsc_err *err)
+{
+	float low = config->rope_ramp_low, high = config->rope_ramp_high;
+
+	if (!(config->rope_attention > 0) || !isfinite(config->rope_attention))
+		return lsc_err_set(err, EBADMSG, "the RoPE attention factor %g is not positive",
+				   (double)config->rope_attention);
+	if (!(low >= 0) || !(high > low) || !isfinite(high))
+		return lsc_err_set(err, EBADMSG,
+				   "a RoPE ramp from pair %g to pair %g makes no sense",
+				   (double)low, (double)high);
+	return 0;
+}
+
+static int check_window(const struct lsc_model_config *config, struct lsc_err *err)
+{
+	if (config->window_first && (!config->window || config->window_first >= config->layers))
+		return lsc_err_set(err, EBADMSG,
+				   "a window of %u positions from layer %u of %u on makes no sense",
+				   config->window, config->window_first, config->layers);
+	return 0;
+}
+
+/* Without experts, what else is said of them is left alone. */
+static int check_experts(const struct lsc_model_config *config, struct lsc_err *err)
+{
+	int r;
+
+	if (config->experts == 0)
+		return 0;
+	if ((r = check_range("number of experts", config->experts, LSC_MODEL_MAX_EXPERTS, err)) <
+		    0 ||
+	    (r = check_range("number of experts used", config->experts_used, config->experts,
+			     err)) < 0 ||
+	    (r = check_range("experts' feed-forward size", config->expert_ffn, LSC_MODEL_MAX_DIM,
+			     err)) < 0)
+		return r;
+	if (lsc_model_head_unit(config) >= LSC_MODEL_MAX_UNITS)
+		return lsc_err_set(err, EBADMSG, "%u layers of %u experts are more than %u units",
+				   config->layers, config->experts, LSC_MODEL_MAX_UNITS);
+	return 0;
+}
+
 static int check_rope(const struct lsc_model_config *config, struct lsc_err *err)
 {
 	if (!(config->rope_theta > 0) || !isfinite(config->rope_theta))
@@ -64,6 +107,8 @@ static int check_rope(const struct lsc_model_config *config, struct lsc_err *err
 				   (double)config->rope_factor);
 	if (config->rope_scaling == LSC_ROPE_LINEAR)
 		return 0;
+	if (config->rope_scaling == LSC_ROPE_YARN)
+		return check_yarn(config, err);
 	if (config->rope_scaling != LSC_ROPE_LLAMA3)
 		return lsc_err_set(err, EBADMSG, "RoPE scaling %d is not known",
 				   (int)config->rope_scaling);
@@ -103,7 +148,8 @@ int lsc_model_config_check(const struct lsc_model_config *config, struct lsc_err
 	if (!memchr(config->arch, '\0', sizeof(config->arch)) || !config->arch[0])
 		return lsc_err_set(err, EBADMSG, "the architecture has no name");
 	if ((r = check_dims(config, err)) < 0 || (r = check_heads(config, err)) < 0 ||
-	    (r = check_rope(config, err)) < 0 || (r = check_tokens(config, err)) < 0)
+	    (r = check_experts(config, err)) < 0 || (r = check_rope(config, err)) < 0 ||
+	    (r = check_window(config, err)) < 0 || (r = check_tokens(config, err)) < 0)
 		return r;
 	if (!(config->norm_eps >= 0) || !(config->norm_eps < 1))
 		return lsc_err_set(err, EBADMSG, "the norm's epsilon %g is not in 0 .. 1",
@@ -120,6 +166,9 @@ int lsc_model_config_check(const struct lsc_model_config *config, struct lsc_err
 #define LLAMA3_SCALING(factor)                                                                     \
 	.rope_scaling = LSC_ROPE_LLAMA3, .rope_factor = factor, .rope_low_freq_factor = 1,         \
 	.rope_high_freq_factor = 4, .rope_original_context = 8192
+
+#define EXPERTS(n, used, size)                                                                     \
+	.experts = n, .experts_used = used, .expert_ffn = size, .norm_topk = true
 
 #define TOKENS(b, e) .bos = b, .eos = {e}, .n_eos = 1
 
@@ -181,6 +230,12 @@ static const struct {
 	{"qwen3-8b",
 	 {MODEL("qwen3", 4096, 12288, 36, 32, 8, 128, 151936, 40960, 1e-6f, 1e6f), .qk_norm = true,
 	  TOKENS(LSC_MODEL_NO_TOKEN, 151645)}},
+	{"mixtral-8x7b",
+	 {MODEL("mixtral", 4096, 14336, 32, 32, 8, 128, 32000, 32768, 1e-5f, 1e6f),
+	  EXPERTS(8, 2, 14336), TOKENS(1, 2)}},
+	{"qwen3-30b-a3b",
+	 {MODEL("qwen3_moe", 2048, 6144, 48, 32, 4, 128, 151936, 40960, 1e-6f, 1e6f),
+	  .qk_norm = true, EXPERTS(128, 8, 768), TOKENS(LSC_MODEL_NO_TOKEN, 151645)}},
 };
 
 const struct lsc_model_config *lsc_model_shape(const char *name)

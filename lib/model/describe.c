@@ -17,12 +17,23 @@ static int no_memory(struct lsc_err *err)
 
 static int config_lines(const struct lsc_model_config *config, struct lsc_buf *out)
 {
+	char window[64] = "", experts[64] = "";
+
+	if (config->window && config->window_first)
+		snprintf(window, sizeof(window), ", window %u from layer %u on", config->window,
+			 config->window_first);
+	else if (config->window)
+		snprintf(window, sizeof(window), ", window %u", config->window);
+	if (config->experts)
+		snprintf(experts, sizeof(experts), "%u experts (%u used) of ", config->experts,
+			 config->experts_used);
 	return lsc_buf_printf(out,
-			      "%s, %u layers, hidden %u, ffn %u, %u heads of %u (%u for keys and "
-			      "values), vocabulary %u, context %u%s\n",
-			      config->arch, config->layers, config->hidden, config->ffn,
-			      config->heads, config->head_dim, config->kv_heads, config->vocab,
-			      config->context, config->tied ? ", tied embedding" : "");
+			      "%s, %u layers, hidden %u, %sffn %u, %u heads of %u (%u for keys and "
+			      "values), vocabulary %u, context %u%s%s\n",
+			      config->arch, config->layers, config->hidden, experts,
+			      config->experts ? config->expert_ffn : config->ffn, config->heads,
+			      config->head_dim, config->kv_heads, config->vocab, config->context,
+			      window, config->tied ? ", tied embedding" : "");
 }
 
 static json_t *config_json(const struct lsc_model_config *config)
@@ -42,6 +53,16 @@ static json_t *config_json(const struct lsc_model_config *config)
 		json_array_append_new(eos, json_integer(config->eos[i]));
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(counts); i++)
 		json_object_set_new(model, counts[i].key, json_integer(counts[i].value));
+	if (config->window)
+		json_object_set_new(model, "window", json_integer(config->window));
+	if (config->window_first)
+		json_object_set_new(model, "window_first", json_integer(config->window_first));
+	if (config->experts) {
+		json_object_set_new(model, "experts", json_integer(config->experts));
+		json_object_set_new(model, "experts_used", json_integer(config->experts_used));
+		json_object_set_new(model, "expert_ffn", json_integer(config->expert_ffn));
+		json_object_set_new(model, "norm_topk", json_boolean(config->norm_topk));
+	}
 	json_object_set_new(model, "arch", json_string(config->arch));
 	json_object_set_new(model, "tied", json_boolean(config->tied));
 	json_object_set_new(model, "eos", eos);

@@ -62,7 +62,7 @@ static const struct lsc_tensor_source *tensor(const struct source *source, const
 static int parse_architecture(struct source *source, struct lsc_model_config *config,
 			      struct lsc_err *err)
 {
-	static const char *const known[] = {"llama", "qwen2", "qwen3"};
+	static const char *const known[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
 	const char *arch;
 	size_t len, i = 0;
 	int r = lsc_gguf_str(source->gguf, "general.architecture", &arch, &len, err);
@@ -76,8 +76,8 @@ static int parse_architecture(struct source *source, struct lsc_model_config *co
 		i++;
 	if (i == LSC_ARRAY_SIZE(known))
 		return lsc_err_set(err, EOPNOTSUPP,
-				   "architecture '%.*s' is not supported (llama, qwen2 and qwen3 "
-				   "are)",
+				   "architecture '%.*s' is not supported (llama, qwen2, qwen3 and "
+				   "qwen3moe are)",
 				   (int)LSC_MIN(len, 60), arch);
 	snprintf(source->arch, sizeof(source->arch), "%s", known[i]);
 	snprintf(config->arch, sizeof(config->arch), "%s", known[i]);
@@ -91,12 +91,34 @@ static int parse_architecture(struct source *source, struct lsc_model_config *co
 	return 0;
 }
 
+/* A llama file with experts is Mixtral's, whose experts have the size that other layers have.  The
+ * weights of those that are used add up to 1 in both: files do not tell. */
+static int parse_experts(const struct source *source, struct lsc_model_config *config,
+			 struct lsc_err *err)
+{
+	const bool mixtral = !strcmp(source->arch, "llama");
+	int r;
+
+	if (!mixtral && strcmp(source->arch, "qwen3moe"))
+		return lsc_err_set(err, EOPNOTSUPP, "a mixture of experts in %s is not supported",
+				   source->arch);
+	if (config->experts == 0)
+		return lsc_err_set(err, EBADMSG, "%s without experts is no such model",
+				   source->arch);
+	snprintf(config->arch, sizeof(config->arch), "%s", mixtral ? "mixtral" : "qwen3_moe");
+	config->norm_topk = true;
+	r = get_uint(source, "expert_used_count", NULL, &config->experts_used, err);
+	return r < 0 ? r
+		     : get_uint(source, "expert_feed_forward_length", mixtral ? &config->ffn : NULL,
+				&config->expert_ffn, err);
+}
+
 static int parse_dims(const struct source *source, struct lsc_model_config *config,
 		      struct lsc_err *err)
 {
 	const struct lsc_tensor_source *embed = tensor(source, "token_embd.weight");
 	const uint32_t none = 0;
-	uint32_t head_dim, rope, experts;
+	uint32_t head_dim, rope;
 	int r;
 
 	if (!embed || embed->n_dims != 2 || embed->dims[0] > LSC_MODEL_MAX_VOCAB)
@@ -111,10 +133,10 @@ static int parse_dims(const struct source *source, struct lsc_model_config *conf
 	    (r = get_uint(source, "attention.head_count_kv", &config->heads, &config->kv_heads,
 			  err)) < 0 ||
 	    (r = get_uint(source, "context_length", NULL, &config->context, err)) < 0 ||
-	    (r = get_uint(source, "expert_count", &none, &experts, err)) < 0)
+	    (r = get_uint(source, "expert_count", &none, &config->experts, err)) < 0 ||
+	    ((config->experts || !strcmp(source->arch, "qwen3moe")) &&
+	     (r = parse_experts(source, config, err)) < 0))
 		return r;
-	if (experts > 0)
-		return lsc_err_set(err, EOPNOTSUPP, "a mixture of experts is not supported");
 	head_dim = config->heads ? config->hidden / config->heads : 0;
 	if ((r = get_uint(source, "attention.key_length", &head_dim, &config->head_dim, err)) < 0 ||
 	    (r = get_uint(source, "rope.dimension_count", &config->head_dim, &rope, err)) < 0)
@@ -266,8 +288,7 @@ int lsc_gguf_config_parse(const struct lsc_gguf *gguf, struct lsc_model_config *
 	    (r = parse_rope(&source, config, err)) < 0 ||
 	    (r = parse_tokens(&source, config, err)) < 0)
 		return r;
-	/* Up to its length a sliding window sees everything. */
-	if (window > 0 && window < config->context)
-		config->context = window;
+	if (window < config->context) /* up to its length it sees everything */
+		config->window = window;
 	return lsc_model_config_check(config, err);
 }

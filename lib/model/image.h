@@ -4,10 +4,10 @@
  * `image`, the tokenizer and the bytes that execution reads.  The image's id is the hash of its
  * manifest, which holds the hash of every piece, so an id names the exact bytes of both.
  *
- * Units are what executes: unit 0 is the embedding, 1 .. layers are the layers, layers+1 is the
- * final norm and head.  Blocks hold whole units, in the order in which they are used, and are cut
- * into pieces; only a block's last piece may be shorter than piece_bytes.  A tied embedding is
- * stored once, in the last block with the head: units say which blocks they need.
+ * Units are what executes: unit 0 is the embedding, then come those of the layers (model/config.h),
+ * the last is the final norm and head.  Blocks hold whole units, in the order in which they are
+ * used, and are cut into pieces; only a block's last piece may be shorter than piece_bytes.  A tied
+ * embedding is stored once, in the last block with the head: units say which blocks they need.
  */
 #ifndef LSC_MODEL_IMAGE_H
 #define LSC_MODEL_IMAGE_H
@@ -40,6 +40,7 @@ enum lsc_tensor_role {
 	LSC_TENSOR_K_NORM,
 	LSC_TENSOR_O, /* [hidden][heads * head_dim] */
 	LSC_TENSOR_FFN_NORM,
+	LSC_TENSOR_ROUTER,  /* f32 [experts][hidden]; then every expert has the next two */
 	LSC_TENSOR_GATE_UP, /* [2 ffn][hidden]: gate, then up, a part each */
 	LSC_TENSOR_DOWN,    /* [hidden][ffn] */
 	LSC_TENSOR_FINAL_NORM,
@@ -86,7 +87,7 @@ struct lsc_image {
 
 	struct lsc_tensor *tensors;
 	uint32_t n_tensors;
-	struct lsc_unit *units; /* config.layers + 2 */
+	struct lsc_unit *units; /* up to lsc_model_head_unit() */
 	uint32_t n_units;
 	struct lsc_block *blocks;
 	uint32_t n_blocks;

@@ -7,6 +7,10 @@
 #include "base/hash.h"
 #include "model/image.h"
 
+/* Tensors in one record, which so stays well below what a record may have.  Only experts are more.
+ */
+#define LSC_MANIFEST_MAX_TENSORS 16384u
+
 /* A file the image was made from. */
 struct lsc_image_source {
 	const char *name;

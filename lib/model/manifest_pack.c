@@ -9,8 +9,10 @@
 #include "model/layout.h"
 #include "stream/record.h"
 
-static const char *const scaling_names[] = {
-	[LSC_ROPE_NONE] = "none", [LSC_ROPE_LINEAR] = "linear", [LSC_ROPE_LLAMA3] = "llama3"};
+static const char *const scaling_names[] = {[LSC_ROPE_NONE] = "none",
+					    [LSC_ROPE_LINEAR] = "linear",
+					    [LSC_ROPE_LLAMA3] = "llama3",
+					    [LSC_ROPE_YARN] = "yarn"};
 
 static int pack_model(struct lsc_pack *pack, const struct lsc_model_config *config)
 {
@@ -19,11 +21,21 @@ static int pack_model(struct lsc_pack *pack, const struct lsc_model_config *conf
 	lsc_pack_uint(pack, "hidden", config->hidden);
 	lsc_pack_uint(pack, "ffn", config->ffn);
 	lsc_pack_uint(pack, "layers", config->layers);
+	if (config->experts) {
+		lsc_pack_uint(pack, "experts", config->experts);
+		lsc_pack_uint(pack, "experts_used", config->experts_used);
+		lsc_pack_uint(pack, "expert_ffn", config->expert_ffn);
+		lsc_pack_bool(pack, "norm_topk", config->norm_topk);
+	}
 	lsc_pack_uint(pack, "heads", config->heads);
 	lsc_pack_uint(pack, "kv_heads", config->kv_heads);
 	lsc_pack_uint(pack, "head_dim", config->head_dim);
 	lsc_pack_uint(pack, "vocab", config->vocab);
 	lsc_pack_uint(pack, "context", config->context);
+	if (config->window)
+		lsc_pack_uint(pack, "window", config->window);
+	if (config->window_first)
+		lsc_pack_uint(pack, "window_first", config->window_first);
 	lsc_pack_real(pack, "norm_eps", (double)config->norm_eps);
 	lsc_pack_real(pack, "rope_theta", (double)config->rope_theta);
 	if (config->rope_scaling != LSC_ROPE_NONE) {
@@ -34,6 +46,11 @@ static int pack_model(struct lsc_pack *pack, const struct lsc_model_config *conf
 		lsc_pack_real(pack, "rope_low", (double)config->rope_low_freq_factor);
 		lsc_pack_real(pack, "rope_high", (double)config->rope_high_freq_factor);
 		lsc_pack_uint(pack, "rope_context", config->rope_original_context);
+	}
+	if (config->rope_scaling == LSC_ROPE_YARN) {
+		lsc_pack_real(pack, "rope_low", (double)config->rope_ramp_low);
+		lsc_pack_real(pack, "rope_high", (double)config->rope_ramp_high);
+		lsc_pack_real(pack, "rope_attention", (double)config->rope_attention);
 	}
 	lsc_pack_bool(pack, "qkv_bias", config->qkv_bias);
 	lsc_pack_bool(pack, "qk_norm", config->qk_norm);
@@ -68,11 +85,13 @@ static int pack_layout(struct lsc_pack *pack, const struct lsc_image *image)
 	return lsc_pack_end(pack);
 }
 
-static int pack_tensors(struct lsc_pack *pack, const struct lsc_image *image)
+/* Tensors first .. first+n-1: experts may be more than a record holds. */
+static int pack_tensors(struct lsc_pack *pack, const struct lsc_image *image, uint32_t first,
+			uint32_t n)
 {
 	lsc_pack_more(pack, "tensors");
-	lsc_pack_array(pack, "tensors", image->n_tensors);
-	for (uint32_t i = 0; i < image->n_tensors; i++) {
+	lsc_pack_array(pack, "tensors", n);
+	for (uint32_t i = first; i < first + n; i++) {
 		const struct lsc_tensor *tensor = &image->tensors[i];
 
 		lsc_pack_array(pack, NULL, 6);
@@ -139,11 +158,16 @@ static int pack_seal(struct lsc_pack *pack)
 static int pack_all(struct lsc_pack *pack, const struct lsc_image *image,
 		    const struct lsc_image_source *sources, size_t n_sources)
 {
+	const uint32_t most = LSC_MANIFEST_MAX_TENSORS;
 	int r;
 
 	if ((r = lsc_pack_hello(pack, "image")) < 0 || (r = pack_model(pack, &image->config)) < 0 ||
-	    (r = pack_layout(pack, image)) < 0 || (r = pack_tensors(pack, image)) < 0 ||
-	    (r = pack_pieces(pack, image)) < 0 || (r = pack_chat(pack, &image->chat)) < 0)
+	    (r = pack_layout(pack, image)) < 0)
+		return r;
+	for (uint32_t at = 0; at < image->n_tensors; at += most)
+		if ((r = pack_tensors(pack, image, at, LSC_MIN(image->n_tensors - at, most))) < 0)
+			return r;
+	if ((r = pack_pieces(pack, image)) < 0 || (r = pack_chat(pack, &image->chat)) < 0)
 		return r;
 	for (size_t i = 0; i < n_sources; i++)
 		if ((r = pack_source(pack, &sources[i])) < 0)

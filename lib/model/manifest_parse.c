@@ -81,6 +81,24 @@ static const msgpack_object *item_row(const msgpack_object *item, uint32_t n)
 
 /* --- model --- */
 
+static int parse_experts(struct lsc_model_config *config, const struct lsc_record *record,
+			 struct lsc_err *err)
+{
+	int r;
+
+	if (!lsc_record_get(record, "experts"))
+		return 0;
+	if ((r = get_u32(record, "experts", &config->experts, err)) < 0 ||
+	    (r = get_u32(record, "experts_used", &config->experts_used, err)) < 0 ||
+	    (r = get_u32(record, "expert_ffn", &config->expert_ffn, err)) < 0 ||
+	    (r = get_bool(record, "norm_topk", &config->norm_topk, err)) < 0)
+		return r;
+	if (config->experts == 0)
+		return lsc_err_set(err, EBADMSG,
+				   "it has 0 experts: want 1 or more, or no such key");
+	return 0;
+}
+
 static int parse_rope(struct lsc_model_config *config, const struct lsc_record *record,
 		      struct lsc_err *err)
 {
@@ -99,6 +117,13 @@ static int parse_rope(struct lsc_model_config *config, const struct lsc_record *
 		config->rope_scaling = LSC_ROPE_LINEAR;
 		return 0;
 	}
+	if (!strcmp(name, "yarn")) {
+		config->rope_scaling = LSC_ROPE_YARN;
+		if ((r = get_float(record, "rope_low", &config->rope_ramp_low, err)) < 0 ||
+		    (r = get_float(record, "rope_high", &config->rope_ramp_high, err)) < 0)
+			return r;
+		return get_float(record, "rope_attention", &config->rope_attention, err);
+	}
 	if (strcmp(name, "llama3"))
 		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%s' is not supported", name);
 	config->rope_scaling = LSC_ROPE_LLAMA3;
@@ -106,6 +131,20 @@ static int parse_rope(struct lsc_model_config *config, const struct lsc_record *
 	    (r = get_float(record, "rope_high", &config->rope_high_freq_factor, err)) < 0)
 		return r;
 	return get_u32(record, "rope_context", &config->rope_original_context, err);
+}
+
+static int parse_window(struct lsc_model_config *config, const struct lsc_record *record,
+			struct lsc_err *err)
+{
+	uint64_t window, first;
+	int r;
+
+	if ((r = lsc_record_uint_or(record, "window", UINT32_MAX, 0, &window, err)) < 0 ||
+	    (r = lsc_record_uint_or(record, "window_first", UINT32_MAX, 0, &first, err)) < 0)
+		return r;
+	config->window = (uint32_t)window;
+	config->window_first = (uint32_t)first;
+	return 0;
 }
 
 static int parse_tokens(struct lsc_model_config *config, const struct lsc_record *record,
@@ -151,7 +190,9 @@ static int parse_model(struct lsc_image *image, const struct lsc_manifest_cursor
 	    (r = get_bool(record, "qkv_bias", &config->qkv_bias, err)) < 0 ||
 	    (r = get_bool(record, "qk_norm", &config->qk_norm, err)) < 0 ||
 	    (r = get_bool(record, "tied", &config->tied, err)) < 0 ||
+	    (r = parse_experts(config, record, err)) < 0 ||
 	    (r = parse_rope(config, record, err)) < 0 ||
+	    (r = parse_window(config, record, err)) < 0 ||
 	    (r = parse_tokens(config, record, err)) < 0)
 		return r;
 	return lsc_model_config_check(config, err);
@@ -238,21 +279,25 @@ static int parse_layout(struct lsc_image *image, const struct lsc_manifest_curso
 	return 0;
 }
 
+/* Those that follow the *done ones of the records before. */
 static int parse_tensors(struct lsc_image *image, const struct lsc_manifest_cursor *cursor,
-			 struct lsc_err *err)
+			 uint32_t *done, struct lsc_err *err)
 {
+	const uint32_t first = *done;
+	const uint32_t want = LSC_MIN(image->n_tensors - first, LSC_MANIFEST_MAX_TENSORS);
+	const struct lsc_tensor *before = first ? &image->tensors[first - 1] : NULL;
+	uint64_t at = before ? before->offset + before->bytes : image->tokenizer_len;
 	const msgpack_object *items;
 	uint32_t n;
-	uint64_t at = image->tokenizer_len;
-	int r = lsc_record_array(&cursor->record, "tensors", image->n_tensors, &items, &n, err);
+	int r = lsc_record_array(&cursor->record, "tensors", want, &items, &n, err);
 
 	if (r < 0)
 		return r;
-	if (n != image->n_tensors)
-		return lsc_err_set(err, EBADMSG, "%u tensors, and the model has %u", n,
+	if (n != want)
+		return lsc_err_set(err, EBADMSG, "%u tensors, and the model has %u", first + n,
 				   image->n_tensors);
 	for (uint32_t i = 0; i < n; i++) {
-		struct lsc_tensor *tensor = &image->tensors[i];
+		struct lsc_tensor *tensor = &image->tensors[first + i];
 		const struct lsc_block *block =
 			&image->blocks[image->units[tensor->unit].needs[0].first];
 		const msgpack_object *row = item_row(&items[i], 6);
@@ -264,16 +309,18 @@ static int parse_tensors(struct lsc_image *image, const struct lsc_manifest_curs
 		    !item_uint(&row[3], UINT32_MAX, &rows) || rows != tensor->rows ||
 		    !item_uint(&row[4], UINT32_MAX, &cols) || cols != tensor->cols ||
 		    !item_uint(&row[5], image->bytes, &tensor->offset))
-			return lsc_err_set(err, EBADMSG, "tensor %u is not the model's %s", i,
-					   lsc_tensor_role_name(tensor->role));
+			return lsc_err_set(err, EBADMSG, "tensor %u is not the model's %s",
+					   first + i, lsc_tensor_role_name(tensor->role));
 		if (tensor->offset % 64 != 0 || tensor->offset < LSC_MAX(at, block->offset) ||
 		    tensor->bytes > block->bytes ||
 		    tensor->offset > block->offset + block->bytes - tensor->bytes)
 			return lsc_err_set(
 				err, EBADMSG,
-				"tensor %u lies askew, over another or outside its block", i);
+				"tensor %u lies askew, over another or outside its block",
+				first + i);
 		at = tensor->offset + tensor->bytes;
 	}
+	*done = first + n;
 	return 0;
 }
 
@@ -325,7 +372,8 @@ static int parse_source(const struct lsc_manifest_cursor *cursor, char *name, si
 }
 
 static int parse_part(struct lsc_image *image, enum part part,
-		      const struct lsc_manifest_cursor *cursor, struct lsc_err *err)
+		      const struct lsc_manifest_cursor *cursor, uint32_t *tensors,
+		      struct lsc_err *err)
 {
 	struct lsc_image_source source;
 	char name[256];
@@ -338,7 +386,7 @@ static int parse_part(struct lsc_image *image, enum part part,
 	case LAYOUT:
 		return parse_layout(image, cursor, err);
 	case TENSORS:
-		return parse_tensors(image, cursor, err);
+		return parse_tensors(image, cursor, tensors, err);
 	case PIECES:
 		return lsc_manifest_take_pieces(cursor, image->n_pieces, &image->pieces, err);
 	case CHAT:
@@ -362,9 +410,11 @@ static enum part part_of(const struct lsc_manifest_cursor *cursor)
 	return part;
 }
 
+/* done, tensors: the last part there was, and how many tensors so far. */
 static int parse_next(struct lsc_image *image, struct lsc_manifest_cursor *cursor, enum part *done,
-		      struct lsc_err *err)
+		      uint32_t *tensors, struct lsc_err *err)
 {
+	const bool more = *done == TENSORS && *tensors < image->n_tensors;
 	enum part part;
 	int r = lsc_manifest_next(cursor, err);
 
@@ -373,12 +423,12 @@ static int parse_next(struct lsc_image *image, struct lsc_manifest_cursor *curso
 	part = part_of(cursor);
 	if (part == PARTS && *done >= HELLO)
 		return 0; /* of a later version */
-	if (part == PARTS || (part <= PIECES ? part != *done + 1 : *done < PIECES) ||
+	if (part == PARTS || (part <= PIECES ? part != *done + !more : *done < PIECES) ||
 	    (part > PIECES && (part < *done || (part == *done && part != SOURCE))))
 		return lsc_err_set(err, EBADMSG, "record '%.*s' is not in its place",
 				   (int)cursor->record.type_len, cursor->record.type);
 	*done = part;
-	r = parse_part(image, part, cursor, err);
+	r = parse_part(image, part, cursor, tensors, err);
 	return r < 0 ? lsc_err_prefix(err, "record '%s': ", part_names[part]) : 0;
 }
 
@@ -387,12 +437,13 @@ int lsc_manifest_parse(struct lsc_image *image, const void *data, size_t len, st
 	LSC_CLEANUP(lsc_manifest_cursor_release)
 	struct lsc_manifest_cursor cursor = {.data = data, .len = len};
 	enum part done = HELLO;
+	uint32_t tensors = 0;
 	int r = lsc_manifest_next(&cursor, err);
 
 	if (r == 0)
-		r = parse_part(image, HELLO, &cursor, err);
+		r = parse_part(image, HELLO, &cursor, &tensors, err);
 	while (r == 0 && done != END)
-		r = parse_next(image, &cursor, &done, err);
+		r = parse_next(image, &cursor, &done, &tensors, err);
 	if (r == 0 && cursor.at != len)
 		r = lsc_err_set(err, EBADMSG, "bytes follow its end");
 	return r < 0 ? lsc_err_prefix(err, "manifest: ") : 0;

@@ -373,7 +373,7 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 	if ((r = lsc_layout_tensors(image, err)) < 0 ||
 	    (r = lsc_layout_blocks(image, options->blocks, options->piece_bytes, err)) < 0)
 		return r;
-	widest = LSC_MAX(LSC_MAX(config->hidden, config->ffn),
+	widest = LSC_MAX(LSC_MAX(config->hidden, LSC_MAX(config->ffn, config->expert_ffn)),
 			 (config->heads + 2 * config->kv_heads) * config->head_dim);
 	least = image->dtype == LSC_DTYPE_Q8 ? widest * LSC_Q8_ROWS : widest;
 	packer->rows_values = LSC_MAX(ROWS_BYTES / sizeof(float), least);

@@ -27,6 +27,7 @@ static unsigned strips_of(const struct lsc_tensor *tensor, const struct lsc_mode
 {
 	uint64_t q = (uint64_t)config->heads * config->head_dim;
 	uint64_t kv = (uint64_t)config->kv_heads * config->head_dim;
+	const bool experts = config->experts > 0;
 	static const enum lsc_role plain[LSC_TENSOR_ROLES] = {
 		[LSC_TENSOR_EMBED] = LSC_ROLE_EMBED,
 		[LSC_TENSOR_ATTN_NORM] = LSC_ROLE_ATTN_NORM,
@@ -34,7 +35,7 @@ static unsigned strips_of(const struct lsc_tensor *tensor, const struct lsc_mode
 		[LSC_TENSOR_K_NORM] = LSC_ROLE_K_NORM,
 		[LSC_TENSOR_O] = LSC_ROLE_O,
 		[LSC_TENSOR_FFN_NORM] = LSC_ROLE_FFN_NORM,
-		[LSC_TENSOR_DOWN] = LSC_ROLE_DOWN,
+		[LSC_TENSOR_ROUTER] = LSC_ROLE_ROUTER,
 		[LSC_TENSOR_FINAL_NORM] = LSC_ROLE_FINAL_NORM,
 		[LSC_TENSOR_HEAD] = LSC_ROLE_HEAD,
 	};
@@ -46,9 +47,15 @@ static unsigned strips_of(const struct lsc_tensor *tensor, const struct lsc_mode
 		strips[2] = (struct strip){LSC_ROLE_V, kv};
 		return 3;
 	case LSC_TENSOR_GATE_UP:
-		strips[0] = (struct strip){LSC_ROLE_GATE, config->ffn};
-		strips[1] = (struct strip){LSC_ROLE_UP, config->ffn};
+		strips[0] = (struct strip){experts ? LSC_ROLE_EXPERT_GATE : LSC_ROLE_GATE,
+					   tensor->rows / 2};
+		strips[1] = (struct strip){experts ? LSC_ROLE_EXPERT_UP : LSC_ROLE_UP,
+					   tensor->rows / 2};
 		return 2;
+	case LSC_TENSOR_DOWN:
+		strips[0] = (struct strip){experts ? LSC_ROLE_EXPERT_DOWN : LSC_ROLE_DOWN,
+					   tensor->rows};
+		return 1;
 	default:
 		strips[0] = (struct strip){plain[tensor->role], tensor->rows};
 		return 1;
@@ -57,13 +64,12 @@ static unsigned strips_of(const struct lsc_tensor *tensor, const struct lsc_mode
 
 /* The three biases are vectors, one row each: they are joined end to end. */
 static int bias_row(const struct lsc_checkpoint *checkpoint, const struct lsc_model_config *config,
-		    uint32_t layer, float *ret_row, struct lsc_err *err)
+		    struct lsc_role_at at, float *ret_row, struct lsc_err *err)
 {
 	static const enum lsc_role roles[] = {LSC_ROLE_Q_BIAS, LSC_ROLE_K_BIAS, LSC_ROLE_V_BIAS};
 
 	for (unsigned i = 0; i < LSC_ARRAY_SIZE(roles); i++) {
-		int r = lsc_checkpoint_rows(checkpoint, config, roles[i], layer, 0, 1, ret_row,
-					    err);
+		int r = lsc_checkpoint_rows(checkpoint, config, roles[i], at, 0, 1, ret_row, err);
 
 		if (r < 0)
 			return r;
@@ -72,17 +78,25 @@ static int bias_row(const struct lsc_checkpoint *checkpoint, const struct lsc_mo
 	return 0;
 }
 
+/* Where a unit is in the checkpoint; what has no layer does not look at it. */
+static struct lsc_role_at place_of(const struct lsc_model_config *config, uint32_t unit)
+{
+	const uint32_t each = lsc_model_layer_units(config), at = unit - (unit > 0);
+
+	return (struct lsc_role_at){at / each, at % each ? at % each - 1 : 0};
+}
+
 static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct lsc_tensor *tensor,
 			   uint64_t first, uint64_t n, float *ret_rows, struct lsc_err *err)
 {
 	const struct lsc_checkpoint *checkpoint =
 		LSC_CONTAINER_OF(origin, const struct from_checkpoint, origin)->checkpoint;
-	uint32_t layer = tensor->unit - (tensor->unit > 0);
+	const struct lsc_role_at at = place_of(origin->config, tensor->unit);
 	struct strip strips[3];
 	unsigned n_strips;
 
 	if (tensor->role == LSC_TENSOR_QKV_BIAS)
-		return bias_row(checkpoint, origin->config, layer, ret_rows, err);
+		return bias_row(checkpoint, origin->config, at, ret_rows, err);
 	n_strips = strips_of(tensor, origin->config, strips);
 	for (unsigned i = 0; i < n_strips && n > 0; i++) {
 		uint64_t some;
@@ -93,8 +107,8 @@ static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct ls
 			continue;
 		}
 		some = LSC_MIN(n, strips[i].rows - first);
-		r = lsc_checkpoint_rows(checkpoint, origin->config, strips[i].role, layer, first,
-					some, ret_rows, err);
+		r = lsc_checkpoint_rows(checkpoint, origin->config, strips[i].role, at, first, some,
+					ret_rows, err);
 		if (r < 0)
 			return r;
 		ret_rows += some * tensor->cols;
@@ -109,14 +123,13 @@ static bool checkpoint_blocks(const struct lsc_pack_origin *origin, const struct
 {
 	const struct lsc_checkpoint *checkpoint =
 		LSC_CONTAINER_OF(origin, const struct from_checkpoint, origin)->checkpoint;
-	uint32_t layer = tensor->unit - (tensor->unit > 0);
+	const struct lsc_role_at at = place_of(origin->config, tensor->unit);
 	struct strip strips[3], *strip = strips;
 
 	strips_of(tensor, origin->config, strips);
 	for (; row >= strip->rows; strip++)
 		row -= strip->rows;
-	return lsc_checkpoint_blocks(checkpoint, origin->config, strip->role, layer, row,
-				     ret_blocks);
+	return lsc_checkpoint_blocks(checkpoint, origin->config, strip->role, at, row, ret_blocks);
 }
 
 /* In parts, for files as large as these: memory stays bounded, and a signal is heard. */

@@ -230,8 +230,8 @@ static int finder_init(struct lsc_finder *finder, const struct lsc_cover_node *n
 	return lsc_fit_init(&finder->fit, finder->nodes, n_units, finder->can, finder->need);
 }
 
-int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
-		   uint32_t n_units, enum lsc_cover_sources sources, struct lsc_cover *ret_cover)
+static int find_cover(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
+		      uint32_t n_units, enum lsc_cover_sources sources, struct lsc_cover *ret_cover)
 {
 	LSC_CLEANUP(lsc_finder_release) struct lsc_finder finder = {.max_work = MAX_WORK};
 	double low;
@@ -251,4 +251,83 @@ int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const d
 		finder.found.stages[i].node = finder.id[finder.found.stages[i].node];
 	*ret_cover = finder.found;
 	return 1;
+}
+
+/* --- units that are not to be parted --- */
+
+/* The same problem with each such run of units as one: a node can run it where it can run all of
+ * them. */
+struct merged {
+	struct lsc_cover_node *nodes;
+	uint8_t *holds;  /* [nodes][runs] */
+	double *cost;    /* [runs] */
+	uint32_t *first; /* [runs + 1]: units they begin with */
+	uint32_t runs;
+};
+
+static void merged_release(struct merged *merged)
+{
+	free(merged->nodes);
+	free(merged->holds);
+	free(merged->cost);
+	free(merged->first);
+}
+
+static int merged_init(struct merged *merged, uint32_t n_nodes, const uint8_t *begins,
+		       uint32_t n_units)
+{
+	merged->first = calloc((size_t)n_units + 1, sizeof(*merged->first));
+	if (!merged->first)
+		return -ENOMEM;
+	for (uint32_t u = 0; u < n_units; u++)
+		if (u == 0 || begins[u])
+			merged->first[merged->runs++] = u;
+	merged->first[merged->runs] = n_units;
+	merged->nodes = calloc(n_nodes, sizeof(*merged->nodes));
+	merged->holds = calloc(n_nodes, merged->runs);
+	merged->cost = calloc(merged->runs, sizeof(*merged->cost));
+	return merged->nodes && merged->holds && merged->cost ? 0 : -ENOMEM;
+}
+
+static void merge_node(struct merged *merged, const struct lsc_cover_node *node, uint32_t index)
+{
+	uint8_t *holds = merged->holds + (size_t)index * merged->runs;
+
+	merged->nodes[index] = *node;
+	merged->nodes[index].holds = holds;
+	for (uint32_t run = 0; node->holds && run < merged->runs; run++) {
+		uint32_t u = merged->first[run];
+
+		while (u < merged->first[run + 1] && node->holds[u])
+			u++;
+		holds[run] = u == merged->first[run + 1];
+	}
+}
+
+int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
+		   const uint8_t *begins, uint32_t n_units, enum lsc_cover_sources sources,
+		   struct lsc_cover *ret_cover)
+{
+	LSC_CLEANUP(merged_release) struct merged merged = {0};
+	int r;
+
+	if (!begins || !n_nodes || !n_units)
+		return find_cover(nodes, n_nodes, unit_cost, n_units, sources, ret_cover);
+	r = merged_init(&merged, n_nodes, begins, n_units);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < n_nodes; i++)
+		merge_node(&merged, &nodes[i], i);
+	for (uint32_t run = 0; unit_cost && run < merged.runs; run++)
+		for (uint32_t u = merged.first[run]; u < merged.first[run + 1]; u++)
+			merged.cost[run] += unit_cost[u];
+	r = find_cover(merged.nodes, n_nodes, unit_cost ? merged.cost : NULL, merged.runs, sources,
+		       ret_cover);
+	for (uint32_t i = 0; r > 0 && i < ret_cover->n; i++) {
+		struct lsc_stage *stage = &ret_cover->stages[i];
+
+		stage->first = merged.first[stage->first];
+		stage->last = merged.first[stage->last + 1] - 1;
+	}
+	return r;
 }

@@ -44,10 +44,13 @@ struct lsc_cover {
 	double bottleneck;
 };
 
-/* unit_cost[n_units] is how much more one unit costs than another, NULL where all cost the same.
+/* Stages begin at any unit, or, where begins is not NULL, at those with begins[unit] alone; unit 0
+ * is one in any case.  unit_cost[n_units] is how much more one unit costs than another, NULL where
+ * all cost the same, or all runs of units that are not to be parted.
  * 1 when the units are covered; 0 when they cannot be, or only in more than LSC_COVER_MAX_STAGES
  * stages; -EINVAL for a unit cost that is negative or not finite; -ENOMEM. */
 int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
-		   uint32_t n_units, enum lsc_cover_sources sources, struct lsc_cover *ret_cover);
+		   const uint8_t *begins, uint32_t n_units, enum lsc_cover_sources sources,
+		   struct lsc_cover *ret_cover);
 
 #endif

@@ -31,6 +31,11 @@ int lsc_fleet_init(struct lsc_fleet *fleet, const struct lsc_image *image, struc
 				    .began = lsc_clock_wall_s()};
 	if (getrandom(fleet->client.bytes, sizeof(fleet->client.bytes), 0) < 0)
 		return lsc_err_set(err, errno, "cannot get random bytes: %m");
+	fleet->begins = calloc(image->n_units, 1);
+	if (!fleet->begins)
+		return lsc_err_set(err, ENOMEM, "cannot hold %u units: %m", image->n_units);
+	for (uint32_t u = 0; u < image->n_units; u++)
+		fleet->begins[u] = lsc_model_may_begin(&image->config, u);
 	return 0;
 }
 
@@ -60,6 +65,7 @@ void lsc_fleet_release(struct lsc_fleet *fleet)
 	for (uint32_t i = 0; i < fleet->n_nodes; i++)
 		free_node(fleet->nodes[i]);
 	free(fleet->nodes);
+	free(fleet->begins);
 	*fleet = (struct lsc_fleet){0};
 }
 

@@ -53,6 +53,7 @@ struct lsc_fleet_events {
 
 struct lsc_fleet {
 	const struct lsc_image *image; /* borrowed */
+	uint8_t *begins;               /* [n_units]: 1 where a stage may begin */
 	struct lsc_loop *loop;
 	const struct lsc_fleet_events *events;
 	void *data;

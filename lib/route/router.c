@@ -82,8 +82,8 @@ static int find_pipeline(const struct lsc_router *router, struct lsc_cover *ret_
 				.source = fleet->nodes[i]->source,
 				.usable = takes_part(router, fleet->nodes[i]),
 			};
-	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->image->n_units, router->sources,
-			   ret_cover);
+	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->begins, fleet->image->n_units,
+			   router->sources, ret_cover);
 	if (r <= 0 || router->sources == LSC_SOURCES_SERVE)
 		return r;
 	for (uint32_t i = 0; i < ret_cover->n; i++)

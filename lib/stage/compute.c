@@ -94,13 +94,17 @@ static int check(const struct lsc_job *job, const struct lsc_image *image, struc
 {
 	const struct lsc_run_frame *run = &job->run;
 	const struct lsc_frame_stage *stage = stage_of(job);
-	uint32_t head = image->config.layers + 1;
+	uint32_t head = lsc_model_head_unit(&image->config);
 	uint64_t each =
 		stage->first ? (uint64_t)image->config.hidden * sizeof(float) : sizeof(uint32_t);
 
 	if (stage->first > stage->last || stage->last > head)
 		return lsc_err_set(err, EINVAL, "units %u to %u are not this image's 0 to %u",
 				   stage->first, stage->last, head);
+	if (!lsc_model_may_begin(&image->config, stage->first) ||
+	    !lsc_model_may_end(&image->config, stage->last))
+		return lsc_err_set(err, EINVAL, "units %u to %u part a layer from its experts",
+				   stage->first, stage->last);
 	if ((stage->first == 0) != (run->stage == 0) || (stage->last == head) != is_last(job))
 		return lsc_err_set(err, EINVAL,
 				   "a route of %u stages that gives stage %u units %u "

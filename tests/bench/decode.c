@@ -1,9 +1,9 @@
 /* How fast the engine decodes and reads prompts, against reading the weights and nothing else.
  *
- *	build/release/bench/decode [SHAPE [THREADS]]
+ *	build/release/bench/decode [SHAPE [THREADS [FORMAT [exact]]]]
  *
  * One JSON line a run: tokens/s, the bytes of weights a second that means, and the share of what
- * plain reading reaches with as many threads.
+ * plain reading reaches with as many threads.  THREADS 0 is all counts there are.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -13,7 +13,8 @@
 #include "exec/pool.h"
 #include "toy.h"
 
-#define PROMPT 256
+#define PROMPT 512
+#define BATCH  16
 
 struct reading {
 	const uint64_t *words;
@@ -58,7 +59,8 @@ static double read_speed(const struct toy *toy, unsigned threads)
 }
 
 struct subject {
-	const char *shape, *kernels;
+	const char *shape, *kernels, *format;
+	bool exact;
 	struct toy toy;
 	struct lsc_engine *engine;
 	unsigned threads;
@@ -71,12 +73,13 @@ static void say(const struct subject *s, const char *what, uint32_t batch, uint3
 {
 	double bytes_s = passes_s * (double)s->toy.image.bytes;
 
-	printf("{\"name\":\"exec-%s\",\"shape\":\"%s\",\"kernels\":\"%s\","
-	       "\"threads\":%u,\"batch\":%u,\"position\":%u,\"tokens_s\":%.1f,\"weights_gb_s\":%."
+	printf("{\"name\":\"exec-%s\",\"shape\":\"%s\",\"format\":\"%s\",\"kernels\":\"%s\","
+	       "\"exact\":%s,\"threads\":%u,\"batch\":%u,\"position\":%u,\"tokens_s\":%.1f,"
+	       "\"weights_gb_s\":%."
 	       "2f,"
 	       "\"read_gb_s\":%.2f,\"of_reading\":%.2f}\n",
-	       what, s->shape, s->kernels, s->threads, batch, at, tokens_s, bytes_s / 1e9,
-	       s->reading / 1e9, bytes_s / s->reading);
+	       what, s->shape, s->format, s->kernels, s->exact ? "true" : "false", s->threads,
+	       batch, at, tokens_s, bytes_s / 1e9, s->reading / 1e9, bytes_s / s->reading);
 	fflush(stdout);
 }
 
@@ -84,7 +87,7 @@ static void say(const struct subject *s, const char *what, uint32_t batch, uint3
 static double pass(struct subject *s, uint32_t batch, uint32_t pos, uint32_t n)
 {
 	static uint32_t ids[PROMPT];
-	struct lsc_work works[16];
+	struct lsc_work works[BATCH];
 	uint64_t start = lsc_clock_ns();
 
 	for (uint32_t i = 0; i < batch; i++)
@@ -118,7 +121,7 @@ static void bench_decode(struct subject *s, uint32_t batch, uint32_t at)
 
 static void bench_threads(struct subject *s, unsigned threads)
 {
-	struct lsc_engine_options options = {.threads = threads};
+	struct lsc_engine_options options = {.threads = threads, .exact = s->exact};
 	double seconds;
 
 	s->threads = threads;
@@ -127,29 +130,68 @@ static void bench_threads(struct subject *s, unsigned threads)
 		return;
 	bench_decode(s, 1, 8);
 	bench_decode(s, 1, 1024);
-	bench_decode(s, 8, 64);
+	bench_decode(s, BATCH, 64);
 	seconds = pass(s, 1, 0, PROMPT);
 	seconds = fmin(seconds, pass(s, 1, 0, PROMPT));
 	say(s, "prompt", 1, 0, PROMPT / seconds, 1 / seconds);
 	lsc_engine_close(s->engine);
 }
 
+/* Weights of the right size: 64 Ki random ones again and again. */
+static void fill(struct toy *toy, const struct lsc_tensor *t)
+{
+	enum { N = 1 << 16 };
+	static float values[N];
+	uint64_t n = (uint64_t)t->rows * t->cols, size = lsc_dtype_block_bytes(t->dtype);
+	float scale = t->rows == 1 ? 1 : 1.7f / sqrtf((float)t->cols);
+	uint8_t *to = toy->data + t->offset;
+
+	for (size_t i = 0; i < N; i++)
+		values[i] = toy_uniform(toy) * scale;
+	lsc_dtype_from_f32(t->dtype, values, to, LSC_MIN(n, N));
+	for (uint64_t at = N; at < n; at += N)
+		memcpy(to + at * size, to, LSC_MIN(n - at, N) * size);
+}
+
+static void make(struct toy *toy, const struct lsc_model_config *config, enum lsc_dtype dtype)
+{
+	toy->state = 1;
+	toy->image.config = *config;
+	toy->image.dtype = dtype;
+	toy->image.tensors = toy->tensors;
+	toy->image.units = toy->units;
+	toy->image.n_units = config->layers + 2;
+	toy_layout(toy);
+	toy->data = aligned_alloc(64, lsc_align_up(toy->image.bytes, 64));
+	toy->image.data = toy->data;
+	for (uint32_t i = 0; toy->data && i < toy->image.n_tensors; i++)
+		fill(toy, &toy->tensors[i]);
+}
+
 int main(int argc, char **argv)
 {
 	static struct subject s;
 	const struct lsc_model_config *config;
+	unsigned only = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+	enum lsc_dtype dtype = LSC_DTYPE_BF16;
 
 	s.shape = argc > 1 ? argv[1] : "smollm2-135m";
+	s.format = argc > 3 ? argv[3] : "bf16";
+	s.exact = argc > 4 && !strcmp(argv[4], "exact");
 	s.kernels = lsc_kernels()->name;
 	config = lsc_model_shape(s.shape);
-	if (!config) {
-		fprintf(stderr, "decode: no shape '%s'\n", s.shape);
+	if (!config || lsc_dtype_parse(s.format, &dtype) < 0) {
+		fprintf(stderr, "decode: no shape '%s', or no format '%s'\n", s.shape, s.format);
 		return 64;
 	}
-	toy_init(&s.toy, config, LSC_DTYPE_BF16, 1);
-	s.logits = malloc(16 * (size_t)config->vocab * sizeof(*s.logits));
+	make(&s.toy, config, dtype);
+	s.logits = malloc(BATCH * (size_t)config->vocab * sizeof(*s.logits));
+	if (!s.toy.data || !s.logits) {
+		fprintf(stderr, "decode: no memory for '%s'\n", s.shape);
+		return 71;
+	}
 	for (unsigned threads = 1; threads <= lsc_pool_cpus(); threads++)
-		if (argc <= 2 || threads == (unsigned)atoi(argv[2]))
+		if (!only || threads == only)
 			bench_threads(&s, threads);
 	free(s.logits);
 	toy_release(&s.toy);

@@ -18,6 +18,14 @@ models = {
     "mistral": (t.MistralConfig, t.MistralForCausalLM, dict(sliding_window=None)),
     "qwen2": (t.Qwen2Config, t.Qwen2ForCausalLM, {}),
     "qwen3": (t.Qwen3Config, t.Qwen3ForCausalLM, dict(tie_word_embeddings=True, head_dim=16)),
+    "mixtral": (t.MixtralConfig, t.MixtralForCausalLM,
+                dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
+    "qwen3_moe": (t.Qwen3MoeConfig, t.Qwen3MoeForCausalLM,
+                  dict(num_experts=12, num_experts_per_tok=3, moe_intermediate_size=44,
+                       norm_topk_prob=True, head_dim=16)),
+    "qwen3_moe-shares": (t.Qwen3MoeConfig, t.Qwen3MoeForCausalLM,
+                         dict(num_experts=6, num_experts_per_tok=4, moe_intermediate_size=36,
+                              norm_topk_prob=False, head_dim=16)),
 }
 config, model, more = models[sys.argv[2]]
 torch.manual_seed(1)
@@ -45,7 +53,7 @@ with open(os.path.join(sys.argv[1], "tokenizer.json"), "w") as f:
 EOF
 
 prompt="The quick brown fox"
-for model in llama llama-tied llama-3.1 mistral qwen2 qwen3; do
+for model in llama llama-tied llama-3.1 mistral qwen2 qwen3 mixtral qwen3_moe qwen3_moe-shares; do
 	want=$("$python" "$SCRATCH/make.py" "$SCRATCH/$model" $model "$prompt" 2>"$SCRATCH/err") ||
 		note <"$SCRATCH/err"
 	lsc-shard pack --dtype f32 "$SCRATCH/$model" "$SCRATCH/$model.lsc"

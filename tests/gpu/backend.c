@@ -190,6 +190,16 @@ static void test_shapes(void)
 	c.rope_original_context = 64;
 	c.head_dim = 16;
 	test_shape("llama 3 positions, f32", &c, LSC_DTYPE_F32);
+	c = base_config();
+	c.window = 20;
+	c.window_first = 1;
+	test_shape("a window from layer 1 on, f32", &c, LSC_DTYPE_F32);
+	c.rope_scaling = LSC_ROPE_YARN;
+	c.rope_factor = 4;
+	c.rope_attention = 1.2f;
+	c.rope_ramp_low = 0;
+	c.rope_ramp_high = 3;
+	test_shape("a window, and YaRN, f16", &c, LSC_DTYPE_F16);
 }
 
 /* --- requests --- */
@@ -495,6 +505,40 @@ static void test_devices(void)
 }
 #endif
 
+/* What does not run on a GPU is said when it is opened. */
+static void test_unable(void)
+{
+	struct lsc_engine_options options = {.kv_bytes = 1 << 20};
+	struct lsc_model_config c = base_config();
+	struct lsc_engine *engine = NULL;
+	struct lsc_err err = LSC_ERR_INIT;
+	struct subject s;
+
+	subject_init(&s, &c, LSC_DTYPE_BF16);
+	options.device = &s.device;
+	options.exact = true;
+	is_int(lsc_engine_open(&engine, &s.toy.image, s.toy.data, &options, &err), -EOPNOTSUPP,
+	       "exact: %s", err.text);
+	options.exact = false;
+	s.toy.image.config.experts = 4;
+	s.toy.image.config.experts_used = 2;
+	s.toy.image.config.expert_ffn = 8;
+	is_int(lsc_engine_open(&engine, &s.toy.image, s.toy.data, &options, &err), -EOPNOTSUPP,
+	       "experts: %s", err.text);
+	s.toy.image.config = c;
+	s.toy.image.config.head_dim = 258;
+	is_int(lsc_engine_open(&engine, &s.toy.image, s.toy.data, &options, &err), -EOPNOTSUPP,
+	       "wide heads: %s", err.text);
+	s.toy.image.config = c;
+	s.toy.tensors[1].offset = s.toy.image.bytes;
+	is_int(lsc_engine_open(&engine, &s.toy.image, s.toy.data, &options, &err), -EBADMSG,
+	       "a tensor outside the image: %s", err.text);
+	s.toy.tensors[1].offset = UINT64_MAX - 15;
+	is_int(lsc_engine_open(&engine, &s.toy.image, s.toy.data, &options, &err), -EBADMSG,
+	       "one that is far outside: %s", err.text);
+	subject_release(&s);
+}
+
 static void test_requests(enum lsc_dtype dtype)
 {
 	struct lsc_model_config c = base_config();
@@ -529,6 +573,7 @@ int main(void)
 	test_devices();
 	emulated_set_order(EMULATED_SHUFFLED);
 #endif
+	test_unable();
 	test_shapes();
 	test_requests(LSC_DTYPE_F32);
 	test_requests(LSC_DTYPE_F16);

@@ -299,6 +299,7 @@ struct attention {
 	uint32_t past; /* positions before the batch */
 	uint32_t n;    /* rows of the request in the batch, after one of another request */
 	bool norms;
+	uint32_t window; /* 0: none */
 };
 
 #define LAYER     1 /* of 2 */
@@ -345,6 +346,7 @@ static void attended(const struct attention *a, const struct room *room, uint32_
 	double *q = malloc((size_t)(a->heads + a->kv_heads) * a->dim * 8);
 	double *k = malloc((size_t)(a->heads + a->kv_heads) * a->dim * 8);
 	double *p = malloc((size_t)a->heads * (pos + 1) * 8);
+	const uint32_t from = a->window && pos >= a->window ? pos - a->window + 1 : 0;
 
 	turned(a, room, room->all + (size_t)pos * width, pos, q);
 	for (uint32_t t = 0; t <= pos; t++) {
@@ -361,14 +363,14 @@ static void attended(const struct attention *a, const struct room *room, uint32_
 	for (uint32_t h = 0; h < a->heads; h++) {
 		double max = -INFINITY, sum = 0, *of = p + (size_t)h * (pos + 1);
 
-		for (uint32_t t = 0; t <= pos; t++)
+		for (uint32_t t = from; t <= pos; t++)
 			max = fmax(max, of[t]);
-		for (uint32_t t = 0; t <= pos; t++)
+		for (uint32_t t = from; t <= pos; t++)
 			sum += of[t] = exp(of[t] - max);
 		for (uint32_t i = 0; i < a->dim; i++) {
 			double v = 0;
 
-			for (uint32_t t = 0; t <= pos; t++)
+			for (uint32_t t = from; t <= pos; t++)
 				v += of[t] / sum *
 				     room->all[(size_t)t * width +
 					       (a->heads + a->kv_heads + h / group) * a->dim + i];
@@ -437,8 +439,14 @@ static float *run_rows(const struct attention *a, const struct room *room, unsig
 	struct lsc_cuda_row *row = calloc(rows, sizeof(*row));
 	void **now = calloc(rows, sizeof(*now));
 	float *qkv = calloc((size_t)rows * pad(width), sizeof(*qkv)), *got, *other;
-	struct lsc_cuda_attend job = {&room->shape, NULL,       rows, LAYER,         NULL,
-				      NULL,         pad(width), NULL, pad(out_width)};
+	struct lsc_cuda_attend job = {
+		.shape = &room->shape,
+		.n = rows,
+		.layer = LAYER,
+		.window = a->window,
+		.qkv_stride = pad(width),
+		.out_stride = pad(out_width),
+	};
 	void *q_norm = gpu_new(room->q_norm, a->dim * 4),
 	     *k_norm = gpu_new(room->k_norm, a->dim * 4);
 	void *rope = gpu_new(room->rope, (size_t)room->reach * a->dim * 4), *out, *index, *tiles;
@@ -530,14 +538,16 @@ static void test_attention(const struct attention *a, unsigned f, enum how how)
 static void test_attentions(void)
 {
 	static const struct attention shapes[] = {
-		{"one head", 1, 1, 8, 0, 1, false},
-		{"grouped heads at a page's end", 6, 2, 16, 31, 2, false},
-		{"odd heads", 7, 1, 20, 33, 30, true},
-		{"more heads to a key than a block takes", 12, 1, 32, 60, 5, false},
-		{"wide heads", 4, 4, 128, 120, 12, true},
-		{"the widest heads", 2, 1, 256, 10, 40, false},
-		{"several tiles", 4, 1, 64, 64, 70, false},
-		{"heads that no tile holds", 65, 1, 8, 5, 3, false},
+		{"one head", 1, 1, 8, 0, 1, false, 0},
+		{"grouped heads at a page's end", 6, 2, 16, 31, 2, false, 0},
+		{"odd heads", 7, 1, 20, 33, 30, true, 0},
+		{"more heads to a key than a block takes", 12, 1, 32, 60, 5, false, 0},
+		{"wide heads", 4, 4, 128, 120, 12, true, 0},
+		{"the widest heads", 2, 1, 256, 10, 40, false, 0},
+		{"several tiles", 4, 1, 64, 64, 70, false, 0},
+		{"heads that no tile holds", 65, 1, 8, 5, 3, false, 0},
+		{"a window", 2, 1, 16, 200, 40, false, 45},
+		{"a window of one", 4, 2, 16, 31, 35, true, 1},
 	};
 
 	for (unsigned s = 0; s < LSC_ARRAY_SIZE(shapes); s++)

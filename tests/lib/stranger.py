@@ -171,6 +171,12 @@ def matrix(data, role, dtype, rows, cols, at):
         if role == "gate_up" else list(quantised(data, at, rows, cols))
 
 
+def begins(model):
+    """The units that a stage may begin with: embedding, layers, head."""
+    each = 1 + model.get("experts", 0)
+    return [0, *range(1, model["layers"] * each + 2, each)]
+
+
 class Image:
     def __init__(self, file, data=None):  # data: the file beside it
         s = Stream(file)
@@ -179,10 +185,14 @@ class Image:
         while not records or records[-1][0] != "end":
             records.append(s.next())
         assert not file.read(1), "bytes after the end"
-        assert [t for t, _, _ in records[:4]] == ["model", "layout", "tensors", "pieces"]
-        self.model, layout, tensors = (r for _, r, _ in records[:3])
-        self.layout, self.tensors = layout, tensors["tensors"]
-        self.hashes = records[3][2]
+        of = [r["tensors"] for t, r, _ in records if t == "tensors"]
+        assert [t for t, _, _ in records[:3 + len(of)]] == ["model", "layout", *["tensors"] * len(of),
+                                                             "pieces"]
+        assert of and all(len(some) == 16384 for some in of[:-1]) and 0 < len(of[-1]) <= 16384
+        self.model, layout = (r for _, r, _ in records[:2])
+        self.layout, self.tensors = layout, sum(of, [])
+        self.hashes = records[2 + len(of)][2]
+        self.begins = begins(self.model)
         self.tokenizer = data and data[: layout.get("tokenizer", 0)]
         self.check_blocks()
         self.check_tensors()
@@ -197,15 +207,15 @@ class Image:
             at, unit = offset + length, first + units
             assert at == layout["bytes"] or at % align == 0
             self.pieces += [(i, o, min(size, at - o)) for o in range(offset, at, size)]
-        assert (at, unit) == (layout["bytes"], self.model["layers"] + 2)
+        assert (at, unit) == (layout["bytes"], self.begins[-1] + 1)
         assert len(self.hashes) == 16 * len(self.pieces)
 
     def implied(self):
-        m, head = self.model, self.model["layers"] + 1
+        m, head = self.model, self.begins[-1]
         q, kv = m["heads"] * m["head_dim"], m["kv_heads"] * m["head_dim"]
         if not m["tied"]:
             yield "embed", 0, m["vocab"], m["hidden"]
-        for u in range(1, head):
+        for u in self.begins[1:-1]:
             yield "attn_norm", u, 1, m["hidden"]
             yield "qkv", u, q + 2 * kv, m["hidden"]
             if m["qkv_bias"]:
@@ -215,8 +225,12 @@ class Image:
                 yield "k_norm", u, 1, m["head_dim"]
             yield "o", u, m["hidden"], q
             yield "ffn_norm", u, 1, m["hidden"]
-            yield "gate_up", u, 2 * m["ffn"], m["hidden"]
-            yield "down", u, m["hidden"], m["ffn"]
+            if "experts" in m:
+                yield "router", u, m["experts"], m["hidden"]
+            ffn = m["expert_ffn" if "experts" in m else "ffn"]
+            for e in range(u + 1, u + 1 + m["experts"]) if "experts" in m else [u]:
+                yield "gate_up", e, 2 * ffn, m["hidden"]
+                yield "down", e, m["hidden"], ffn
         yield "final_norm", head, 1, m["hidden"]
         yield "embed" if m["tied"] else "head", head, m["vocab"], m["hidden"]
 
@@ -226,7 +240,7 @@ class Image:
         assert len(implied) == len(self.tensors)
         for want, (role, unit, dtype, rows, cols, offset) in zip(implied, self.tensors):
             assert want == (role, unit, rows, cols), (want, role)
-            assert dtype == ("f32" if rows == 1 else self.layout["dtype"])
+            assert dtype == ("f32" if rows == 1 or role == "router" else self.layout["dtype"])
             start, length = next(b[:2] for b in blocks if b[2] <= unit < b[2] + b[3])
             assert offset % 256 == 0 and offset >= max(at, start)
             at = offset + tensor_bytes(role, dtype, rows, cols)
@@ -314,7 +328,8 @@ class Decoder:
             data = f.read()
         self.model = image.model
         self.speeds = [self.speed(i) for i in range(self.model["head_dim"] // 2)]
-        self.units = [{} for _ in range(image.model["layers"] + 2)]
+        self.begins = image.begins
+        self.units = [{} for _ in range(self.begins[-1] + 1)]
         for role, unit, dtype, rows, cols, at in image.tensors:
             self.units[unit][role] = matrix(data, role, dtype, rows, cols, at)
         last = self.units[-1]
@@ -330,6 +345,10 @@ class Decoder:
         s = m["rope_theta"] ** (-2 * i / m["head_dim"])
         if m.get("rope_scaling") == "linear":
             return s / m["rope_factor"]
+        if m.get("rope_scaling") == "yarn":
+            r = (i - m["rope_low"]) / (m["rope_high"] - m["rope_low"])
+            r = min(max(r, 0), 1)
+            return (1 - r) * s + r * s / m["rope_factor"]
         wave = 2 * math.pi / s
         if "rope_scaling" not in m or wave < m["rope_context"] / m["rope_high"]:
             return s
@@ -344,10 +363,22 @@ class Decoder:
             c, s = math.cos(pos * self.speeds[i]), math.sin(pos * self.speeds[i])
             out[i] = head[i] * c - head[i + half] * s
             out[i + half] = head[i + half] * c + head[i] * s
-        return out
+        return [v * self.model.get("rope_attention", 1) for v in out]
 
-    def layer(self, w, x, past):
+    def swiglu(self, w, x):
+        y = times(w["gate_up"], x)
+        return times(w["down"], [g / (1 + math.exp(-g)) * u for g, u in zip(y, y[len(y) // 2:])])
+
+    def experts(self, unit, x):
         m = self.model
+        p = [math.exp(v) for v in times(self.units[unit]["router"], x)]
+        chosen = sorted(range(m["experts"]), key=lambda e: (-p[e], e))[:m["experts_used"]]
+        total = sum(p[e] for e in chosen) if m["norm_topk"] else sum(p)
+        made = [[p[e] / total * v for v in self.swiglu(self.units[unit + 1 + e], x)] for e in chosen]
+        return [sum(column) for column in zip(*made)]
+
+    def layer(self, unit, x, past):
+        m, w = self.model, self.units[unit]
         d, pos = m["head_dim"], len(past)
         y = times(w["qkv"], self.norm(x, w["attn_norm"]))
         y = [a + b for a, b in zip(y, w["qkv_bias"][0])] if m["qkv_bias"] else y
@@ -358,22 +389,25 @@ class Decoder:
                 heads[i] = self.norm(heads[i], w["q_norm" if i < m["heads"] else "k_norm"])
             heads[i] = self.turn(heads[i], pos)
         past.append((heads[m["heads"]:n], heads[n:]))
+        if "window" in m and self.begins.index(unit) > m.get("window_first", 0):
+            past = past[-m["window"]:]
         a = []
         for h in range(m["heads"]):
             of = h // (m["heads"] // m["kv_heads"])
             p = [math.exp(dot(heads[h], k[of]) / math.sqrt(d)) for k, _ in past]
             a += [sum(e * v[of][i] for e, (_, v) in zip(p, past)) / sum(p) for i in range(d)]
         x = [v + o for v, o in zip(x, times(w["o"], a))]
-        y = times(w["gate_up"], self.norm(x, w["ffn_norm"]))
-        g = [g / (1 + math.exp(-g)) * u for g, u in zip(y, y[m["ffn"]:])]
-        return [v + o for v, o in zip(x, times(w["down"], g))]
+        y = self.norm(x, w["ffn_norm"])
+        y = self.experts(unit, y) if "experts" in m else self.swiglu(w, y)
+        return [v + o for v, o in zip(x, y)]
 
     def run(self, cache, first, last, x):
         """Units first to last: from a token or activations to activations or a token."""
         x = list(self.embed[x]) if first == 0 else x
         head = len(self.units) - 1
-        for unit in range(max(first, 1), min(last + 1, head)):
-            x = self.layer(self.units[unit], x, cache.setdefault(unit, []))
+        for unit in self.begins[1:-1]:
+            if first <= unit <= last:
+                x = self.layer(unit, x, cache.setdefault(unit, []))
         if last < head:
             return x
         logits = times(self.head, self.norm(x, self.final_norm))
@@ -822,7 +856,8 @@ def ask(arrivals, path, stages, n, *ids):
         model = Image(f).model
     client, stages, heard = os.urandom(16), int(stages), queue.Queue()
     links = [connect(a, "exec") for a in addresses[:stages]]
-    cut = [(model["layers"] + 2) * i // stages for i in range(stages + 1)]
+    units = [*begins(model), begins(model)[-1] + 1]
+    cut = [units[(len(units) - 1) * i // stages] for i in range(stages + 1)]
     route = [[a, b, e - 1] for a, b, e in zip(addresses, cut, cut[1:])]
 
     def listen(link):

@@ -12,7 +12,7 @@
 #include "base/macros.h"
 #include "model/image.h"
 
-#define TOY_MAX_TENSORS 256
+#define TOY_MAX_TENSORS 1024
 
 struct toy {
 	struct lsc_image image;
@@ -51,16 +51,22 @@ static inline void toy_add(struct toy *toy, uint32_t unit, enum lsc_tensor_role 
 	image->bytes = lsc_align_up(image->bytes + tensor->bytes, 64);
 }
 
+/* Of an expert where there are some. */
+static inline uint32_t toy_ffn(const struct lsc_model_config *c)
+{
+	return c->experts ? c->expert_ffn : c->ffn;
+}
+
 static inline void toy_layout(struct toy *toy)
 {
 	const struct lsc_model_config *c = &toy->image.config;
 	enum lsc_dtype d = toy->image.dtype, f = LSC_DTYPE_F32;
-	uint32_t last = c->layers + 1, heads = c->heads * c->head_dim;
+	uint32_t last = lsc_model_head_unit(c), heads = c->heads * c->head_dim;
 	uint32_t all = heads + 2 * c->kv_heads * c->head_dim;
 
 	if (!c->tied)
 		toy_add(toy, 0, LSC_TENSOR_EMBED, d, c->vocab, c->hidden);
-	for (uint32_t u = 1; u <= c->layers; u++) {
+	for (uint32_t u = 1; u < last; u += lsc_model_layer_units(c)) {
 		toy_add(toy, u, LSC_TENSOR_ATTN_NORM, f, 1, c->hidden);
 		toy_add(toy, u, LSC_TENSOR_QKV, d, all, c->hidden);
 		if (c->qkv_bias)
@@ -71,8 +77,14 @@ static inline void toy_layout(struct toy *toy)
 		}
 		toy_add(toy, u, LSC_TENSOR_O, d, c->hidden, heads);
 		toy_add(toy, u, LSC_TENSOR_FFN_NORM, f, 1, c->hidden);
-		toy_add(toy, u, LSC_TENSOR_GATE_UP, d, 2 * c->ffn, c->hidden);
-		toy_add(toy, u, LSC_TENSOR_DOWN, d, c->hidden, c->ffn);
+		if (c->experts)
+			toy_add(toy, u, LSC_TENSOR_ROUTER, f, c->experts, c->hidden);
+		for (uint32_t e = 0; e < LSC_MAX(c->experts, 1); e++) {
+			uint32_t at = c->experts ? u + 1 + e : u, ffn = toy_ffn(c);
+
+			toy_add(toy, at, LSC_TENSOR_GATE_UP, d, 2 * ffn, c->hidden);
+			toy_add(toy, at, LSC_TENSOR_DOWN, d, c->hidden, ffn);
+		}
 	}
 	toy_add(toy, last, LSC_TENSOR_FINAL_NORM, f, 1, c->hidden);
 	toy_add(toy, last, c->tied ? LSC_TENSOR_EMBED : LSC_TENSOR_HEAD, d, c->vocab, c->hidden);
@@ -87,7 +99,7 @@ static inline void toy_init(struct toy *toy, const struct lsc_model_config *conf
 	toy->image.dtype = dtype;
 	toy->image.tensors = toy->tensors;
 	toy->image.units = toy->units;
-	toy->image.n_units = config->layers + 2;
+	toy->image.n_units = lsc_model_head_unit(config) + 1;
 	toy_layout(toy);
 	toy->data = aligned_alloc(64, toy->image.bytes);
 	memset(toy->data, 0, toy->image.bytes);
@@ -169,6 +181,11 @@ static inline double toy_speed(const struct lsc_model_config *c, uint32_t i)
 
 	if (c->rope_scaling == LSC_ROPE_LINEAR)
 		return speed / c->rope_factor;
+	if (c->rope_scaling == LSC_ROPE_YARN) {
+		s = (i - (double)c->rope_ramp_low) / (double)(c->rope_ramp_high - c->rope_ramp_low);
+		s = s < 0 ? 0 : s > 1 ? 1 : s;
+		return speed * (1 - s + s / c->rope_factor);
+	}
 	if (c->rope_scaling != LSC_ROPE_LLAMA3)
 		return speed;
 	s = (c->rope_original_context / wave - c->rope_low_freq_factor) /
@@ -179,14 +196,65 @@ static inline double toy_speed(const struct lsc_model_config *c, uint32_t i)
 
 static inline void toy_turn(const struct lsc_model_config *c, double *head, uint32_t pos)
 {
+	double size = c->rope_scaling == LSC_ROPE_YARN ? c->rope_attention : 1;
 	uint32_t half = c->head_dim / 2;
 
 	for (uint32_t i = 0; i < half; i++) {
-		double angle = pos * toy_speed(c, i), a = head[i], b = head[half + i];
+		double angle = pos * toy_speed(c, i), a = size * head[i], b = size * head[half + i];
 
 		head[i] = a * cos(angle) - b * sin(angle);
 		head[half + i] = b * cos(angle) + a * sin(angle);
 	}
+}
+
+/* out = what one gate, up and down make of x. */
+static inline void toy_swiglu(const struct toy *toy, uint32_t unit, const double *x, double *out)
+{
+	const struct lsc_model_config *c = &toy->image.config;
+	uint32_t ffn = toy_ffn(c);
+	double *wgu = toy_weights(toy, unit, LSC_TENSOR_GATE_UP);
+	double *wd = toy_weights(toy, unit, LSC_TENSOR_DOWN);
+	double *gu = calloc(2 * (size_t)ffn, 8);
+
+	toy_product(gu, wgu, x, 2 * ffn, c->hidden);
+	for (uint32_t i = 0; i < ffn; i++)
+		gu[i] = gu[i] / (1 + exp(-gu[i])) * gu[ffn + i];
+	toy_product(out, wd, gu, c->hidden, ffn);
+	free(wgu);
+	free(wd);
+	free(gu);
+}
+
+/* out = what the chosen experts of a layer make of x. */
+static inline void toy_experts(const struct toy *toy, uint32_t unit, const double *x, double *out)
+{
+	const struct lsc_model_config *c = &toy->image.config;
+	double *router = toy_weights(toy, unit, LSC_TENSOR_ROUTER), all = 0, taken = 0;
+	double p[LSC_MODEL_MAX_EXPERTS], *one = calloc(c->hidden, 8);
+	bool used[LSC_MODEL_MAX_EXPERTS] = {false};
+
+	toy_product(p, router, x, c->experts, c->hidden);
+	for (uint32_t e = 0; e < c->experts; e++)
+		all += p[e] = exp(p[e]);
+	for (uint32_t k = 0; k < c->experts_used; k++) {
+		uint32_t best = c->experts;
+
+		for (uint32_t e = 0; e < c->experts; e++)
+			if (!used[e] && (best == c->experts || p[e] > p[best]))
+				best = e;
+		used[best] = true;
+		taken += p[best];
+	}
+	memset(out, 0, c->hidden * 8);
+	for (uint32_t e = 0; e < c->experts; e++) {
+		if (!used[e])
+			continue;
+		toy_swiglu(toy, unit + 1 + e, x, one);
+		for (uint32_t i = 0; i < c->hidden; i++)
+			out[i] += p[e] / (c->norm_topk ? taken : all) * one[i];
+	}
+	free(router);
+	free(one);
 }
 
 /* One layer over all positions of x [n][hidden]. */
@@ -201,14 +269,16 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 	double *kn = toy_weights(toy, unit, LSC_TENSOR_K_NORM);
 	double *wo = toy_weights(toy, unit, LSC_TENSOR_O);
 	double *fn = toy_weights(toy, unit, LSC_TENSOR_FFN_NORM);
-	double *wgu = toy_weights(toy, unit, LSC_TENSOR_GATE_UP);
-	double *wd = toy_weights(toy, unit, LSC_TENSOR_DOWN);
 	double *qkv = calloc((size_t)n * all, sizeof(*qkv)), *normed = calloc(c->hidden, 8);
 	double *att = calloc((size_t)heads * d, 8), *out = calloc(c->hidden, 8);
-	double *gu = calloc(2 * (size_t)c->ffn, 8), *p = calloc(n, 8);
+	double *p = calloc(n, 8);
 
 	for (uint32_t t = 0; t < n; t++) {
 		double *row = qkv + (size_t)t * all, *xt = x + (size_t)t * c->hidden;
+		uint32_t from = 0;
+
+		if (c->window && unit - 1 >= c->window_first && t >= c->window)
+			from = t + 1 - c->window;
 
 		toy_norm(normed, xt, an, c->hidden, c->norm_eps);
 		toy_product(row, wqkv, normed, all, c->hidden);
@@ -225,16 +295,16 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 			uint32_t g = heads + h / (heads / kv);
 			double sum = 0, max = -INFINITY;
 
-			for (uint32_t s = 0; s <= t; s++) {
+			for (uint32_t s = from; s <= t; s++) {
 				p[s] = 0;
 				for (uint32_t i = 0; i < d; i++)
 					p[s] += row[h * d + i] * qkv[(size_t)s * all + g * d + i];
 				p[s] /= sqrt(d);
 				max = fmax(max, p[s]);
 			}
-			for (uint32_t s = 0; s <= t; s++)
+			for (uint32_t s = from; s <= t; s++)
 				sum += p[s] = exp(p[s] - max);
-			for (uint32_t s = 0; s <= t; s++)
+			for (uint32_t s = from; s <= t; s++)
 				for (uint32_t i = 0; i < d; i++)
 					att[h * d + i] += p[s] / sum *
 							  qkv[(size_t)s * all + (g + kv) * d + i];
@@ -243,14 +313,11 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 		for (uint32_t i = 0; i < c->hidden; i++)
 			xt[i] += out[i];
 		toy_norm(normed, xt, fn, c->hidden, c->norm_eps);
-		toy_product(gu, wgu, normed, 2 * c->ffn, c->hidden);
-		for (uint32_t i = 0; i < c->ffn; i++)
-			gu[i] = gu[i] / (1 + exp(-gu[i])) * gu[c->ffn + i];
-		toy_product(out, wd, gu, c->hidden, c->ffn);
+		(c->experts ? toy_experts : toy_swiglu)(toy, unit, normed, out);
 		for (uint32_t i = 0; i < c->hidden; i++)
 			xt[i] += out[i];
 	}
-	double *all_of[] = {an, wqkv, bias, qn, kn, wo, fn, wgu, wd, qkv, normed, att, out, gu, p};
+	double *all_of[] = {an, wqkv, bias, qn, kn, wo, fn, qkv, normed, att, out, p};
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(all_of); i++)
 		free(all_of[i]);
@@ -260,15 +327,16 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 static inline double *toy_forward(const struct toy *toy, const uint32_t *ids, uint32_t n)
 {
 	const struct lsc_model_config *c = &toy->image.config;
+	const uint32_t last = lsc_model_head_unit(c);
 	double *embed = toy_weights(toy, 0, LSC_TENSOR_EMBED);
-	double *head = c->tied ? NULL : toy_weights(toy, c->layers + 1, LSC_TENSOR_HEAD);
-	double *norm = toy_weights(toy, c->layers + 1, LSC_TENSOR_FINAL_NORM);
+	double *head = c->tied ? NULL : toy_weights(toy, last, LSC_TENSOR_HEAD);
+	double *norm = toy_weights(toy, last, LSC_TENSOR_FINAL_NORM);
 	double *x = calloc((size_t)n * c->hidden, 8), *logits = calloc((size_t)n * c->vocab, 8);
 
 	for (uint32_t t = 0; t < n; t++)
 		memcpy(x + (size_t)t * c->hidden, embed + (size_t)ids[t] * c->hidden,
 		       c->hidden * 8);
-	for (uint32_t unit = 1; unit <= c->layers; unit++)
+	for (uint32_t unit = 1; unit < last; unit += lsc_model_layer_units(c))
 		toy_layer(toy, unit, x, n);
 	for (uint32_t t = 0; t < n; t++) {
 		double *xt = x + (size_t)t * c->hidden;

@@ -16,6 +16,8 @@ struct problem {
 	struct lsc_cover_node nodes[MAX_NODES];
 	uint8_t holds[MAX_NODES][MAX_UNITS];
 	double unit_cost[MAX_UNITS];
+	uint8_t begins[MAX_UNITS]; /* where a stage may */
+	bool whole;                /* it may there alone */
 	uint32_t n, units;
 	bool even; /* unit_cost is left out */
 	enum lsc_cover_sources sources;
@@ -49,24 +51,38 @@ static void start_problem(uint32_t n, uint32_t units, bool even)
 static int find(void)
 {
 	return lsc_cover_find(problem.nodes, problem.n, problem.even ? NULL : problem.unit_cost,
-			      problem.units, problem.sources, &cover);
+			      problem.whole ? problem.begins : NULL, problem.units, problem.sources,
+			      &cover);
 }
 
 /* --- what the rules say, once more and slowly --- */
+
+/* Whether a node holds a unit, and those that are not to be parted from it. */
+static bool holds_run(uint32_t node, uint32_t unit)
+{
+	uint32_t end = unit + 1;
+
+	while (problem.whole && unit > 0 && !problem.begins[unit])
+		unit--;
+	while (problem.whole && end < problem.units && !problem.begins[end])
+		end++;
+	while (unit < end && problem.holds[node][unit])
+		unit++;
+	return unit == end;
+}
 
 static bool may_run(uint32_t node, uint32_t unit)
 {
 	const struct lsc_cover_node *it = &problem.nodes[node];
 
-	if (!it->usable || !it->holds[unit])
+	if (!it->usable || !holds_run(node, unit))
 		return false;
 	if (!it->source || problem.sources == LSC_SOURCES_SERVE)
 		return true;
 	if (problem.sources == LSC_SOURCES_NEVER)
 		return false;
 	for (uint32_t i = 0; i < problem.n; i++)
-		if (!problem.nodes[i].source && problem.nodes[i].usable &&
-		    problem.nodes[i].holds[unit])
+		if (!problem.nodes[i].source && problem.nodes[i].usable && holds_run(i, unit))
 			return false;
 	return true;
 }
@@ -87,7 +103,9 @@ static bool is_valid(void)
 		const struct lsc_stage *stage = &cover.stages[s];
 
 		if (stage->node >= problem.n || stage->first != unit || stage->last < unit ||
-		    stage->last >= problem.units || (s && cover.stages[s - 1].node == stage->node))
+		    stage->last >= problem.units ||
+		    (problem.whole && unit && !problem.begins[unit]) ||
+		    (s && cover.stages[s - 1].node == stage->node))
 			return false;
 		for (; unit <= stage->last; unit++) {
 			if (!may_run(stage->node, unit))
@@ -122,7 +140,8 @@ static void try_all(uint32_t unit, uint32_t last, uint32_t stages, double *load,
 	for (uint32_t i = 0; i < problem.n; i++) {
 		double before = load[i];
 
-		if (!may_run(i, unit))
+		if (!may_run(i, unit) ||
+		    (problem.whole && unit && !problem.begins[unit] && i != last))
 			continue;
 		load[i] += problem.nodes[i].cost * problem.unit_cost[unit];
 		try_all(unit + 1, i, stages + (i != last), load, best);
@@ -193,6 +212,21 @@ static void test_small(void)
 	}
 }
 
+/* The same where some units are not to be parted. */
+static void test_whole(void)
+{
+	bool good = true;
+
+	for (int i = 0; i < 3000 && good; i++) {
+		random_problem(ANY, true);
+		problem.whole = true;
+		for (uint32_t u = 0; u < problem.units; u++)
+			problem.begins[u] = dice(2) != 0;
+		good = agrees_with_all();
+	}
+	ok(good, "the best of all covers: units that are not to be parted");
+}
+
 static void hold(uint32_t node, uint32_t first, uint32_t last)
 {
 	memset(problem.holds[node] + first, 1, last - first + 1);
@@ -231,6 +265,35 @@ static void test_sources(void)
 	is_int(find(), 0, "a node that is not usable runs nothing");
 	problem.sources = LSC_SOURCES_ASSIST;
 	expect_cover("1:0-2 0:3-5", "its units are the source's again");
+}
+
+/* Two layers of an attention and three experts each, between embedding and head, in blocks that
+ * hold one expert, or some: only where all of a layer is on one node can it run. */
+static void test_experts(void)
+{
+	start_problem(4, 10, true);
+	problem.whole = true;
+	for (uint32_t u = 0; u < 10; u++)
+		problem.begins[u] = u % 4 == 1 || u == 0;
+	problem.nodes[0].source = true;
+	hold(0, 0, 9);
+	hold(1, 0, 3);
+	hold(2, 2, 8);
+	hold(3, 5, 9);
+	problem.sources = LSC_SOURCES_NEVER;
+	is_int(find(), 0, "a layer whose experts are on two nodes runs on neither");
+	problem.sources = LSC_SOURCES_ASSIST;
+	expect_cover("1:0-0 0:1-4 2:5-8 3:9-9", "the source runs it");
+	hold(1, 4, 4);
+	expect_cover("1:0-4 3:5-9", "until its last expert has come to one of them");
+	problem.holds[3][7] = 0;
+	expect_cover("1:0-4 2:5-8 3:9-9", "and goes elsewhere where one is not there");
+	problem.holds[2][8] = 0;
+	expect_cover("1:0-4 0:5-8 3:9-9", "or back to the source");
+	problem.even = false;
+	problem.sources = LSC_SOURCES_SERVE;
+	find();
+	ok(is_valid() && cover.bottleneck == 5, "a layer weighs what its units do");
 }
 
 static void test_holes(void)
@@ -346,7 +409,9 @@ static void test_cast(uint32_t n, uint32_t sources, uint32_t units)
 int main(void)
 {
 	test_small();
+	test_whole();
 	test_sources();
+	test_experts();
 	test_holes();
 	test_refused();
 	test_cast(8, 1, 34);

@@ -24,11 +24,25 @@ static struct lsc_model_config base_config(void)
 					 .bos = 1};
 }
 
+/* Experts of a width that is no multiple of anything. */
+static struct lsc_model_config experts_config(void)
+{
+	struct lsc_model_config config = base_config();
+
+	config.experts = 5;
+	config.experts_used = 2;
+	config.expert_ffn = 21;
+	config.norm_topk = true;
+	return config;
+}
+
 static void some_ids(uint32_t *ids, uint32_t n, uint32_t vocab, uint32_t seed)
 {
 	for (uint32_t i = 0; i < n; i++)
 		ids[i] = (seed + i * 7919 + i * i) % vocab;
 }
+
+static bool exact; /* engines opened from now on */
 
 static struct lsc_engine *open_engine(const struct toy *toy, unsigned threads, const char *kernels,
 				      uint64_t kv_bytes)
@@ -38,6 +52,7 @@ static struct lsc_engine *open_engine(const struct toy *toy, unsigned threads, c
 	struct lsc_engine_options options = {
 		.threads = threads,
 		.kv_bytes = kv_bytes,
+		.exact = exact,
 		.kernels = kernels ? lsc_kernels_named(kernels) : NULL,
 	};
 
@@ -59,7 +74,7 @@ static int run_local(struct lsc_engine *engine, const struct toy *toy, uint64_t 
 	float *out = malloc(vocab * sizeof(*out));
 	struct lsc_work work = {.key = key_of(request),
 				.first = 0,
-				.last = toy->image.config.layers + 1,
+				.last = toy->image.n_units - 1,
 				.pos = pos,
 				.n = n,
 				.ids = ids + pos,
@@ -87,22 +102,28 @@ static void test_shape(const char *name, const struct lsc_model_config *config,
 		       enum lsc_dtype dtype)
 {
 	uint32_t ids[N], vocab = config->vocab;
-	double *want, worst = 0, scale = 0;
+	double *want, worst = 0, rounded = 0, scale = 0;
+	float *got, *fast;
 	struct toy toy;
-	float *got;
 
 	toy_init(&toy, config, dtype, 7);
 	some_ids(ids, N, vocab, 3);
 	want = toy_forward(&toy, ids, N);
+	exact = true;
 	got = plain_logits(&toy, ids, N);
+	exact = false;
+	fast = plain_logits(&toy, ids, N);
 	for (size_t i = 0; i < (size_t)N * vocab; i++) {
 		worst = fmax(worst, fabs(got[i] - want[i]));
+		rounded = fmax(rounded, fabs(fast[i] - want[i]));
 		scale = fmax(scale, fabs(want[i]));
 	}
 	ok(worst < 1e-4 && scale > 0.5, "%s: logits up to %.2f are off by %.1g at most", name,
 	   scale, worst);
+	ok(rounded < scale * 0.02, "%s: not exact, they are off by %.1g at most", name, rounded);
 	free(want);
 	free(got);
+	free(fast);
 	toy_release(&toy);
 }
 
@@ -140,6 +161,45 @@ static void test_shapes(void)
 	c.qkv_bias = true;
 	c.ffn = 100; /* up is not where gate's rows end */
 	test_shape("quantised, half a tile between gate and up", &c, LSC_DTYPE_Q8);
+	c = experts_config();
+	test_shape("experts whose weights add up to 1", &c, LSC_DTYPE_F32);
+	c.norm_topk = false;
+	c.experts_used = 5;
+	test_shape("all experts, weighted as they come, bf16", &c, LSC_DTYPE_BF16);
+	c.experts = 40;
+	c.experts_used = 1;
+	c.expert_ffn = 16;
+	c.layers = 2;
+	test_shape("one of 40 experts, f16", &c, LSC_DTYPE_F16);
+	c.experts = 4;
+	c.experts_used = 2;
+	c.expert_ffn = 20;
+	test_shape("quantised experts, half a tile between gate and up", &c, LSC_DTYPE_Q8);
+	c = base_config();
+	c.head_dim = 32;
+	c.rope_scaling = LSC_ROPE_YARN;
+	c.rope_factor = 4;
+	c.rope_attention = 1.138629f;
+	c.rope_ramp_low = 2;
+	c.rope_ramp_high = 9.5f;
+	test_shape("positions that are stretched by YaRN", &c, LSC_DTYPE_F32);
+}
+
+/* A window within a page, over pages and of whole ones; in all layers, and in the last ones. */
+static void test_windows(void)
+{
+	static const uint32_t windows[][2] = {{1, 0}, {5, 0}, {32, 0}, {33, 2}, {40, 0}, {64, 3}};
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(windows); i++) {
+		struct lsc_model_config c = base_config();
+		char name[64];
+
+		c.window = windows[i][0];
+		c.window_first = windows[i][1];
+		snprintf(name, sizeof(name), "a window of %u from layer %u on", c.window,
+			 c.window_first);
+		test_shape(name, &c, LSC_DTYPE_F32);
+	}
 }
 
 static void same_logits(const struct toy *toy, const float *want, const float *got, uint32_t n,
@@ -153,7 +213,7 @@ static void same_logits(const struct toy *toy, const float *want, const float *g
 /* Threads, kernels, and prompts in parts. */
 static void test_cuts(const struct toy *toy, const uint32_t *ids, const float *want)
 {
-	static const char *const kernels[] = {"portable", "avx2", "avx512"};
+	static const char *const kernels[] = {"portable", "avx2", "avx512", "avx512-bf16"};
 	static const uint32_t parts[] = {N, 1, 32, 33, 9, 4};
 	float *got = malloc((size_t)N * toy->image.config.vocab * sizeof(*got));
 
@@ -224,31 +284,33 @@ static bool pipeline_equals(const struct toy *toy, const uint32_t *ids, const fl
 	return same;
 }
 
-/* Every way to cut the units into 1, 2, 3 and as many stages as there are units. */
+/* Every way to cut the layers into 1, 2, 3 and as many stages as there can be. */
 static void test_stages(const struct toy *toy, const uint32_t *ids, const float *want)
 {
-	uint32_t last = toy->image.config.layers + 1, each[8];
+	uint32_t last = toy->image.n_units - 1, ends[8], n = 0;
 	bool two = true, three = true;
 
-	for (uint32_t a = 0; a < last; a++) {
-		two &= pipeline_equals(toy, ids, want, (uint32_t[]){a, last}, 2);
-		for (uint32_t b = a + 1; b < last; b++)
-			three &= pipeline_equals(toy, ids, want, (uint32_t[]){a, b, last}, 3);
+	for (uint32_t unit = 0; unit <= last; unit++)
+		if (unit == last || lsc_model_may_end(&toy->image.config, unit))
+			ends[n++] = unit;
+	is_int(n, toy->image.config.layers + 2, "that many stages at most");
+	for (uint32_t a = 0; a + 1 < n; a++) {
+		two &= pipeline_equals(toy, ids, want, (uint32_t[]){ends[a], last}, 2);
+		for (uint32_t b = a + 1; b + 1 < n; b++)
+			three &= pipeline_equals(toy, ids, want,
+						 (uint32_t[]){ends[a], ends[b], last}, 3);
 	}
-	for (uint32_t i = 0; i <= last; i++)
-		each[i] = i;
 	ok(pipeline_equals(toy, ids, want, &last, 1), "one stage with the answer's logits alone");
 	ok(two, "two stages: the same bit for bit on every split");
 	ok(three, "three stages: the same bit for bit on every split");
-	ok(pipeline_equals(toy, ids, want, each, last + 1), "a stage for each of %u units",
-	   last + 1);
+	ok(pipeline_equals(toy, ids, want, ends, n), "%u stages", n);
 }
 
 /* Requests in one batch, at different positions, one of them twice. */
 static void test_batch(const struct toy *toy, const uint32_t *ids, const float *want)
 {
 	enum { REQUESTS = 7 };
-	const uint32_t vocab = toy->image.config.vocab, last = toy->image.config.layers + 1;
+	const uint32_t vocab = toy->image.config.vocab, last = toy->image.n_units - 1;
 	struct lsc_engine *engine = open_engine(toy, 2, NULL, 0);
 	struct lsc_work works[REQUESTS + 2];
 	float *out = calloc((REQUESTS + 2) * (size_t)vocab, sizeof(*out));
@@ -278,11 +340,53 @@ static void test_batch(const struct toy *toy, const uint32_t *ids, const float *
 	lsc_engine_close(engine);
 }
 
+/* Pages that no later position sees are given back; who goes back behind them has to begin again.
+ */
+static void test_window_pages(void)
+{
+	enum { LONG = 300, WINDOW = 50 };
+	struct lsc_model_config c = base_config();
+	uint32_t ids[LONG];
+	struct lsc_engine *engine;
+	uint64_t page, most = 0;
+	float *want, *got;
+	struct toy toy;
+	int r = 0;
+
+	c.window = WINDOW;
+	c.window_first = 1; /* the first layer keeps all of its pages */
+	toy_init(&toy, &c, LSC_DTYPE_F32, 5);
+	some_ids(ids, LONG, c.vocab, 11);
+	want = plain_logits(&toy, ids, LONG);
+	got = calloc((size_t)LONG * c.vocab, sizeof(*got));
+	engine = open_engine(&toy, 2, NULL, 0);
+	run_local(engine, &toy, 1, ids, 0, 1, got);
+	page = lsc_engine_kv_used(engine) / c.layers;
+	run_local(engine, &toy, 1, ids, 1, 199, got);
+	for (uint32_t pos = 200; pos < LONG; pos++) {
+		r |= run_local(engine, &toy, 1, ids, pos, 1, got);
+		most = LSC_MAX(most, lsc_engine_kv_used(engine) / page);
+	}
+	same_logits(&toy, want, got, LONG, "a prompt and a hundred tokens behind a window");
+	ok(r == 0 && most <= 10 + (c.layers - 1) * 4, "with %u pages at most", (unsigned)most);
+	is_int(run_local(engine, &toy, 1, ids, LONG - 1, 1, got), 0, "a step may be done again");
+	is_int(run_local(engine, &toy, 1, ids, 150, 1, NULL), -ESTALE,
+	       "where the window has passed there is nothing to go on from");
+	memset(got, 0, (size_t)LONG * c.vocab * sizeof(*got));
+	is_int(run_local(engine, &toy, 1, ids, 0, LONG, got), 0, "but from the start");
+	same_logits(&toy, want, got, LONG, "a prompt at once");
+	lsc_engine_drop(engine, &(struct lsc_request_key){{'c'}, 1});
+	is_int((int)lsc_engine_kv_used(engine), 0, "all pages are given back");
+	lsc_engine_close(engine);
+	free(want);
+	free(got);
+	toy_release(&toy);
+}
+
 /* More rows than a chunk holds. */
-static void test_long(void)
+static void test_long(struct lsc_model_config c)
 {
 	enum { LONG = 300 };
-	struct lsc_model_config c = base_config();
 	uint32_t ids[LONG];
 	struct lsc_engine *engine;
 	struct toy toy;
@@ -354,6 +458,45 @@ static void test_pages(const struct toy *toy, const uint32_t *ids, const float *
 	free(got);
 }
 
+/* The same of a model with experts, and stages that would part a layer from them. */
+static void test_experts(void)
+{
+	struct lsc_model_config c = experts_config();
+	const struct lsc_work parted[] = {
+		{.first = 0, .last = 1},  {.first = 0, .last = 5}, {.first = 2, .last = 25},
+		{.first = 6, .last = 25}, {.first = 7, .last = 8}, {.first = 25, .last = 26},
+	};
+	struct lsc_engine *engine;
+	struct toy toy;
+	uint32_t ids[N];
+	float *want, x[48] = {0}, out[128];
+	unsigned wrong = 0;
+
+	toy_init(&toy, &c, LSC_DTYPE_BF16, 43);
+	some_ids(ids, N, c.vocab, 2);
+	want = plain_logits(&toy, ids, N);
+	test_cuts(&toy, ids, want);
+	test_stages(&toy, ids, want);
+	test_batch(&toy, ids, want);
+	engine = open_engine(&toy, 1, NULL, 0);
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(parted); i++) {
+		struct lsc_work work = parted[i];
+
+		work.n = 1;
+		work.ids = ids;
+		work.in = x;
+		work.out = out;
+		wrong += lsc_engine_run(engine, &work, 1, NULL) < 0 || work.result != -EINVAL;
+	}
+	is_int(wrong, 0, "units that part a layer from its experts do not run");
+	lsc_engine_close(engine);
+	free(want);
+	toy_release(&toy);
+	c.experts = 80;
+	c.experts_used = 40; /* 51 rows at once */
+	test_long(c);
+}
+
 int main(void)
 {
 	struct lsc_model_config config = base_config();
@@ -362,6 +505,8 @@ int main(void)
 	float *want;
 
 	test_shapes();
+	test_windows();
+	test_window_pages();
 	toy_init(&toy, &config, LSC_DTYPE_BF16, 42);
 	some_ids(ids, N, config.vocab, 1);
 	want = plain_logits(&toy, ids, N);
@@ -372,6 +517,7 @@ int main(void)
 	test_pages(&toy, ids, want);
 	free(want);
 	toy_release(&toy);
-	test_long();
+	test_long(config);
+	test_experts();
 	return done_testing();
 }

@@ -91,6 +91,42 @@ static void test_pack(void)
 	   "an image that exists is left alone");
 }
 
+/* What only some models have comes through too, bit for bit. */
+static void test_options(void)
+{
+	struct lsc_model_config configs[3] = {small, small, small};
+
+	configs[0].window = 77;
+	configs[0].window_first = 5;
+	configs[0].rope_scaling = LSC_ROPE_YARN;
+	configs[0].rope_factor = 4;
+	configs[0].rope_ramp_low = 0;
+	configs[0].rope_ramp_high = 6.7f;
+	configs[0].rope_attention = 1.1386294f;
+	configs[1].window = 1;
+	configs[1].rope_scaling = LSC_ROPE_LLAMA3;
+	configs[1].rope_factor = 8;
+	configs[1].rope_low_freq_factor = 1;
+	configs[1].rope_high_freq_factor = 4;
+	configs[1].rope_original_context = 64;
+	configs[2].rope_scaling = LSC_ROPE_LINEAR;
+	configs[2].rope_factor = 2.5f;
+	configs[2].qkv_bias = configs[2].qk_norm = configs[2].tied = true;
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(configs); i++) {
+		LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+		const struct lsc_image_options options = {.dtype = LSC_DTYPE_Q8};
+		LSC_CLEANUP_FREE char *dir = NULL;
+		struct lsc_err err = LSC_ERR_INIT;
+
+		if (asprintf(&dir, "%s/options%zu", scratch(), i) < 0)
+			abort();
+		ok(pack(dir, &configs[i], &options) && lsc_image_open(&image, dir, &err) == 0 &&
+			   !memcmp(&image.config, &configs[i],
+				   offsetof(struct lsc_model_config, eos)),
+		   "options of a model, %zu", i);
+	}
+}
+
 static void test_damage(void)
 {
 	LSC_CLEANUP_FREE char *dir = in_scratch("damaged"), *file = in_scratch("damaged/image");
@@ -130,6 +166,15 @@ static bool lays_out(const struct lsc_model_config *config, uint32_t blocks, enu
 	       lsc_layout_blocks(image, blocks, 0, &err) == 0 && sound(image);
 }
 
+/* Whether a block begins within a layer. */
+static bool parts_layers(const struct lsc_image *image)
+{
+	for (uint32_t b = 0; b < image->n_blocks; b++)
+		if (!lsc_model_may_begin(&image->config, image->blocks[b].first_unit))
+			return true;
+	return false;
+}
+
 static void test_shapes(void)
 {
 	unsigned wrong = 0, n = 0;
@@ -137,7 +182,7 @@ static void test_shapes(void)
 
 	for (; (name = lsc_model_shape_name(n)); n++) {
 		const struct lsc_model_config *config = lsc_model_shape(name);
-		const uint32_t blocks[] = {0, 1, 2, 7, LSC_MODEL_MAX_BLOCKS};
+		const uint32_t blocks[] = {0, 1, 2, 7, 100, LSC_MODEL_MAX_BLOCKS};
 		struct lsc_err err = LSC_ERR_INIT;
 
 		wrong += lsc_model_config_check(config, &err) < 0;
@@ -147,6 +192,7 @@ static void test_shapes(void)
 			wrong += !lays_out(config, blocks[i], i % 2 ? LSC_DTYPE_Q8 : LSC_DTYPE_BF16,
 					   &image);
 			wrong += image.n_blocks > image.n_units;
+			wrong += image.n_blocks <= config->layers && parts_layers(&image);
 		}
 	}
 	ok(n > 10 && wrong == 0, "%u known shapes lay out", n);
@@ -168,6 +214,55 @@ static void test_tied(void)
 	ok(image.blocks[3].bytes < 2 * image.blocks[7].bytes &&
 		   image.blocks[7].bytes < 2 * image.blocks[3].bytes,
 	   "blocks are of nearly equal size");
+}
+
+/* The greatest and the least of some blocks. */
+static double spread(const struct lsc_image *image)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+
+	for (uint32_t b = 1; b + 1 < image->n_blocks; b++) {
+		least = LSC_MIN(least, image->blocks[b].bytes);
+		most = LSC_MAX(most, image->blocks[b].bytes);
+	}
+	return (double)most / (double)least;
+}
+
+/* As many units as there may be, in blocks of nearly equal size, and a manifest of many records. */
+static void test_experts(void)
+{
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	LSC_CLEANUP(lsc_image_close) struct lsc_image again = LSC_IMAGE_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
+	struct lsc_model_config config = small;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	config.experts = 512;
+	config.experts_used = 3;
+	config.expert_ffn = 32;
+	config.layers = 127;
+	config.norm_topk = true;
+	ok(lays_out(&config, 100, LSC_DTYPE_BF16, &image) && !parts_layers(&image),
+	   "of 127 layers each of 100 blocks begins with one");
+	lsc_image_close(&image);
+	ok(lays_out(&config, 700, LSC_DTYPE_BF16, &image) && image.n_blocks == 700 &&
+		   parts_layers(&image) && spread(&image) < 1.1,
+	   "700 blocks hold some experts each, of nearly equal size");
+	ok(image.n_units == 1 + 127 * 513 + 1 && lsc_model_head_unit(&config) == 65152,
+	   "65153 units");
+	ok(lsc_image_tensor(&image, 1, LSC_TENSOR_ROUTER) &&
+		   lsc_image_tensor(&image, 514, LSC_TENSOR_ROUTER) &&
+		   lsc_image_tensor(&image, 513, LSC_TENSOR_DOWN) &&
+		   !lsc_image_tensor(&image, 513, LSC_TENSOR_QKV),
+	   "an attention, 512 experts, the next attention");
+	ok(lsc_manifest_pack(&image, NULL, 0, &manifest, &err) == 0 &&
+		   lsc_image_parse(&again, manifest.data, manifest.len, &err) == 0,
+	   "a manifest of %zu bytes: %s", manifest.len, err.text);
+	ok(again.n_tensors == image.n_tensors &&
+		   !memcmp(again.tensors, image.tensors,
+			   image.n_tensors * sizeof(*image.tensors)) &&
+		   !memcmp(&again.config, &config, offsetof(struct lsc_model_config, eos)),
+	   "which says the same %u tensors", image.n_tensors);
 }
 
 /* An image that is refused leaves the descriptors as they were. */
@@ -252,17 +347,17 @@ static void test_hostile_manifest(struct lsc_buf *manifest)
 	   accepted);
 }
 
-static void test_manifest(enum lsc_dtype dtype)
+static void test_manifest(const char *name, const struct lsc_model_config *config,
+			  enum lsc_dtype dtype)
 {
-	LSC_CLEANUP_FREE char *dir = in_scratch(lsc_dtype_name(dtype)), *path = NULL;
+	LSC_CLEANUP_FREE char *dir = in_scratch(name), *path = NULL;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
 	const struct lsc_image_options options = {.dtype = dtype};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	if (asprintf(&path, "%s/manifest", dir) < 0)
 		abort();
-
-	if (!ok(pack(dir, &small, &options) &&
+	if (!ok(pack(dir, config, &options) &&
 			lsc_file_read(path, LSC_MANIFEST_MAX_BYTES, &manifest, &err) == 0,
 		"a manifest"))
 		return;
@@ -272,12 +367,22 @@ static void test_manifest(enum lsc_dtype dtype)
 
 int main(void)
 {
+	struct lsc_model_config few;
+
 	test_pack();
+	test_options();
 	test_damage();
 	test_shapes();
 	test_tied();
 	test_cut_image();
-	test_manifest(LSC_DTYPE_F16);
-	test_manifest(LSC_DTYPE_Q8);
+	test_experts();
+	test_manifest("hostile", &small, LSC_DTYPE_F16);
+	test_manifest("hostile-q8", &small, LSC_DTYPE_Q8);
+	few = small;
+	few.layers = 2;
+	few.experts = 3;
+	few.experts_used = 2;
+	few.expert_ffn = 16;
+	test_manifest("hostile-experts", &few, LSC_DTYPE_BF16);
 	return done_testing();
 }

@@ -101,12 +101,12 @@ static int answer(struct subject *s, uint32_t tokens[TOKENS], struct lsc_err *er
 	return r;
 }
 
-static void test_whole(uint32_t want[TOKENS])
+static void test_whole(const char *name, uint32_t want[TOKENS])
 {
 	struct lsc_err err = LSC_ERR_INIT;
 	struct subject s;
 	uint32_t token, pos;
-	int r = open_subject(&s, scratch(), "whole", 2, -1, &err);
+	int r = open_subject(&s, scratch(), name, 2, -1, &err);
 	unsigned before;
 
 	ok(r == 0 && answer(&s, want, &err) == 0, "an answer from a whole image%s%s", r ? ": " : "",
@@ -184,24 +184,36 @@ static void test_arriving(const struct lsc_image *image, const char *name, uint3
 	lsc_segment_close(&sender.segment);
 }
 
-int main(void)
+static void test_model(const struct lsc_model_config *config, uint32_t blocks, const char *name)
 {
-	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 3};
-	struct lsc_model_config config = *lsc_model_shape("stories260k");
+	const struct lsc_image_options options = {
+		.dtype = LSC_DTYPE_F32, .blocks = blocks, .seed = 3};
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 	struct lsc_err err = LSC_ERR_INIT;
 	uint32_t want[TOKENS];
 	char dir[1024];
 
-	config.context = 100;
-	snprintf(dir, sizeof(dir), "%s/whole", scratch());
-	if (!ok(lsc_image_pack_dummy(&config, dir, &options, &err) == 0 &&
+	snprintf(dir, sizeof(dir), "%s/%s", scratch(), name);
+	if (!ok(lsc_image_pack_dummy(config, dir, &options, &err) == 0 &&
 			lsc_image_open(&image, dir, &err) == 0,
-		"an image%s%s", err.code ? ": " : "", err.text))
-		return done_testing();
-	test_whole(want);
+		"%s: an image%s%s", name, err.code ? ": " : "", err.text))
+		return;
+	test_whole(name, want);
 	test_arriving(&image, "all-of-it", image.n_pieces, false, 0, want);
 	test_arriving(&image, "some-of-it", image.n_pieces / 2, false, -ETIMEDOUT, want);
 	test_arriving(&image, "some-and-no-more", image.n_pieces / 2, true, -EPIPE, want);
+}
+
+int main(void)
+{
+	struct lsc_model_config config = *lsc_model_shape("stories260k");
+
+	config.context = 100;
+	test_model(&config, 0, "dense");
+	config.experts = 6;
+	config.experts_used = 2;
+	config.expert_ffn = 40;
+	test_model(&config, 0, "experts");
+	test_model(&config, 36, "experts-in-blocks-of-their-own");
 	return done_testing();
 }

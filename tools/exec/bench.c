@@ -40,6 +40,7 @@ enum { KEY_PROMPT = 0x2000, KEY_DEPTH, KEY_RUNS, KEY_JSON, KEY_BATCH };
 static const struct argp_option bench_table[] = {
 	{"batch", KEY_BATCH, "N,...", 0, "Requests that generate together (default 1,8,16)", 0},
 	{"depth", KEY_DEPTH, "N", 0, "Positions that they begin after (default 64)", 0},
+	EXEC_EXACT_ROW,
 	{"json", KEY_JSON, NULL, 0, "Print a JSON object a line", 0},
 	{"prompt-tokens", KEY_PROMPT, "N", 0, "Tokens of the prompt (default 512; 0: none)", 0},
 	{"runs", KEY_RUNS, "N", 0, "Measure each N times (default 3)", 0},
@@ -270,7 +271,7 @@ static int check(const struct bench *bench, struct lsc_err *err)
 	if (most > image->config.context)
 		return lsc_err_set(err, EINVAL, "that takes %llu positions, the context has %u",
 				   (unsigned long long)most, image->config.context);
-	if (lsc_arrival_ready(image, &bench->subject.segment, 0, image->config.layers + 1) <
+	if (lsc_arrival_ready(image, &bench->subject.segment, 0, image->n_units - 1) <
 	    image->n_units)
 		return lsc_err_set(err, EBUSY, "'%s' is still arriving", opt->path);
 	return 0;
