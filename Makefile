@@ -95,6 +95,7 @@ plugin	 := $(if $(have_cuda),$(BIN)/lsc-cuda.so)
 gpu_src	 := $(sort $(wildcard tests/gpu/*.c))
 gpu_emulated := $(if $(have_cxx),$(gpu_src:tests/gpu/%.c=$(B)/gpu/%-emulated))
 gpu_real := $(if $(have_cuda),$(gpu_src:tests/gpu/%.c=$(B)/gpu/%))
+benches	 += $(if $(have_cuda),$(B)/bench/gpu)
 
 ## all: build every tool into bin/ (the default)
 all: $(tools) $(plugin)
@@ -147,6 +148,13 @@ $(B)/cuda/%.cu.o: lib/cuda/%.cu $(B)/flags
 $(B)/gpu/%: $(B)/cuda/test-%.o $(cuda_obj) $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -o $@ $^ -lcublas $(LSC_LIBS)
 
+$(B)/bench/gpu: $(B)/cuda/bench-gpu.o $(cuda_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -o $@ $^ -lcublas $(LSC_LIBS)
+
+$(B)/cuda/bench-%.o: tests/bench/cuda/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(cuda_flags) -Itests/gpu $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 $(B)/cuda/test-%.o: tests/gpu/%.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && \
 		$(CC) $(cuda_flags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -158,6 +166,14 @@ emulated_obj := $(E)/emulate.o $(cuda_src:lib/cuda/%.c=$(E)/%.o) $(cu_src:lib/cu
 
 $(B)/gpu/%-emulated: $(E)/test-%.o $(emulated_obj) $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CXX) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+# The benchmark's logic; its figures mean nothing here.
+$(E)/bench-gpu: $(E)/bench/gpu.o $(emulated_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CXX) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+$(E)/bench/%.o: tests/bench/cuda/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(emulated_flags) -Itests/gpu $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(E)/test-%.o: tests/gpu/%.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && \

@@ -1,21 +1,12 @@
 /* Whole models through the row of CUDA, against the forward pass in double and the CPU's engine. */
 #include "exec/engine.h"
 
-#include "exec/device.h"
 #include "exec/kv.h"
 #include "exec/sample.h"
 #include "gpu.h"
-#include "toy.h"
+#include "subject.h"
 
 #define N 70 /* positions: three pages, the last not full */
-
-extern const struct lsc_backend_plugin lsc_backend_plugin;
-
-struct subject {
-	struct toy toy;
-	struct lsc_block blocks[TOY_MAX_TENSORS];
-	struct lsc_device device;
-};
 
 static struct lsc_model_config base_config(void)
 {
@@ -32,36 +23,6 @@ static struct lsc_model_config base_config(void)
 					 .rope_theta = 10000,
 					 .tied = true,
 					 .bos = 1};
-}
-
-/* The toy with a block for each unit, which the toy itself has not. */
-static void subject_init(struct subject *s, const struct lsc_model_config *config,
-			 enum lsc_dtype dtype)
-{
-	struct lsc_image *image = &s->toy.image;
-	uint64_t end;
-
-	memset(s, 0, sizeof(*s));
-	toy_init(&s->toy, config, dtype, 7);
-	image->blocks = s->blocks;
-	image->n_blocks = image->n_units;
-	end = image->bytes;
-	for (uint32_t u = image->n_units; u-- > 0;) {
-		const struct lsc_unit *unit = &s->toy.units[u];
-		uint64_t begin = unit->n_tensors ? s->toy.tensors[unit->first_tensor].offset : end;
-
-		s->blocks[u] = (struct lsc_block){.offset = begin, .bytes = end - begin};
-		s->toy.units[u].needs[0] = (struct lsc_need){u, 1};
-		end = begin;
-	}
-	if (config->tied)
-		s->toy.units[0].needs[1] = (struct lsc_need){image->n_units - 1, 1};
-	s->device.ops = lsc_backend_plugin.ops;
-}
-
-static void subject_release(struct subject *s)
-{
-	toy_release(&s->toy);
 }
 
 static struct lsc_engine *open_engine(const struct subject *s, bool gpu, uint64_t kv_bytes)
