@@ -174,13 +174,6 @@ static float *floats(float **old, uint64_t n)
 	return *old;
 }
 
-/* Positions of packed activations are an odd number of cache lines apart: those a power of two
- * apart would share few of them. */
-static size_t packed_stride(const struct lsc_packing *packing, uint32_t cols)
-{
-	return (lsc_div_up(lsc_div_up(cols, 32) * packing->step_bytes, 64) | 1) * 64;
-}
-
 /* What the widest activations take for any format of weights. */
 static size_t most_packed(const struct lsc_decoder *decoder)
 {
@@ -190,7 +183,7 @@ static size_t most_packed(const struct lsc_decoder *decoder)
 	size_t most = 0, bytes;
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(all); i++) {
-		bytes = packed_stride(all[i], widest);
+		bytes = lsc_packed_stride(all[i], widest);
 		most = LSC_MAX(most, bytes);
 	}
 	return most;
@@ -321,7 +314,7 @@ static void prepare_product(struct lsc_decoder *decoder, struct product *product
 		return;
 	product->matmul = pack.packing->matmul;
 	job->packed = decoder->packed;
-	job->packed_stride = packed_stride(pack.packing, job->cols);
+	job->packed_stride = lsc_packed_stride(pack.packing, job->cols);
 	each_row(decoder, run_pack, &pack, job->m);
 }
 

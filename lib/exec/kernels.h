@@ -55,6 +55,9 @@ struct lsc_matmul {
 	size_t packed_stride;  /* bytes */
 };
 
+/* Rows first .. first+n-1 of a product. */
+typedef void lsc_matmul_fn(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+
 /* Activations as the faster products of one weight format want them; of one row of kernels. */
 struct lsc_packing {
 	uint32_t step_bytes; /* of 32 columns, or what is left of them; 0: there is no such product
@@ -122,6 +125,13 @@ static inline const struct lsc_packing *lsc_kernels_packing(const struct lsc_ker
 	return dtype == LSC_DTYPE_BF16 ? &kernels->brain
 	       : dtype == LSC_DTYPE_Q8 ? &kernels->q8
 				       : NULL;
+}
+
+/* From one position of packed activations to the next, in bytes: an odd number of cache lines, for
+ * positions a power of two apart would share few of them. */
+static inline size_t lsc_packed_stride(const struct lsc_packing *packing, uint32_t cols)
+{
+	return (((size_t)(cols + 31) / 32 * packing->step_bytes + 63) / 64 | 1) * 64;
 }
 
 #endif
