@@ -47,9 +47,9 @@ first() { # first WHO FLASH COMMAND...
 start() { # a random image has no tokenizer to take a prompt with
 	[ -n "$python" ] || return 0
 	for _ in 1 2 3 4 5; do
-		first lsc 0 lsc-exec run "$image" --threads "$threads" --ids -n 2 --prompt "$text"
+		first lsc 0 lsc-exec run "$image" --threads "$threads" --ids -n 16 --prompt "$text"
 		for flash in 0 1; do
-			[ ! -x "$work/llama" ] || first llama.cpp $flash "$work/llama" run "$gguf" "$threads" $flash 2 "$text"
+			[ ! -x "$work/llama" ] || first llama.cpp $flash "$work/llama" run "$gguf" "$threads" $flash 16 "$text"
 		done
 	done
 }

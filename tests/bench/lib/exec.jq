@@ -41,5 +41,5 @@ distinct({model, format})[] as $of
 		| line($case; "from exec to the first token"; "ms"; $a; "llama.cpp"; $b; $a / $b; 0.5; "less")),
 	  (($ours | map(.anonymous_kb) | max / 1024) as $a
 		| line($case; "memory beside the image"; "MiB"; $a; "100 MB"; 95.37; $a / 95.37; 1; "less")),
-	  (select($theirs != []) | ($theirs | best("anonymous_kb"; false) / 1024) as $b
+	  ($theirs | map(select(.anonymous_kb > 0)) | select(. != []) | best("anonymous_kb"; false) / 1024 | . as $b
 		| line($case; "the same of llama.cpp"; "MiB"; $b; "100 MB"; 95.37; $b / 95.37; null; "less")))
