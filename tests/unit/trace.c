@@ -16,11 +16,21 @@ static int read_cut(struct lsc_trace *trace, const char *text, size_t len, size_
 	return r ? r : lsc_trace_end(trace, &err);
 }
 
+static bool same_row(const struct lsc_trace_row *a, const struct lsc_trace_row *b)
+{
+	return a->at_ns == b->at_ns && a->prompt == b->prompt && a->output == b->output &&
+	       a->line == b->line && a->first_block == b->first_block && a->n_blocks == b->n_blocks;
+}
+
 static bool same(const struct lsc_trace *a, const struct lsc_trace *b)
 {
-	return a->n == b->n && a->n_blocks == b->n_blocks && a->format == b->format &&
-	       !memcmp(a->rows, b->rows, a->n * sizeof(*a->rows)) &&
-	       (!a->n_blocks || !memcmp(a->blocks, b->blocks, a->n_blocks * sizeof(*a->blocks)));
+	bool alike = a->n == b->n && a->n_blocks == b->n_blocks && a->format == b->format;
+
+	for (uint32_t i = 0; alike && i < a->n; i++)
+		alike = same_row(&a->rows[i], &b->rows[i]);
+	for (uint32_t i = 0; alike && i < a->n_blocks; i++)
+		alike = a->blocks[i] == b->blocks[i];
+	return alike;
 }
 
 /* Rows as "ms:prompt:output ...". */
