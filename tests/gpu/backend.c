@@ -27,8 +27,10 @@ static struct lsc_model_config base_config(void)
 
 static struct lsc_engine *open_engine(const struct subject *s, bool gpu, uint64_t kv_bytes)
 {
-	const struct lsc_engine_options options = {
-		.threads = 1, .kv_bytes = kv_bytes, .device = gpu ? &s->device : NULL};
+	const struct lsc_engine_options options = {.threads = 1,
+						   .exact = !gpu,
+						   .kv_bytes = kv_bytes,
+						   .device = gpu ? &s->device : NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_engine *engine = NULL;
 
