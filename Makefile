@@ -6,6 +6,7 @@
 #	make CC=clang DEV=1		another compiler; DEV=1 turns warnings into errors
 #
 # WITH_TLS=auto, yes or no: links encrypted by OpenSSL, libssl-dev.
+# WITH_CURL=auto, yes or no: lsc-replay's HTTP by libcurl, libcurl4-openssl-dev.
 # WITH_CUDA=auto, yes or no: a plugin that computes on NVIDIA's GPUs, by CUDA's nvcc in CUDA_HOME.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
 -include config.mk
@@ -25,6 +26,7 @@ SAN	 ?=
 DEV	 ?=
 V	 ?=
 WITH_TLS  ?= auto
+WITH_CURL ?= auto
 WITH_RDMA ?= auto
 WITH_CUDA ?= auto
 CUDA_HOME ?= /usr/local/cuda
@@ -66,6 +68,12 @@ LSC_LIBS += -lssl -lcrypto
 else ifeq ($(WITH_TLS),yes)
 $(error WITH_TLS=yes, and openssl/ssl.h is not there (libssl-dev))
 endif
+have_curl := $(if $(filter no,$(WITH_CURL)),,$(call header_is_there,curl/curl.h))
+ifneq ($(have_curl),)
+LSC_CFLAGS += -DLSC_HAVE_CURL
+else ifeq ($(WITH_CURL),yes)
+$(error WITH_CURL=yes, and curl/curl.h is not there (libcurl4-openssl-dev))
+endif
 # The plugin is built with the plain variant alone: nvcc knows no sanitizers.
 NVCC := $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
 have_cuda := $(if $(filter no,$(WITH_CUDA)),,$(if $(SAN),,$(NVCC)))
@@ -106,9 +114,13 @@ test-programs: all $(units) $(fuzzers) $(gpu_emulated) $(gpu_real)
 # A tool is tools/lsc-NAME.c and what is in tools/NAME/.
 parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
 
+# What one tool alone is linked with.
+$(BIN)/lsc-replay: TOOL_LIBS = $(if $(have_curl),-lcurl)
+
 .SECONDEXPANSION:
 $(BIN)/%: $(B)/tools/%.o $$(call parts_of,$$*) $(B)/liblsc.a
-	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+		$(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS) $(TOOL_LIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
