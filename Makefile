@@ -44,7 +44,7 @@ BIN	:= $(if $(filter release,$(variant)),bin,$(B)/bin)
 LSC_CFLAGS := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Itests/lib -Wall -Wextra -Wshadow \
 	-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -fno-math-errno -pthread \
 	-fPIC -fvisibility=hidden -DLSC_PLUGIN_DIR='"$(LIBDIR)/lsc"'
-LSC_CXXFLAGS := -std=c++17 -D_GNU_SOURCE -Ilib -Wall -Wextra -Wno-unknown-pragmas -pthread -fPIC \
+LSC_CXXFLAGS := -std=c++17 -D_GNU_SOURCE -Ilib -Wall -Wextra -Wno-unknown-pragmas -Wno-pass-failed -pthread -fPIC \
 	-fvisibility=hidden -fno-strict-aliasing -ffp-contract=off
 LSC_LDFLAGS := -pthread -Wl,--as-needed
 LSC_LIBS := -lmsgpackc -lxxhash -ljansson -lpcre2-8 -lm

@@ -194,14 +194,14 @@ static __device__ void add_values(void *const *table, size_t values, uint32_t st
 	for (uint32_t t = from + first; t < n; t += room.value_groups) {
 		const H *page = (const H *)table[t / LSC_CUDA_PAGE] + values;
 		const H *value = page + (size_t)(t % LSC_CUDA_PAGE) * stride + d;
-		const float a = to_float(value[0]), b = to_float(value[1]);
+		const float2 v = load2(value);
 
 #pragma unroll
 		for (uint32_t h = 0; h < GROUP; h++) {
 			if (h >= group)
 				break;
-			sum[h][0] = fmaf(p[h * TILE + t], a, sum[h][0]);
-			sum[h][1] = fmaf(p[h * TILE + t], b, sum[h][1]);
+			sum[h][0] = fmaf(p[h * TILE + t], v.x, sum[h][0]);
+			sum[h][1] = fmaf(p[h * TILE + t], v.y, sum[h][1]);
 		}
 	}
 }

@@ -68,6 +68,23 @@ template <> __device__ inline void load8(const float *from, float to[8])
 	to[7] = b.w;
 }
 
+/* Two in a row, from an address that is a multiple of both. */
+template <typename T> static __device__ inline float2 load2(const T *from)
+{
+	const uint32_t bits = *(const uint32_t *)from;
+	const T *v = (const T *)&bits;
+	float2 two;
+
+	two.x = to_float(v[0]);
+	two.y = to_float(v[1]);
+	return two;
+}
+
+template <> __device__ inline float2 load2(const float *from)
+{
+	return *(const float2 *)from;
+}
+
 /* Over `lanes` neighbours (a power of two), to each of them. */
 static __device__ inline float warp_sum(float v, unsigned lanes)
 {

@@ -79,6 +79,7 @@ struct warp {
 
 struct thread {
 	context at;
+	bool made = false;
 	bool done;
 	const uint64_t *waits; /* for this generation to pass; NULL: it can go on */
 	uint64_t generation;
@@ -109,23 +110,23 @@ void go_home()
 	emulated_switch(&m.threads[m.current].at, m.home);
 }
 
+/* A coroutine is a thread of one block, then of the next. */
 void enter()
 {
-	(*m.fn)();
-	m.threads[m.current].done = true;
-	m.ended++;
-	go_home();
-	abort();
+	for (;;) {
+		(*m.fn)();
+		m.threads[m.current].done = true;
+		m.ended++;
+		go_home();
+	}
 }
 
-void prepare_thread(unsigned i)
+void make_thread(unsigned i)
 {
 	thread &t = m.threads[i];
 	unsigned char *top = m.stacks + (i + 1) * STACK;
 
-	t.done = false;
-	t.waits = nullptr;
-	t.exchanges = 0;
+	t.made = true;
 #ifdef __x86_64__
 	void **sp = (void **)top;
 
@@ -142,8 +143,7 @@ void prepare_thread(unsigned i)
 	makecontext(&t.at, enter, 0);
 #endif
 #ifdef FIBERS
-	if (!t.fiber)
-		t.fiber = __tsan_create_fiber(0);
+	t.fiber = __tsan_create_fiber(0);
 #endif
 }
 
@@ -184,8 +184,15 @@ unsigned in_order(unsigned i, unsigned n)
 
 void run_block()
 {
-	for (unsigned i = 0; i < m.n; i++)
-		prepare_thread(i);
+	for (unsigned i = 0; i < m.n; i++) {
+		thread &t = m.threads[i];
+
+		if (!t.made)
+			make_thread(i);
+		t.done = false;
+		t.waits = nullptr;
+		t.exchanges = 0;
+	}
 	m.warps.assign(m.n / 32, warp());
 	m.arrived = m.ended = 0;
 	memset(m.shared, 0xff, m.shared_bytes);
