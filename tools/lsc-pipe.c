@@ -1,8 +1,8 @@
 /* lsc-pipe - the router: arrivals and requests in, tokens out
  *
- * What it decides is in lib/route/router.h, what a request is in lib/route/query.h; here are the
- * streams: arrival records from a file or pipe, requests on standard input, answers as JSON lines
- * on standard output.
+ * What it decides is in lib/route/router.h, what a request is in lib/route/query.h, and what is
+ * printed in pipe/answer.c; here are the streams that come in: arrival records from a file or pipe,
+ * and requests on standard input.
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -19,22 +19,11 @@
 #include "base/macros.h"
 #include "base/parse.h"
 #include "cli/tool.h"
-#include "net/access.h"
-#include "route/query.h"
-#include "route/router.h"
+#include "pipe/pipe.h"
 
 #define READ_BYTES  65536
 #define MAX_PENDING 1024        /* requests at once; the others wait where they come from */
 #define POLL_NS     50000000ull /* of a file that grows: files cannot be watched for it */
-
-struct options {
-	const char *image;
-	const char *arrivals;
-	enum lsc_cover_sources sources;
-	double timeout_s;
-	bool text;
-	struct lsc_access access;
-};
 
 enum { KEY_TEXT = 0x1000, KEY_TIMEOUT };
 
@@ -88,185 +77,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-struct pipe {
-	const struct options *opt;
-	struct lsc_image image;
-	struct lsc_tokenizer *tokenizer;
-	struct lsc_loop *loop;
-	struct lsc_router router;
-	bool routing;
-	int arrivals_fd;
-	bool greeted; /* the arrivals' hello came */
-	struct lsc_reader arrivals;
-	struct lsc_timer *poll; /* of a plain file */
-	struct lsc_timer *read_on;
-	struct lsc_watch *arrivals_watch, *input_watch;
-	struct lsc_intake input;
-	bool input_is_file;
-	bool input_at_end; /* nothing more comes in */
-	bool input_ended;  /* and all of it was taken */
-	uint32_t pending;  /* requests */
-	int status;        /* LSC_EXIT_NO: some request failed */
-	int broken;        /* errno of standard output */
-};
-
-/* What a request is for us. */
-struct answer {
-	struct pipe *pipe;
-	json_t *id;
-	struct lsc_detokenizer detokenizer;
-	struct lsc_buf text;
-};
-
-/* --- answers --- */
-
-/* What is written goes out at once; where it cannot, nobody is there to answer to. */
-static void flush_answers(struct pipe *pipe)
-{
-	if (fflush(stdout) == 0 || pipe->broken)
-		return;
-	pipe->broken = errno;
-	lsc_loop_stop(pipe->loop, 0);
-}
-
-/* Text from elsewhere, which may not be UTF-8 throughout. */
-static json_t *make_text(const char *text, size_t len)
-{
-	json_t *json = json_stringn(text, len);
-	char *copy = json ? NULL : malloc(len);
-
-	if (!copy)
-		return json;
-	for (size_t i = 0; i < len; i++)
-		copy[i] = (unsigned char)text[i] < 128 ? text[i] : '?';
-	json = json_stringn(copy, len);
-	free(copy);
-	return json;
-}
-
-/* Takes more over. */
-static void print_object(struct pipe *pipe, const char *type, json_t *id, json_t *more)
-{
-	json_t *line = json_object();
-	double t = lsc_fleet_now(&pipe->router.fleet);
-
-	json_object_set_new(line, "type", json_string(type));
-	json_object_set_new(line, "t", json_real((double)(long)(t * 1e6) / 1e6));
-	if (id)
-		json_object_set(line, "id", id);
-	json_object_update(line, more);
-	if (!pipe->opt->text) {
-		json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
-		putchar('\n');
-		flush_answers(pipe);
-	}
-	json_decref(line);
-	json_decref(more);
-}
-
-static void print_fail(struct pipe *pipe, json_t *id, const char *why)
-{
-	char *name = pipe->opt->text && id ? json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-
-	if (name)
-		lsc_error("request %s: %s", name, why);
-	else if (pipe->opt->text)
-		lsc_error("%s", why);
-	free(name);
-	print_object(pipe, "fail", id, json_pack("{s:o}", "why", make_text(why, strlen(why))));
-	if (!pipe->status)
-		pipe->status = LSC_EXIT_NO;
-}
-
-static void on_route(struct lsc_router_request *request)
-{
-	struct answer *answer = request->user;
-	json_t *stages = json_array();
-
-	for (uint32_t i = 0; i < request->cover.n; i++) {
-		const struct lsc_stage *stage = &request->cover.stages[i];
-		const char *name = request->router->fleet.nodes[stage->node]->name;
-
-		json_array_append_new(stages,
-				      json_pack("{s:i, s:o, s:i, s:i}", "node", stage->node, "name",
-						make_text(name, strlen(name)), "first",
-						stage->first, "last", stage->last));
-	}
-	print_object(answer->pipe, "route", answer->id, json_pack("{s:o}", "stages", stages));
-}
-
-static void on_switch(struct lsc_router_request *request, uint32_t node)
-{
-	struct answer *answer = request->user;
-
-	print_object(answer->pipe, "switch", answer->id,
-		     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node", node));
-}
-
-static void on_token(struct lsc_router_request *request, uint32_t token)
-{
-	struct answer *answer = request->user;
-	size_t before = answer->text.len, len;
-	const char *text;
-
-	lsc_detokenizer_add(&answer->detokenizer, token, &answer->text, NULL);
-	text = answer->text.len ? (const char *)answer->text.data + before : "";
-	len = answer->text.len - before;
-	if (answer->pipe->opt->text && len) {
-		fwrite(text, 1, len, stdout);
-		flush_answers(answer->pipe);
-	}
-	print_object(answer->pipe, "token", answer->id,
-		     json_pack("{s:I, s:I, s:o}", "pos", (json_int_t)request->ids.n - 1, "token",
-			       (json_int_t)token, "text", make_text(text, len)));
-}
-
-static void stop_if_done(struct pipe *pipe)
-{
-	if (pipe->input_ended && !pipe->pending)
-		lsc_loop_stop(pipe->loop, pipe->status);
-}
-
-/* What is held back of the text comes last. */
-static void print_done(struct pipe *pipe, const struct lsc_router_request *request,
-		       struct answer *answer, const char *reason)
-{
-	size_t before = answer->text.len;
-	const char *text;
-
-	lsc_detokenizer_end(&answer->detokenizer, &answer->text);
-	text = answer->text.len ? (const char *)answer->text.data : "";
-	if (pipe->opt->text) {
-		fwrite(text + before, 1, answer->text.len - before, stdout);
-		putchar('\n');
-		flush_answers(pipe);
-	}
-	print_object(pipe, "done", answer->id,
-		     json_pack("{s:s, s:o, s:i, s:i}", "reason", reason, "text",
-			       make_text(text, answer->text.len), "tokens",
-			       (int)(request->ids.n - request->n_prompt), "prompt_tokens",
-			       (int)request->n_prompt));
-}
-
-static void on_done(struct lsc_router_request *request, const char *reason, const char *why)
-{
-	struct answer *answer = request->user;
-	struct pipe *pipe = answer->pipe;
-
-	if (reason)
-		print_done(pipe, request, answer, reason);
-	else
-		print_fail(pipe, answer->id, why);
-	json_decref(answer->id);
-	lsc_buf_release(&answer->text);
-	free(answer);
-	if (pipe->pending-- == MAX_PENDING)
-		lsc_timer_arm(pipe->read_on, 0);
-	stop_if_done(pipe);
-}
-
-static const struct lsc_router_events router_events = {on_route, on_switch, on_token, on_done};
-
 /* --- requests --- */
 
 static int check_length(struct pipe *pipe, const struct lsc_tokens *ids, struct lsc_err *err)
@@ -277,34 +87,46 @@ static int check_length(struct pipe *pipe, const struct lsc_tokens *ids, struct 
 	return 0;
 }
 
+static void stop_if_done(struct pipe *pipe)
+{
+	if (pipe->input_ended && !pipe->pending)
+		lsc_loop_stop(pipe->loop, pipe->status);
+}
+
+void pipe_request_done(struct pipe *pipe)
+{
+	if (pipe->pending-- == MAX_PENDING)
+		lsc_timer_arm(pipe->read_on, 0);
+	stop_if_done(pipe);
+}
+
 /* A request for the router, or NULL. */
-static struct lsc_router_request *make_request(struct pipe *pipe, const struct lsc_query *query,
+static struct lsc_router_request *make_request(struct pipe *pipe, struct lsc_query *query,
 					       json_t *id, struct lsc_err *err)
 {
 	struct lsc_router_request *request = calloc(1, sizeof(*request));
-	struct answer *answer = calloc(1, sizeof(*answer));
 	unsigned flags = LSC_ENCODE_BOS | (query->special ? LSC_ENCODE_SPECIAL : 0);
-	int r = 0;
+	int r;
 
-	if (!request || !answer)
-		r = lsc_err_set(err, ENOMEM, "no memory for a request");
-	if (r == 0)
-		r = lsc_tokenizer_encode(pipe->tokenizer, (const char *)query->text.data,
-					 query->text.len, flags, &request->ids, err);
-	if (r == 0)
-		r = check_length(pipe, &request->ids, err);
-	if (r < 0) {
-		if (request)
-			lsc_tokens_release(&request->ids);
-		free(request);
-		free(answer);
+	if (!request) {
+		lsc_err_set(err, ENOMEM, "no memory for a request");
 		return NULL;
 	}
-	*answer = (struct answer){.pipe = pipe, .id = json_incref(id)};
-	lsc_detokenizer_init(&answer->detokenizer, pipe->tokenizer);
-	request->user = answer;
+	r = lsc_tokenizer_encode(pipe->tokenizer, (const char *)query->text.data, query->text.len,
+				 flags, &request->ids, err);
+	if (r == 0)
+		r = check_length(pipe, &request->ids, err);
+	if (r == 0)
+		r = pipe_answer_begin(pipe, request, id, query, err);
+	if (r < 0) {
+		lsc_tokens_release(&request->ids);
+		free(request);
+		return NULL;
+	}
 	request->limit = query->limit;
 	request->sampling = query->sampling;
+	request->stop_ids = query->stop_ids;
+	query->stop_ids = (struct lsc_tokens)LSC_TOKENS_INIT;
 	return request;
 }
 
@@ -322,7 +144,7 @@ static void take_request(struct pipe *pipe, const char *text, size_t len)
 		pipe->pending++;
 		lsc_router_submit(&pipe->router, request);
 	} else if (r != 0) {
-		print_fail(pipe, id, err.text);
+		pipe_answer_refuse(pipe, id, err.text);
 	}
 	json_decref(id);
 }
@@ -340,7 +162,7 @@ static void take_requests(struct pipe *pipe)
 		if (r > 0) {
 			take_request(pipe, text, len);
 		} else if (r == -EMSGSIZE) {
-			print_fail(pipe, NULL, err.text);
+			pipe_answer_refuse(pipe, NULL, err.text);
 		} else if (r < 0) {
 			lsc_error("standard input: %s", err.text);
 			pipe->status = lsc_tool_status(err.code);
@@ -554,7 +376,7 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 	    (r = lsc_loop_signals(pipe->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, pipe,
 				  err)) < 0 ||
 	    (r = lsc_router_init(&pipe->router, &pipe->image, pipe->loop, opt->sources,
-				 (uint64_t)(opt->timeout_s * 1e9), &router_events, err)) < 0)
+				 (uint64_t)(opt->timeout_s * 1e9), &pipe_answer_events, err)) < 0)
 		return r;
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;

@@ -104,6 +104,11 @@ int lsc_engine_load(struct lsc_engine *engine, uint32_t first, uint32_t last, st
 	return engine->ops->load ? engine->ops->load(engine->backend, first, last, err) : 0;
 }
 
+struct lsc_kv *lsc_engine_kv(struct lsc_engine *engine)
+{
+	return &engine->kv;
+}
+
 uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
 {
 	return engine->kv.used_pages * engine->kv.page_bytes;

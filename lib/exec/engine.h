@@ -79,6 +79,10 @@ int lsc_engine_load(struct lsc_engine *engine, uint32_t first, uint32_t last, st
 void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *key);
 void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16]);
 
+/* What it keeps of requests, for whoever decides whom there is room for (kv.h). */
+struct lsc_kv;
+struct lsc_kv *lsc_engine_kv(struct lsc_engine *engine);
+
 /* Bytes of KV pages that requests hold now. */
 uint64_t lsc_engine_kv_used(const struct lsc_engine *engine);
 

@@ -98,7 +98,7 @@ static void give_page(struct lsc_kv *kv, float *page)
 	kv->free = free_page;
 }
 
-static int add_page(struct lsc_kv *kv, struct lsc_kv_layer *layer)
+static int add_page(struct lsc_kv *kv, struct lsc_kv_request *request, struct lsc_kv_layer *layer)
 {
 	float *page;
 
@@ -108,6 +108,7 @@ static int add_page(struct lsc_kv *kv, struct lsc_kv_layer *layer)
 	if (!page)
 		return -ENOMEM;
 	layer->pages[layer->n_pages++] = page;
+	request->pages++;
 	return 0;
 }
 
@@ -118,9 +119,11 @@ void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t laye
 	of->len = LSC_MIN(of->len, len);
 	if (of->len <= (uint64_t)of->first * LSC_PAGE_POSITIONS)
 		of->len = 0;
-	while (of->n_pages > of->first &&
-	       (uint64_t)of->n_pages * LSC_PAGE_POSITIONS >= (uint64_t)of->len + LSC_PAGE_POSITIONS)
+	while (of->n_pages > of->first && (uint64_t)of->n_pages * LSC_PAGE_POSITIONS >=
+						  (uint64_t)of->len + LSC_PAGE_POSITIONS) {
 		give_page(kv, of->pages[--of->n_pages]);
+		request->pages--;
+	}
 	if (of->len == 0)
 		of->n_pages = of->first = 0;
 }
@@ -133,6 +136,7 @@ void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t la
 	     of->first++) {
 		give_page(kv, of->pages[of->first]);
 		of->pages[of->first] = NULL;
+		request->pages--;
 	}
 }
 
@@ -150,7 +154,7 @@ int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t l
 	int r = 0;
 
 	while (r == 0 && (uint64_t)of->n_pages * LSC_PAGE_POSITIONS < n)
-		r = add_page(kv, of);
+		r = add_page(kv, request, of);
 	return r;
 }
 
@@ -239,6 +243,25 @@ struct lsc_kv_request *lsc_kv_request(struct lsc_kv *kv, const struct lsc_reques
 	*bucket = request;
 	kv->n_requests++;
 	return request;
+}
+
+uint64_t lsc_kv_room(const struct lsc_kv *kv)
+{
+	return kv->limit_pages - kv->used_pages;
+}
+
+uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, uint32_t first,
+			uint32_t end, uint32_t n)
+{
+	const struct lsc_kv_request *request = lsc_kv_find(kv, key);
+	uint64_t want = lsc_div_up(n, LSC_PAGE_POSITIONS), missing = 0;
+
+	for (uint32_t layer = first; layer < end; layer++) {
+		uint64_t has = request ? request->layers[layer].n_pages : 0;
+
+		missing += want > has ? want - has : 0;
+	}
+	return missing;
 }
 
 /* Unlinks and frees the request that *at points to. */

@@ -26,6 +26,7 @@ struct lsc_kv_layer {
 struct lsc_kv_request {
 	struct lsc_request_key key;
 	struct lsc_kv_request *next; /* in its bucket */
+	uint64_t pages;              /* that it holds, of all layers */
 	uint64_t batch;              /* the engine's mark: the last batch it was part of */
 	void *table;                 /* the backend's own; NULL at first */
 	struct lsc_kv_layer layers[];
@@ -85,6 +86,12 @@ bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32
 /* Pages for n positions, not more than the context: 0, -ENOSPC where the budget is used up,
  * -ENOMEM. */
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n);
+
+/* What is left of the budget, and what of it layers first .. end - 1 of a request lack for n
+ * positions: in pages.  The request need not be known. */
+uint64_t lsc_kv_room(const struct lsc_kv *kv);
+uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, uint32_t first,
+			uint32_t end, uint32_t n);
 
 void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key);
 void lsc_kv_drop_client(struct lsc_kv *kv, const uint8_t client[16]);

@@ -16,10 +16,15 @@ int lsc_session_init(struct lsc_session *session, const struct lsc_image *image,
 	*session = (struct lsc_session){
 		.image = image, .segment = segment, .engine = engine, .options = *options};
 	session->logits = malloc(vocab * sizeof(*session->logits));
-	session->candidates = malloc(vocab * sizeof(*session->candidates));
-	if (!session->logits || !session->candidates)
+	if (!session->logits)
 		return lsc_err_set(err, ENOMEM, "no memory for %u logits", vocab);
-	return 0;
+	if (lsc_sampling_penalises(&options->sampling)) {
+		session->past = malloc(image->config.context * sizeof(*session->past));
+		if (!session->past)
+			return lsc_err_set(err, ENOMEM, "no memory for %u tokens",
+					   image->config.context);
+	}
+	return lsc_sampler_init(&session->sampler, vocab, err);
 }
 
 void lsc_session_release(struct lsc_session *session)
@@ -27,7 +32,8 @@ void lsc_session_release(struct lsc_session *session)
 	if (session->engine)
 		lsc_engine_drop(session->engine, &session->key);
 	free(session->logits);
-	free(session->candidates);
+	free(session->past);
+	lsc_sampler_release(&session->sampler);
 	*session = (struct lsc_session)LSC_SESSION_INIT;
 }
 
@@ -108,21 +114,23 @@ static int run_arriving(struct lsc_session *session, struct lsc_work *work, stru
 }
 
 int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t n,
-		     uint32_t *ret_token, struct lsc_err *err)
+		     struct lsc_drawn *ret_drawn, struct lsc_err *err)
 {
 	const struct lsc_image *image = session->image;
-	struct lsc_draw draw = {.temp = session->options.temp,
-				.top_p = session->options.top_p,
-				.seed = session->options.seed,
+	const struct lsc_sampling *sampling = &session->options.sampling;
+	struct lsc_draw draw = {.temp = sampling->temp,
+				.top_p = sampling->top_p,
+				.seed = sampling->seed,
 				.pos = session->pos + n};
-	struct lsc_work work = {.key = session->key,
-				.last = lsc_model_head_unit(&image->config),
-				.pos = session->pos,
-				.n = n,
-				.ids = ids,
-				.out = session->logits,
-				.all_logits = session->all_logits,
-				.draw = session->all_logits ? NULL : &draw};
+	struct lsc_work work = {
+		.key = session->key,
+		.last = lsc_model_head_unit(&image->config),
+		.pos = session->pos,
+		.n = n,
+		.ids = ids,
+		.out = session->logits,
+		.all_logits = session->all_logits,
+		.draw = !session->all_logits && lsc_sampling_is_plain(sampling) ? &draw : NULL};
 	int r;
 
 	if (!session->complete)
@@ -131,9 +139,13 @@ int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t 
 	r = session->complete ? run(session, &work, err) : run_arriving(session, &work, err);
 	if (r < 0)
 		return r;
+	if (session->past) /* the context holds them, or the run had failed */
+		memcpy(session->past + session->pos, ids, n * sizeof(*ids));
 	session->pos += n;
-	*ret_token = draw.drawn ? draw.token
-				: lsc_sample(session->logits, image->config.vocab, draw.temp,
-					     draw.top_p, draw.seed, draw.pos, session->candidates);
+	if (draw.drawn)
+		*ret_drawn = (struct lsc_drawn){.token = draw.token};
+	else
+		lsc_sampler_draw(&session->sampler, session->logits, sampling, session->past,
+				 session->pos, session->pos, ret_drawn);
 	return 0;
 }

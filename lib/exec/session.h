@@ -1,9 +1,9 @@
 /* One answer computed on this node, from units that may still be arriving.
  *
  *	r = lsc_session_init(&session, &image, &segment, engine, &options, err);
- *	r = lsc_session_feed(&session, prompt, n, &token, err);
+ *	r = lsc_session_feed(&session, prompt, n, &drawn, err);
  *	while (r == 0 && more)
- *		r = lsc_session_feed(&session, &token, 1, &token, err);
+ *		r = lsc_session_feed(&session, &drawn.token, 1, &drawn, err);
  *
  * The first positions pass each unit as it arrives, so the answer begins with the last piece.
  */
@@ -18,8 +18,7 @@
 #include "mem/segment.h"
 
 struct lsc_session_options {
-	float temp, top_p;
-	uint64_t seed;
+	struct lsc_sampling sampling;
 	int timeout_ms; /* that one unit may take to arrive; < 0: for ever */
 	void (*on_wait)(void *data, uint32_t unit); /* once, where one takes long; NULL: nobody
 						     * wants to know */
@@ -37,7 +36,8 @@ struct lsc_session {
 	bool waited;       /* on_wait was called */
 	float *logits;     /* [vocab], of position pos - 1 */
 	float *all_logits; /* NULL, or [n][vocab] of the caller's: of all positions of a feed */
-	struct lsc_candidate *candidates;
+	struct lsc_sampler sampler;
+	uint32_t *past; /* [context]: the ids at positions 0 .. pos - 1, where there is a penalty */
 };
 
 #define LSC_SESSION_INIT                                                                           \
@@ -50,9 +50,9 @@ int lsc_session_init(struct lsc_session *session, const struct lsc_image *image,
 		     const struct lsc_session_options *options, struct lsc_err *err);
 void lsc_session_release(struct lsc_session *session);
 
-/* Runs n ids at the next positions and draws the token that follows.  ids may be ret_token.
+/* Runs n ids at the next positions and draws the token that follows.  ids may be &ret_drawn->token.
  * -ERANGE where the model's context ends. */
 int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t n,
-		     uint32_t *ret_token, struct lsc_err *err);
+		     struct lsc_drawn *ret_drawn, struct lsc_err *err);
 
 #endif

@@ -1,17 +1,25 @@
 /* frame - exec messages as records, and back, every field bounded
  *
- * What has a usual value is left out: a greedy run of one position through two stages is some 150
+ * What has a usual value is left out: a greedy run of one position through two stages is some 170
  * bytes.  A route is held to what any worker relies on: it starts with unit 0, and each stage goes
  * on where the one before it ended.
  */
 #include "net/frame.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/macros.h"
 
 #define MAX_UNIT     65535 /* more than any image has; the worker knows how many */
 #define MAX_POSITION 0x7fffffff
+
+/* What can be put into a record: the logarithm of a probability of 0 cannot. */
+static float in_range(float logprob)
+{
+	return isfinite(logprob) ? logprob : -FLT_MAX;
+}
 
 static bool all_zero(const uint8_t *bytes, size_t len)
 {
@@ -43,6 +51,27 @@ static void put_route(struct lsc_pack *pack, const struct lsc_run_frame *run)
 	}
 }
 
+static void put_sampling(struct lsc_pack *pack, const struct lsc_run_frame *run)
+{
+	const struct lsc_sampling *sampling = &run->sampling;
+
+	if (sampling->temp > 0) {
+		lsc_pack_real(pack, "temp", sampling->temp);
+		lsc_pack_real(pack, "top_p", sampling->top_p);
+		lsc_pack_uint(pack, "seed", sampling->seed);
+	}
+	if (sampling->temp > 0 && sampling->min_p > 0)
+		lsc_pack_real(pack, "min_p", sampling->min_p);
+	if (sampling->temp > 0 && sampling->top_k)
+		lsc_pack_uint(pack, "top_k", sampling->top_k);
+	if (sampling->logprobs)
+		lsc_pack_uint(pack, "logprobs", sampling->top);
+	if (lsc_sampling_penalises(sampling) && run->ids) {
+		lsc_pack_real(pack, "penalty", sampling->penalty);
+		lsc_pack_bin(pack, "ids", run->ids, 4 * run->n);
+	}
+}
+
 int lsc_frame_pack_run(struct lsc_pack *pack, const struct lsc_run_frame *run, uint32_t body_len)
 {
 	lsc_pack_begin(pack, "run");
@@ -54,13 +83,26 @@ int lsc_frame_pack_run(struct lsc_pack *pack, const struct lsc_run_frame *run, u
 	if (run->stage)
 		lsc_pack_uint(pack, "stage", run->stage);
 	put_route(pack, run);
-	if (run->sampling.temp > 0) {
-		lsc_pack_real(pack, "temp", run->sampling.temp);
-		lsc_pack_real(pack, "top_p", run->sampling.top_p);
-		lsc_pack_uint(pack, "seed", run->sampling.seed);
-	}
+	put_sampling(pack, run);
+	if (run->since)
+		lsc_pack_uint(pack, "since", run->since);
+	if (run->reach)
+		lsc_pack_uint(pack, "reach", run->reach);
 	lsc_pack_uint(pack, "body", body_len);
 	return lsc_pack_end(pack);
+}
+
+static void put_logprobs(struct lsc_pack *pack, const struct lsc_drawn *drawn)
+{
+	lsc_pack_real(pack, "logprob", in_range(drawn->logprob));
+	if (!drawn->n_top)
+		return;
+	lsc_pack_array(pack, "top", drawn->n_top);
+	for (uint32_t i = 0; i < drawn->n_top; i++) {
+		lsc_pack_array(pack, NULL, 2);
+		lsc_pack_uint(pack, NULL, drawn->top[i].token);
+		lsc_pack_real(pack, NULL, in_range(drawn->top[i].logprob));
+	}
 }
 
 int lsc_frame_pack_token(struct lsc_pack *pack, const struct lsc_token_frame *token)
@@ -68,7 +110,9 @@ int lsc_frame_pack_token(struct lsc_pack *pack, const struct lsc_token_frame *to
 	lsc_pack_begin(pack, "token");
 	lsc_pack_uint(pack, "request", token->request);
 	lsc_pack_uint(pack, "pos", token->pos);
-	lsc_pack_uint(pack, "token", token->token);
+	lsc_pack_uint(pack, "token", token->drawn.token);
+	if (token->logprobs)
+		put_logprobs(pack, &token->drawn);
 	return lsc_pack_end(pack);
 }
 
@@ -204,23 +248,72 @@ static int get_route(const struct lsc_record *record, struct lsc_run_frame *run,
 	return 0;
 }
 
-static int get_sampling(const struct lsc_record *record, struct lsc_sampling *sampling,
-			struct lsc_err *err)
+/* A number that as a float is from min to max: a double may be too small for one. */
+static int get_float(const struct lsc_record *record, const char *key, double absent, double min,
+		     double max, float *ret_value, struct lsc_err *err)
 {
-	double temp, top_p;
-	int r = lsc_record_real_or(record, "temp", 0, &temp, err);
+	double value;
+	int r = lsc_record_real_or(record, key, absent, &value, err);
 
-	if (r == 0)
-		r = lsc_record_real_or(record, "top_p", 1, &top_p, err);
-	if (r == 0)
-		r = lsc_record_uint_or(record, "seed", UINT64_MAX, 0, &sampling->seed, err);
 	if (r < 0)
 		return r;
-	sampling->temp = temp;
-	sampling->top_p = top_p; /* a double may be too small for it */
-	if (temp < 0 || temp > 1000 || sampling->top_p <= 0 || top_p > 1)
-		return lsc_err_set(err, EBADMSG, "record 'run': temp or top_p is out of range");
+	*ret_value = (float)value;
+	if (!(*ret_value >= (float)min && value <= max))
+		return lsc_err_set(err, EBADMSG, "record 'run': %s is out of range", key);
 	return 0;
+}
+
+/* The ids of all n positions, which the penalty needs to know. */
+static int get_penalty(const struct lsc_record *record, struct lsc_run_frame *run,
+		       struct lsc_err *err)
+{
+	uint32_t len;
+	int r = get_float(record, "penalty", 1, LSC_SAMPLING_MIN_PENALTY, LSC_SAMPLING_MAX_PENALTY,
+			  &run->sampling.penalty, err);
+
+	run->ids = NULL;
+	if (r < 0 || !lsc_sampling_penalises(&run->sampling))
+		return r;
+	r = lsc_record_bin(record, "ids", 4 * LSC_FRAME_MAX_TOKENS, &run->ids, &len, err);
+	if (r == 0 && len != 4 * run->n)
+		return lsc_err_set(err, EBADMSG, "record 'run': %u bytes of ids for %u positions",
+				   len, run->n);
+	return r;
+}
+
+static int get_sampling(const struct lsc_record *record, struct lsc_run_frame *run,
+			struct lsc_err *err)
+{
+	struct lsc_sampling *sampling = &run->sampling;
+	uint64_t top_k = 0, top = 0;
+	int r = get_float(record, "temp", 0, 0, LSC_SAMPLING_MAX_TEMP, &sampling->temp, err);
+
+	if (r == 0)
+		r = get_float(record, "top_p", 1, FLT_TRUE_MIN, 1, &sampling->top_p, err);
+	if (r == 0)
+		r = get_float(record, "min_p", 0, 0, 1, &sampling->min_p, err);
+	if (r == 0)
+		r = lsc_record_uint_or(record, "top_k", LSC_SAMPLING_MAX_TOP_K, 0, &top_k, err);
+	if (r == 0)
+		r = lsc_record_uint_or(record, "seed", UINT64_MAX, 0, &sampling->seed, err);
+	sampling->logprobs = lsc_record_get(record, "logprobs") != NULL;
+	if (r == 0)
+		r = lsc_record_uint_or(record, "logprobs", LSC_SAMPLING_MAX_TOP, 0, &top, err);
+	sampling->top_k = (uint32_t)top_k;
+	sampling->top = (uint32_t)top;
+	return r ? r : get_penalty(record, run, err);
+}
+
+static int get_order(const struct lsc_record *record, struct lsc_run_frame *run,
+		     struct lsc_err *err)
+{
+	uint64_t reach = 0;
+	int r = lsc_record_uint_or(record, "since", UINT64_MAX, 0, &run->since, err);
+
+	if (r == 0)
+		r = lsc_record_uint_or(record, "reach", MAX_POSITION, 0, &reach, err);
+	run->reach = (uint32_t)reach;
+	return r;
 }
 
 /* The first stage gets ids, the others whole rows of f32. */
@@ -263,8 +356,66 @@ int lsc_frame_parse_run(const struct lsc_record *record, struct lsc_run_frame *r
 	ret_run->stage = stage;
 	r = get_route(record, ret_run, err);
 	if (r == 0)
-		r = get_sampling(record, &ret_run->sampling, err);
+		r = get_sampling(record, ret_run, err);
+	if (r == 0)
+		r = get_order(record, ret_run, err);
 	return r ? r : check_body(record, ret_run, err);
+}
+
+static bool get_top(const msgpack_object *item, struct lsc_logprob *ret_top)
+{
+	const msgpack_object *pair;
+	double logprob;
+
+	if (item->type != MSGPACK_OBJECT_ARRAY || item->via.array.size < 2)
+		return false;
+	pair = item->via.array.ptr;
+	switch (pair[1].type) {
+	case MSGPACK_OBJECT_FLOAT32:
+	case MSGPACK_OBJECT_FLOAT64:
+		logprob = pair[1].via.f64;
+		break;
+	case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+		logprob = (double)pair[1].via.i64;
+		break;
+	case MSGPACK_OBJECT_POSITIVE_INTEGER:
+		logprob = (double)pair[1].via.u64;
+		break;
+	default:
+		return false;
+	}
+	if (!is_uint(&pair[0], UINT32_MAX) || !isfinite(logprob))
+		return false;
+	*ret_top = (struct lsc_logprob){(uint32_t)pair[0].via.u64, in_range((float)logprob)};
+	return true;
+}
+
+static int get_logprobs(const struct lsc_record *record, struct lsc_token_frame *token,
+			struct lsc_err *err)
+{
+	struct lsc_drawn *drawn = &token->drawn;
+	const msgpack_object *items;
+	double logprob;
+	int r;
+
+	drawn->n_top = 0;
+	drawn->logprob = 0;
+	token->logprobs = lsc_record_get(record, "logprob") != NULL;
+	if (!token->logprobs)
+		return 0;
+	r = lsc_record_real(record, "logprob", &logprob, err);
+	if (r == 0 && lsc_record_get(record, "top"))
+		r = lsc_record_array(record, "top", LSC_SAMPLING_MAX_TOP, &items, &drawn->n_top,
+				     err);
+	if (r < 0)
+		return r;
+	drawn->logprob = in_range((float)logprob);
+	for (uint32_t i = 0; i < drawn->n_top; i++) {
+		if (!get_top(&items[i], &drawn->top[i]))
+			return lsc_err_set(err, EBADMSG,
+					   "record 'token': top %u is not [token, logprob]", i);
+	}
+	return 0;
 }
 
 int lsc_frame_parse_token(const struct lsc_record *record, struct lsc_token_frame *ret_token,
@@ -274,7 +425,9 @@ int lsc_frame_parse_token(const struct lsc_record *record, struct lsc_token_fram
 
 	if (r == 0)
 		r = get_uint32(record, "pos", MAX_POSITION, &ret_token->pos, err);
-	return r ? r : get_uint32(record, "token", UINT32_MAX, &ret_token->token, err);
+	if (r == 0)
+		r = get_uint32(record, "token", UINT32_MAX, &ret_token->drawn.token, err);
+	return r ? r : get_logprobs(record, ret_token, err);
 }
 
 int lsc_frame_parse_fail(const struct lsc_record *record, struct lsc_fail_frame *ret_fail,

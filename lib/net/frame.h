@@ -12,8 +12,8 @@
  * A router that takes a request to another route gives it a new number, so that frames which are
  * still under way for the old one can do no harm, and drops the old one.
  *
- * The functions build and parse these records and bound every field.  temp, top_p and seed are
- * left out of a greedy run.
+ * The functions build and parse these records and bound every field.  What has its usual value is
+ * left out.
  */
 #ifndef LSC_NET_FRAME_H
 #define LSC_NET_FRAME_H
@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/sampling.h"
 #include "stream/record.h"
 
 #define LSC_CLIENT_BYTES     16
@@ -39,12 +40,6 @@ struct lsc_frame_stage {
 	uint32_t first, last;              /* units, inclusive */
 };
 
-struct lsc_sampling {
-	float temp;  /* 0: greedy */
-	float top_p; /* 1: all */
-	uint64_t seed;
-};
-
 struct lsc_run_frame {
 	struct lsc_hash image;
 	struct lsc_client_id client;
@@ -54,12 +49,18 @@ struct lsc_run_frame {
 	struct lsc_frame_stage route[LSC_FRAME_MAX_STAGES];
 	uint32_t n_stages;
 	struct lsc_sampling sampling;
+	uint64_t since; /* when its client took the request on, microseconds since 1970; 0: not said
+			 */
+	uint32_t reach; /* positions that the request has by now; 0: pos + n */
+	const void *ids; /* [n] little-endian u32, where the sampling has a penalty; else NULL.
+			  * Parsed, they lie in the record. */
 };
 
 struct lsc_token_frame {
 	uint64_t request;
 	uint32_t pos; /* of the token: one past the last position run */
-	uint32_t token;
+	struct lsc_drawn drawn;
+	bool logprobs; /* drawn has them */
 };
 
 struct lsc_fail_frame {

@@ -1,4 +1,4 @@
-/* query - requests from bytes: JSON lines or records, one form inside */
+/* query - a request from its JSON */
 #include "route/query.h"
 
 #include <jansson.h>
@@ -7,7 +7,6 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
-#include "stream/json.h"
 
 /* --- a request --- */
 
@@ -84,26 +83,117 @@ static int get_real(const json_t *root, const char *key, double min, double max,
 	return 0;
 }
 
-static int take_sampling(struct lsc_query *query, const json_t *root, struct lsc_err *err)
+/* A whole number within bounds, or what is meant without it. */
+static int get_int(const json_t *root, const char *key, int64_t min, int64_t max, int64_t absent,
+		   int64_t *ret_value, struct lsc_err *err)
 {
-	const json_t *n = json_object_get(root, "n"), *seed = json_object_get(root, "seed");
-	double temp, top_p;
-	int r = get_real(root, "temp", 0, 1000, 0, &temp, err);
+	const json_t *value = json_object_get(root, key);
+
+	*ret_value = value ? json_integer_value(value) : absent;
+	if (value && (!json_is_integer(value) || *ret_value < min || *ret_value > max))
+		return lsc_err_set(err, EBADMSG, "%s is not a whole number from %lld to %lld", key,
+				   (long long)min, (long long)max);
+	return 0;
+}
+
+/* The name that is used of two for the same; both are one too many. */
+static int choose(const json_t *root, const char *name, const char *older, const char **ret_name,
+		  struct lsc_err *err)
+{
+	const json_t *old = json_object_get(root, older);
+
+	if (old && json_object_get(root, name))
+		return lsc_err_set(err, EBADMSG, "%s and %s say the same", name, older);
+	*ret_name = old ? older : name;
+	return 0;
+}
+
+static int take_limit(struct lsc_query *query, const json_t *root, struct lsc_err *err)
+{
+	const char *name = NULL;
+	int64_t limit = 0;
+	int r = choose(root, "max_tokens", "n", &name, err);
 
 	if (r == 0)
-		r = get_real(root, "top_p", 1e-6, 1, 1, &top_p, err);
-	if (r < 0)
-		return r;
-	if (n && (!json_is_integer(n) || json_integer_value(n) < 1))
-		return lsc_err_set(err, EBADMSG, "n is not a whole number from 1 on");
-	if (seed && !json_is_integer(seed))
-		return lsc_err_set(err, EBADMSG, "seed is not a whole number");
-	query->limit = n ? (uint32_t)LSC_MIN(json_integer_value(n), UINT32_MAX) : UINT32_MAX;
-	query->sampling =
-		(struct lsc_sampling){.temp = (float)temp,
-				      .top_p = (float)top_p,
-				      .seed = seed ? (uint64_t)json_integer_value(seed) : 0};
-	return 0;
+		r = get_int(root, name, 1, INT64_MAX, UINT32_MAX, &limit, err);
+	query->limit = (uint32_t)LSC_MIN(limit, UINT32_MAX);
+	return r;
+}
+
+static int take_reals(struct lsc_sampling *sampling, const json_t *root, struct lsc_err *err)
+{
+	const char *name = NULL;
+	double temp = 0, top_p = 1, min_p = 0, penalty = 1;
+	int r = choose(root, "temperature", "temp", &name, err);
+
+	if (r == 0)
+		r = get_real(root, name, 0, LSC_SAMPLING_MAX_TEMP, 0, &temp, err);
+	if (r == 0)
+		r = get_real(root, "top_p", LSC_SAMPLING_MIN_TOP_P, 1, 1, &top_p, err);
+	if (r == 0)
+		r = get_real(root, "min_p", 0, 1, 0, &min_p, err);
+	if (r == 0)
+		r = get_real(root, "repetition_penalty", LSC_SAMPLING_MIN_PENALTY,
+			     LSC_SAMPLING_MAX_PENALTY, 1, &penalty, err);
+	sampling->temp = (float)temp;
+	sampling->top_p = (float)top_p;
+	sampling->min_p = (float)min_p;
+	sampling->penalty = (float)penalty;
+	return r;
+}
+
+static int take_sampling(struct lsc_query *query, const json_t *root, struct lsc_err *err)
+{
+	struct lsc_sampling *sampling = &query->sampling;
+	int64_t seed = 0, top_k = 0, top = 0;
+	int r = take_reals(sampling, root, err);
+
+	if (r == 0)
+		r = get_int(root, "seed", INT64_MIN, INT64_MAX, 0, &seed, err);
+	if (r == 0) /* -1 is how some say that there is none */
+		r = get_int(root, "top_k", -1, LSC_SAMPLING_MAX_TOP_K, 0, &top_k, err);
+	if (r == 0)
+		r = get_int(root, "logprobs", 0, LSC_SAMPLING_MAX_TOP, 0, &top, err);
+	sampling->seed = (uint64_t)seed;
+	sampling->top_k = top_k > 0 ? (uint32_t)top_k : 0;
+	sampling->top = (uint32_t)top;
+	sampling->logprobs = json_object_get(root, "logprobs") != NULL;
+	return r;
+}
+
+static int add_stop(struct lsc_query *query, const json_t *stop, struct lsc_err *err)
+{
+	int r;
+
+	if (!json_is_string(stop))
+		return lsc_err_set(err, EBADMSG, "stop is not a string or an array of strings");
+	r = lsc_stops_add(&query->stops, json_string_value(stop), json_string_length(stop), err);
+	return r == -EINVAL ? lsc_err_set(err, EBADMSG, "%s", err->text) : r;
+}
+
+static int take_stops(struct lsc_query *query, const json_t *root, struct lsc_err *err)
+{
+	const json_t *stop = json_object_get(root, "stop"), *item;
+	const json_t *ids = json_object_get(root, "stop_token_ids");
+	size_t i;
+	int r = 0;
+
+	if (stop && !json_is_array(stop) && !json_is_null(stop))
+		r = add_stop(query, stop, err);
+	for (i = 0; r == 0 && i < json_array_size(stop); i++)
+		r = add_stop(query, json_array_get(stop, i), err);
+	if (r == 0 && ids && (!json_is_array(ids) || json_array_size(ids) > LSC_QUERY_MAX_STOP_IDS))
+		r = lsc_err_set(err, EBADMSG, "stop_token_ids is not an array of at most %d",
+				LSC_QUERY_MAX_STOP_IDS);
+	for (i = 0; r == 0 && i < json_array_size(ids); i++) {
+		item = json_array_get(ids, i);
+		if (!json_is_integer(item) || json_integer_value(item) < 0 ||
+		    json_integer_value(item) > UINT32_MAX)
+			return lsc_err_set(err, EBADMSG, "stop_token_ids holds what is no id");
+		if (lsc_tokens_add(&query->stop_ids, (uint32_t)json_integer_value(item)) < 0)
+			return lsc_err_set(err, ENOMEM, "no memory for a request");
+	}
+	return r;
 }
 
 int lsc_query_parse(struct lsc_query *query, const char *json, size_t len,
@@ -125,7 +215,11 @@ int lsc_query_parse(struct lsc_query *query, const char *json, size_t len,
 		return 0;
 	r = take_id(query, root, err);
 	if (r == 0)
+		r = take_limit(query, root, err);
+	if (r == 0)
 		r = take_sampling(query, root, err);
+	if (r == 0)
+		r = take_stops(query, root, err);
 	if (r == 0)
 		r = take_text(query, root, chat, err);
 	return r < 0 ? r : 1;
@@ -135,122 +229,7 @@ void lsc_query_release(struct lsc_query *query)
 {
 	free(query->id);
 	lsc_buf_release(&query->text);
+	lsc_stops_release(&query->stops);
+	lsc_tokens_release(&query->stop_ids);
 	*query = (struct lsc_query)LSC_QUERY_INIT;
-}
-
-/* --- the stream --- */
-
-uint8_t *lsc_intake_room(struct lsc_intake *intake, size_t len)
-{
-	lsc_buf_consume(&intake->buf, intake->used);
-	intake->used = 0;
-	if (lsc_buf_reserve(&intake->buf, len) < 0)
-		return NULL;
-	return intake->buf.data + intake->buf.len;
-}
-
-void lsc_intake_came(struct lsc_intake *intake, size_t len)
-{
-	intake->buf.len += len;
-}
-
-void lsc_intake_release(struct lsc_intake *intake)
-{
-	lsc_buf_release(&intake->buf);
-	lsc_buf_release(&intake->json);
-	lsc_record_release(&intake->record);
-	*intake = (struct lsc_intake)LSC_INTAKE_INIT;
-}
-
-static bool is_blank(const uint8_t *line, size_t len)
-{
-	while (len && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r'))
-		len--;
-	return len == 0;
-}
-
-/* One line: 1, 0 where it is blank or the rest of one that was too long, -EMSGSIZE. */
-static int take_line(struct lsc_intake *intake, const uint8_t *line, size_t len, bool whole,
-		     struct lsc_err *err)
-{
-	bool skipped = intake->skipping;
-
-	intake->skipping = !whole;
-	if (skipped || (whole && is_blank(line, len)))
-		return 0;
-	if (len > LSC_QUERY_MAX_BYTES)
-		return lsc_err_set(err, EMSGSIZE, "a request of more than %u bytes",
-				   LSC_QUERY_MAX_BYTES);
-	return 1;
-}
-
-static int next_line(struct lsc_intake *intake, bool at_end, const char **ret_json, size_t *ret_len,
-		     struct lsc_err *err)
-{
-	int r = 0;
-
-	while (r == 0 && intake->used < intake->buf.len) {
-		const uint8_t *line = intake->buf.data + intake->used;
-		size_t left = intake->buf.len - intake->used;
-		const uint8_t *end = memchr(line, '\n', left);
-		size_t len = end ? (size_t)(end - line) : left;
-
-		if (!end && !at_end && len <= LSC_QUERY_MAX_BYTES)
-			break;
-		intake->used += len + (end != NULL);
-		r = take_line(intake, line, len, end || at_end, err);
-		*ret_json = (const char *)line;
-		*ret_len = len;
-	}
-	return r;
-}
-
-static int next_record(struct lsc_intake *intake, bool at_end, const char **ret_json,
-		       size_t *ret_len, struct lsc_err *err)
-{
-	for (;;) {
-		const uint8_t *data = intake->buf.data + intake->used;
-		size_t left = intake->buf.len - intake->used;
-		ssize_t n = left ? lsc_record_parse(&intake->record, data, left, err) : 0;
-		int r;
-
-		if (n == 0 && left && at_end)
-			return lsc_err_set(err, EBADMSG, "the requests end inside a record");
-		if (n <= 0)
-			return (int)n;
-		intake->used += (size_t)n;
-		if (!intake->greeted) {
-			r = lsc_record_hello(&intake->record, "requests", err);
-			if (r < 0)
-				return r;
-			intake->greeted = true;
-			continue;
-		}
-		if (lsc_record_get(&intake->record, "body"))
-			return lsc_err_set(err, EBADMSG, "a request has no body");
-		intake->json.len = 0;
-		r = lsc_json_write(data, (size_t)n, &intake->json, err);
-		*ret_json = (const char *)intake->json.data;
-		*ret_len = intake->json.len;
-		return r < 0 ? r : 1;
-	}
-}
-
-/* A record is a msgpack map; no line of JSON begins with such a byte. */
-static bool begins_record(uint8_t byte)
-{
-	return (byte & 0xf0) == 0x80 || byte == 0xde || byte == 0xdf;
-}
-
-int lsc_intake_next(struct lsc_intake *intake, bool at_end, const char **ret_json, size_t *ret_len,
-		    struct lsc_err *err)
-{
-	if (intake->used == intake->buf.len)
-		return 0;
-	if (intake->form == LSC_INTAKE_NEW)
-		intake->form = begins_record(intake->buf.data[intake->used]) ? LSC_INTAKE_RECORDS
-									     : LSC_INTAKE_LINES;
-	return intake->form == LSC_INTAKE_RECORDS
-		       ? next_record(intake, at_end, ret_json, ret_len, err)
-		       : next_line(intake, at_end, ret_json, ret_len, err);
 }

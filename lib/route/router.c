@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/way.h"
 
 #define PATIENCE_NS 30000000000ull
 #define TICK_NS     100000000ull
@@ -16,102 +17,8 @@
 #define PAUSE_NS    100000000ull /* after the first failure, then twice as long up to */
 #define PAUSE_MAX   2000000000ull
 #define RUN_TOKENS  512 /* in one frame: stages work on one part while the next is on its way */
-#define DOUBT       4   /* a node's failure weighs as much as so many requests there */
 
 /* --- routes --- */
-
-static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_node *node)
-{
-	return lsc_fleet_usable(node) && (!node->source || router->sources != LSC_SOURCES_NEVER);
-}
-
-static double cost_of(const struct lsc_fleet_node *node)
-{
-	return 1 + (double)node->busy + DOUBT * (double)node->doubt;
-}
-
-/* Whether some receiver may still come to hold something.  A cast tells of its progress several
- * times a second: one that tells nothing is over, whatever the stream says. */
-static bool is_loading(const struct lsc_router *router)
-{
-	const struct lsc_fleet *fleet = &router->fleet;
-
-	if (fleet->ended || lsc_clock_ns() - fleet->heard_ns > router->patience_ns)
-		return false;
-	if (!fleet->named)
-		return true; /* the cast has not begun */
-	for (uint32_t i = 0; i < fleet->n_cast; i++) {
-		const struct lsc_fleet_node *node = i < fleet->n_nodes ? fleet->nodes[i] : NULL;
-
-		if (!node || (!node->source && !node->complete && !node->failed && node->exec[0]))
-			return true;
-	}
-	return false;
-}
-
-/* The least busy node that holds everything: a receiver, or a source where it is to serve. */
-static bool find_local(const struct lsc_router *router, bool sources, uint32_t *ret_node)
-{
-	uint32_t best = UINT32_MAX;
-
-	for (uint32_t i = 0; i < router->fleet.n_nodes; i++) {
-		const struct lsc_fleet_node *node = router->fleet.nodes[i];
-
-		if (!takes_part(router, node) || !node->complete || (node->source && !sources))
-			continue;
-		if (best == UINT32_MAX || cost_of(node) < cost_of(router->fleet.nodes[best]))
-			best = i;
-	}
-	*ret_node = best;
-	return best != UINT32_MAX;
-}
-
-static int find_pipeline(const struct lsc_router *router, struct lsc_cover *ret_cover)
-{
-	const struct lsc_fleet *fleet = &router->fleet;
-	LSC_CLEANUP_FREE struct lsc_cover_node *nodes = calloc(fleet->n_nodes + 1, sizeof(*nodes));
-	int r;
-
-	if (!nodes)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < fleet->n_nodes; i++)
-		if (fleet->nodes[i])
-			nodes[i] = (struct lsc_cover_node){
-				.holds = fleet->nodes[i]->units,
-				.cost = cost_of(fleet->nodes[i]),
-				.source = fleet->nodes[i]->source,
-				.usable = takes_part(router, fleet->nodes[i]),
-			};
-	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->begins, fleet->image->n_units,
-			   router->sources, ret_cover);
-	if (r <= 0 || router->sources == LSC_SOURCES_SERVE)
-		return r;
-	for (uint32_t i = 0; i < ret_cover->n; i++)
-		if (!fleet->nodes[ret_cover->stages[i].node]->source)
-			return 1;
-	return 0; /* of sources alone */
-}
-
-/* Finds a route for a request: 1, or 0 where there is none yet. */
-static int find_route(const struct lsc_router *router, struct lsc_router_request *request)
-{
-	uint32_t node, last = router->fleet.image->n_units - 1;
-	int r;
-
-	request->local = find_local(router, router->sources == LSC_SOURCES_SERVE, &node);
-	if (!request->local) {
-		r = find_pipeline(router, &request->cover);
-		if (r != 0)
-			return r;
-		if (is_loading(router))
-			return 0;
-		request->local = find_local(router, true, &node);
-	}
-	if (!request->local)
-		return 0;
-	request->cover = (struct lsc_cover){.n = 1, .stages = {{node, 0, last}}};
-	return 1;
-}
 
 static void leave_route(struct lsc_router *router, struct lsc_router_request *request)
 {
@@ -151,6 +58,7 @@ static void finish(struct lsc_router_request *request, const char *reason, const
 	make_room(router);
 	router->events->on_done(request, reason, why);
 	lsc_tokens_release(&request->ids);
+	lsc_tokens_release(&request->stop_ids);
 	free(request);
 }
 
@@ -173,6 +81,8 @@ static int send_part(struct lsc_router_request *request, struct lsc_run_frame *r
 
 	run->pos = pos;
 	run->n = n;
+	run->reach = pos + n < request->ids.n ? (uint32_t)request->ids.n : 0;
+	run->ids = lsc_sampling_penalises(&run->sampling) ? request->ids.ids + pos : NULL;
 	return lsc_fleet_run(fleet, request->cover.stages[0].node, run, request->ids.ids + pos);
 }
 
@@ -190,6 +100,7 @@ static void send_run(struct lsc_router_request *request, uint32_t pos)
 		run->client = fleet->client;
 		run->request = request->number;
 		run->sampling = request->sampling;
+		run->since = request->since_us;
 		run->n_stages = request->cover.n;
 	}
 	for (uint32_t i = 0; r == 0 && i < request->cover.n; i++) {
@@ -234,7 +145,7 @@ static bool is_overdue(struct lsc_router_request *request, uint64_t now)
 		lsc_notice("a request has waited for %.0f s: %s", (double)(now - since) / 1e9,
 			   request->routed ? "its route works on it" : why);
 	request->told = true;
-	if (request->routed || now - since < router->patience_ns || is_loading(router))
+	if (request->routed || now - since < router->patience_ns || lsc_router_is_loading(router))
 		return false;
 	if (why != request->why)
 		snprintf(request->why, sizeof(request->why), "%s", why);
@@ -253,13 +164,34 @@ static bool is_settling(const struct lsc_router *router, uint64_t now)
 	return false;
 }
 
-/* Routes what can be routed now.  Where there is no cover for one, there is none for the others. */
+/* Finds a request a route: whether there is one.  What no node but those that are too small for it
+ * can run has failed. */
+static bool route_one(struct lsc_router *router, struct lsc_router_request *request)
+{
+	uint32_t n_barred = request->n_barred;
+
+	if (lsc_router_find_route(router, request) > 0) {
+		take_route(request);
+		return true;
+	}
+	request->n_barred = 0;
+	if (n_barred && !lsc_router_is_loading(router) &&
+	    lsc_router_find_route(router, request) > 0) {
+		finish(request, NULL, request->why);
+		return true;
+	}
+	request->n_barred = n_barred;
+	return n_barred > 0;
+}
+
+/* Routes what can be routed now, in order: where there is no cover for one, there is none for the
+ * others, and where one waits for room, those behind it wait as well. */
 static void route_all(void *data)
 {
 	struct lsc_router *router = data;
 	struct lsc_router_request *next;
 	uint64_t now = lsc_clock_ns();
-	bool covered = !is_settling(router, now);
+	bool go_on = !is_settling(router, now);
 
 	for (struct lsc_router_request *request = router->requests; request; request = next) {
 		next = request->next;
@@ -267,11 +199,12 @@ static void route_all(void *data)
 			finish(request, NULL, request->why);
 			continue;
 		}
-		if (request->routed || !covered || request->again_ns > now)
+		if (request->routed || !go_on)
 			continue;
-		covered = find_route(router, request) > 0;
-		if (covered)
-			take_route(request);
+		if (request->again_ns <= now)
+			go_on = route_one(router, request);
+		else if (request->crowded)
+			go_on = false;
 	}
 }
 
@@ -315,49 +248,66 @@ static void get_on(struct lsc_router_request *request)
 static void go_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
-	uint32_t node;
 
-	if (request->local || !find_local(router, false, &node)) {
+	if (!lsc_router_find_better(router, request)) {
 		send_run(request, (uint32_t)request->ids.n - 1);
 		return;
 	}
 	leave_route(router, request);
-	if (find_route(router, request) <= 0)
+	if (lsc_router_find_route(router, request) <= 0)
 		return; /* the next tick tries again */
 	router->events->on_switch(request, request->cover.stages[0].node);
 	take_route(request);
 }
 
-static void on_token(void *data, const struct lsc_token_frame *token)
+/* Whether a token ends the answer without being part of it. */
+static bool ends(struct lsc_router_request *request, uint32_t token)
+{
+	if (is_end(&request->router->fleet.image->config, token))
+		return true;
+	for (size_t i = 0; i < request->stop_ids.n; i++)
+		if (request->stop_ids.ids[i] == token) {
+			request->stopped = true;
+			request->stop_id = token;
+			return true;
+		}
+	return false;
+}
+
+static void on_token(void *data, const struct lsc_token_frame *frame)
 {
 	struct lsc_router *router = data;
 	const struct lsc_model_config *config = &router->fleet.image->config;
-	struct lsc_router_request *request = find_request(router, token->request);
+	struct lsc_router_request *request = find_request(router, frame->request);
+	uint32_t token = frame->drawn.token;
+	bool more;
 
 	if (!request)
 		return;
 	get_on(request);
-	if (token->pos != request->ids.n)
+	if (frame->pos != request->ids.n)
 		return; /* of a part */
-	if (token->token >= config->vocab) {
+	if (token >= config->vocab) {
 		lose_route(request, "a worker gave a token that is none");
 		return;
 	}
 	for (uint32_t i = 0; i < request->cover.n; i++)
 		router->fleet.nodes[request->cover.stages[i].node]->doubt = 0;
-	if (is_end(config, token->token)) {
+	if (ends(request, token)) {
 		finish(request, "stop", NULL);
 		return;
 	}
 	request->tries = 0;
 	request->why[0] = 0;
-	if (lsc_tokens_add(&request->ids, token->token) < 0) {
+	if (lsc_tokens_add(&request->ids, token) < 0) {
 		finish(request, NULL, "out of memory");
 		return;
 	}
-	router->events->on_token(request, token->token);
-	if (request->ids.n - request->n_prompt >= request->limit ||
-	    request->ids.n >= config->context)
+	more = router->events->on_token(request, &frame->drawn, frame->logprobs);
+	if (!more)
+		finish(request, "stop", NULL);
+	else if (request->ids.n - request->n_prompt >= request->limit ||
+		 request->ids.n >= config->context)
 		finish(request, "length", NULL);
 	else
 		go_on(request);
@@ -385,6 +335,13 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 		return;
 	if (fail->code == ERANGE) {
 		finish(request, NULL, fail->why);
+		return;
+	}
+	if (fail->code == EFBIG && request->n_barred < LSC_ROUTER_MAX_BARRED) {
+		leave_route(router, request);
+		request->barred[request->n_barred++] = node;
+		snprintf(request->why, sizeof(request->why), "%s", fail->why);
+		lsc_timer_arm(router->tick, 0);
 		return;
 	}
 	if (!crowded)
@@ -445,6 +402,7 @@ void lsc_router_submit(struct lsc_router *router, struct lsc_router_request *req
 	request->n_prompt = (uint32_t)request->ids.n;
 	request->next = NULL;
 	request->since_ns = lsc_clock_ns();
+	request->since_us = (uint64_t)(lsc_clock_wall_s() * 1e6);
 	while (*at)
 		at = &(*at)->next;
 	*at = request;

@@ -4,7 +4,9 @@
  * that includes a receiver.  Once a node holds everything, requests go to it alone, those in
  * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost or
  * fails, over other nodes than the one that failed, if there are any.  One for which workers have
- * no room waits until others are done.  A request that gets nowhere for a while fails, saying why.
+ * no room waits until others are done, and those that came after it wait behind it; one that is too
+ * large for all the nodes it could go to fails.  A request that gets nowhere for a while fails too,
+ * saying why.
  */
 #ifndef LSC_ROUTE_ROUTER_H
 #define LSC_ROUTE_ROUTER_H
@@ -18,6 +20,8 @@
 #include "plan/cover.h"
 #include "route/fleet.h"
 
+#define LSC_ROUTER_MAX_BARRED 16
+
 struct lsc_router;
 
 struct lsc_router_request {
@@ -28,23 +32,31 @@ struct lsc_router_request {
 	uint32_t n_prompt;
 	uint32_t limit; /* of the answer's tokens */
 	struct lsc_sampling sampling;
+	struct lsc_tokens stop_ids; /* tokens that end the answer, owned */
 
+	bool stopped; /* one of them did: */
+	uint32_t stop_id;
 	uint64_t number; /* of this request on this route */
 	bool routed;
 	bool local;   /* to one node that holds everything */
 	bool crowded; /* the last failure was for want of room */
 	bool told;    /* people were told that it waits */
 	struct lsc_cover cover;
+	uint64_t since_us; /* it came, since 1970: the older of two has precedence where it runs */
 	uint64_t since_ns; /* it last got on */
 	uint64_t again_ns; /* not to be tried before */
 	uint32_t tries;    /* that failed since then */
-	char why[160];     /* the last failure */
+	uint32_t barred[LSC_ROUTER_MAX_BARRED]; /* nodes that are too small for it */
+	uint32_t n_barred;
+	char why[160]; /* the last failure */
 };
 
 struct lsc_router_events {
 	void (*on_route)(struct lsc_router_request *request);
 	void (*on_switch)(struct lsc_router_request *request, uint32_t node);
-	void (*on_token)(struct lsc_router_request *request, uint32_t token);
+	/* A token of the answer; false: it ends with that.  logprobs: drawn has them. */
+	bool (*on_token)(struct lsc_router_request *request, const struct lsc_drawn *drawn,
+			 bool logprobs);
 	/* The request is over and is freed after this: reason NULL says it failed. */
 	void (*on_done)(struct lsc_router_request *request, const char *reason, const char *why);
 };

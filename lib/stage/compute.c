@@ -1,8 +1,8 @@
 /* compute - the compute thread of a stage
  *
- * The thread sleeps until jobs come, pieces arrive, or a deadline passes; then it looks through
- * what waits, in order, runs what can be run, and looks again.  Only `incoming`, `finished` and two
- * flags are shared with other threads, under one lock.
+ * The thread sleeps until jobs come, pieces arrive, or a deadline passes; then it makes steps of
+ * what waits until nothing can run.  Only `incoming`, `finished`, `stats` and two flags are shared
+ * with other threads, under one lock.
  */
 #include "stage/compute.h"
 
@@ -14,11 +14,13 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "exec/arrival.h"
-#include "exec/sample.h"
+#include "stage/batch.h"
+#include "stage/pace.h"
+#include "stage/room.h"
+#include "stage/roster.h"
 #include "stage/store.h"
 
-#define BATCH_MAX  LSC_STORE_BATCH
-#define BATCH_ROWS 512 /* positions of one batch, unless one work alone has more */
+#define LIVE_NS 1000000000u /* a request that decoded so recently may be back any moment */
 
 struct lsc_compute {
 	struct lsc_store store;
@@ -30,22 +32,39 @@ struct lsc_compute {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct lsc_jobs incoming, finished; /* under lock, as are: */
+	struct lsc_stage_stats stats;
 	bool changed, stop;
 
 	/* the thread's own */
 	struct lsc_jobs waiting;
-	struct lsc_job *batch[BATCH_MAX];
-	struct lsc_work works[BATCH_MAX];
+	struct lsc_roster roster;
+	struct lsc_pace pace;
+	struct lsc_batch batch;
+	struct lsc_stage_stats count;
+	uint64_t visit; /* the mark of this look through what waits */
+	uint64_t step;  /* the latest, and how many got a token in it and are not back: */
+	unsigned n_away;
 };
 
 /* --- finishing --- */
 
-static void finish(struct lsc_compute *compute, struct lsc_job *job)
+/* Hands jobs over that are done with. */
+static void hand_over(struct lsc_compute *compute, struct lsc_jobs *jobs)
 {
+	if (!jobs->first)
+		return;
 	pthread_mutex_lock(&compute->lock);
-	lsc_jobs_add(&compute->finished, job);
+	lsc_jobs_move(&compute->finished, jobs);
 	pthread_mutex_unlock(&compute->lock);
 	compute->notify(compute->data);
+}
+
+static void finish(struct lsc_compute *compute, struct lsc_job *job)
+{
+	struct lsc_jobs jobs = LSC_JOBS_INIT;
+
+	lsc_jobs_add(&jobs, job);
+	hand_over(compute, &jobs);
 }
 
 static void fail(struct lsc_compute *compute, struct lsc_job *job, const struct lsc_err *err)
@@ -54,47 +73,96 @@ static void fail(struct lsc_compute *compute, struct lsc_job *job, const struct 
 	finish(compute, job);
 }
 
-static void explain(struct lsc_job *job, int result, const struct lsc_err *err)
+static void count_guests(struct lsc_compute *compute)
 {
-	const struct lsc_run_frame *run = &job->run;
+	uint64_t bytes = 0;
 
-	switch (result) {
-	case -ESTALE:
-		lsc_err_set(&job->err, ESTALE, "the KV here does not reach position %u", run->pos);
-		break;
-	case -ENOSPC:
-		lsc_err_set(&job->err, ENOSPC, "no room for the KV of position %u", run->pos);
-		break;
-	case -ERANGE:
-		lsc_err_set(&job->err, ERANGE, "position %u is past the model's context",
-			    run->pos + run->n - 1);
-		break;
-	case -EINVAL:
-		lsc_err_set(&job->err, EINVAL, "a token outside the vocabulary");
-		break;
-	default:
-		lsc_err_set(&job->err, -result, "%s", err->text[0] ? err->text : "%m");
+	for (const struct lsc_store_image *image = compute->store.images; image;
+	     image = image->next)
+		bytes += lsc_engine_kv_used(image->engine);
+	compute->count.kv_bytes = bytes;
+	compute->count.guests = compute->roster.n;
+	pthread_mutex_lock(&compute->lock);
+	compute->stats = compute->count;
+	pthread_mutex_unlock(&compute->lock);
+}
+
+/* --- guests --- */
+
+static struct lsc_guest *guest_of(const struct lsc_compute *compute, const struct lsc_job *job)
+{
+	return lsc_roster_find(&compute->roster, &job->run.client, job->run.request);
+}
+
+static void come_back(struct lsc_compute *compute, struct lsc_guest *guest)
+{
+	if (guest->away_ns && guest->away_step == compute->step && compute->n_away)
+		compute->n_away--;
+	guest->away_ns = 0;
+}
+
+/* Its KV and what is known of it. */
+static void forget(struct lsc_compute *compute, struct lsc_guest *guest)
+{
+	come_back(compute, guest);
+	for (struct lsc_store_image *image = compute->store.images; image; image = image->next)
+		lsc_engine_drop(image->engine, &guest->key);
+	for (unsigned i = 0; i < compute->batch.n; i++)
+		if (compute->batch.picks[i].guest == guest)
+			compute->batch.picks[i] = (struct lsc_pick){.rows = 0};
+	lsc_roster_drop(&compute->roster, guest);
+}
+
+static bool belongs(const struct lsc_job *job, const struct lsc_guest *guest)
+{
+	return job->run.request == guest->key.request &&
+	       !memcmp(job->run.client.bytes, guest->key.client, sizeof(guest->key.client));
+}
+
+/* What waits of a guest comes back with err; whether something did. */
+static bool fail_waiting(struct lsc_compute *compute, const struct lsc_guest *guest,
+			 const struct lsc_err *err)
+{
+	struct lsc_job **at = &compute->waiting.first, *job;
+	bool any = false;
+
+	while ((job = *at)) {
+		if (!belongs(job, guest)) {
+			at = &job->next;
+			continue;
+		}
+		fail(compute, lsc_jobs_take_at(&compute->waiting, at), err);
+		any = true;
 	}
+	return any;
 }
 
-/* --- one run --- */
-
-static const struct lsc_frame_stage *stage_of(const struct lsc_job *job)
+/* A guest gives way.  If no memory is left to say so, its next run finds out. */
+static void evict(void *data, struct lsc_guest *guest)
 {
-	return &job->run.route[job->run.stage];
+	struct lsc_compute *compute = data;
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_job *job;
+
+	lsc_err_set(&err, ENOSPC, "its KV had to give way to that of an older request");
+	if (!fail_waiting(compute, guest, &err) && (job = lsc_job_new(LSC_JOB_LOST))) {
+		memcpy(job->run.client.bytes, guest->key.client, sizeof(guest->key.client));
+		job->run.request = guest->key.request;
+		job->run.pos = guest->pos;
+		fail(compute, job, &err);
+	}
+	compute->count.gave_way++;
+	forget(compute, guest);
 }
 
-static bool is_last(const struct lsc_job *job)
-{
-	return job->run.stage + 1 == job->run.n_stages;
-}
+/* --- what waits --- */
 
 /* Whether the frame fits the image: its units, and the bytes that came with it. */
 static int check(const struct lsc_job *job, const struct lsc_image *image, struct lsc_err *err)
 {
 	const struct lsc_run_frame *run = &job->run;
-	const struct lsc_frame_stage *stage = stage_of(job);
-	uint32_t head = lsc_model_head_unit(&image->config);
+	const struct lsc_frame_stage *stage = lsc_job_stage(job);
+	uint32_t head = lsc_model_head_unit(&image->config), context = image->config.context;
 	uint64_t each =
 		stage->first ? (uint64_t)image->config.hidden * sizeof(float) : sizeof(uint32_t);
 
@@ -105,7 +173,8 @@ static int check(const struct lsc_job *job, const struct lsc_image *image, struc
 	    !lsc_model_may_end(&image->config, stage->last))
 		return lsc_err_set(err, EINVAL, "units %u to %u part a layer from its experts",
 				   stage->first, stage->last);
-	if ((stage->first == 0) != (run->stage == 0) || (stage->last == head) != is_last(job))
+	if ((stage->first == 0) != (run->stage == 0) ||
+	    (stage->last == head) != lsc_job_is_last(job))
 		return lsc_err_set(err, EINVAL,
 				   "a route of %u stages that gives stage %u units %u "
 				   "to %u",
@@ -113,74 +182,20 @@ static int check(const struct lsc_job *job, const struct lsc_image *image, struc
 	if (job->body_len != each * run->n)
 		return lsc_err_set(err, EINVAL, "%u bytes for %u positions of %llu", job->body_len,
 				   run->n, (unsigned long long)each);
-	if (!is_last(job) &&
+	if (!lsc_job_is_last(job) &&
 	    (uint64_t)run->n * image->config.hidden * sizeof(float) > LSC_BODY_MAX_BYTES)
 		return lsc_err_set(err, EINVAL, "%u positions are more than a body holds", run->n);
+	if (run->n > context || run->pos > context - run->n)
+		return lsc_err_set(err, ERANGE, "position %u is past the model's context",
+				   run->pos + run->n - 1);
 	return 0;
-}
-
-/* slot: which work of the batch it is. */
-static int make_work(struct lsc_job *job, const struct lsc_store_image *image, unsigned slot,
-		     struct lsc_work *work)
-{
-	const struct lsc_model_config *config = &image->image.config;
-	const struct lsc_run_frame *run = &job->run;
-	const struct lsc_frame_stage *stage = stage_of(job);
-
-	*work = (struct lsc_work){.first = stage->first,
-				  .last = stage->last,
-				  .pos = run->pos,
-				  .n = run->n,
-				  .ids = job->body,
-				  .in = job->body,
-				  .out = image->logits + (size_t)slot * config->vocab};
-	memcpy(work->key.client, run->client.bytes, sizeof(work->key.client));
-	work->key.request = run->request;
-	if (is_last(job))
-		return 0;
-	job->out_len = run->n * config->hidden * (uint32_t)sizeof(float);
-	job->out = work->out = malloc(job->out_len);
-	return job->out ? 0 : lsc_err_set(&job->err, ENOMEM, "no memory for %u positions", run->n);
-}
-
-/* After the last stage the logits become a token. */
-static uint32_t draw(const struct lsc_run_frame *run, const float *logits,
-		     const struct lsc_store_image *image)
-{
-	return lsc_sample(logits, image->image.config.vocab, run->sampling.temp,
-			  run->sampling.top_p, run->sampling.seed, run->pos + run->n,
-			  image->candidates);
-}
-
-static void run_batch(struct lsc_compute *compute, struct lsc_store_image *image, unsigned n)
-{
-	struct lsc_err err = LSC_ERR_INIT;
-	int r = lsc_engine_run(image->engine, compute->works, n, &err);
-
-	for (unsigned i = 0; i < n; i++) {
-		struct lsc_job *job = compute->batch[i];
-		int result = r < 0 ? r : compute->works[i].result;
-
-		if (result < 0)
-			explain(job, result, &err);
-		else if (is_last(job))
-			job->token = draw(&job->run, compute->works[i].out, image);
-		finish(compute, job);
-	}
-}
-
-/* --- what waits --- */
-
-static bool same_request(const struct lsc_run_frame *a, const struct lsc_run_frame *b)
-{
-	return a->request == b->request && !memcmp(&a->client, &b->client, sizeof(a->client));
 }
 
 /* Ready: 1; to wait: 0; not to be run: negative errno. */
 static int look(struct lsc_compute *compute, const struct lsc_job *job,
 		struct lsc_store_image **ret_image, struct lsc_err *err)
 {
-	const struct lsc_frame_stage *stage = stage_of(job);
+	const struct lsc_frame_stage *stage = lsc_job_stage(job);
 	struct lsc_store_image *image;
 	uint32_t ready;
 	int r = lsc_store_find(&compute->store, &job->run.image, &image, err);
@@ -203,75 +218,225 @@ static int look(struct lsc_compute *compute, const struct lsc_job *job,
 	return lsc_err_set(err, ETIMEDOUT, "unit %u did not arrive in time", stage->first + ready);
 }
 
-/* Whether an earlier job of the same request still waits. */
-static bool is_behind(const struct lsc_compute *compute, const struct lsc_job *job)
+/* The last stage keeps a request's tokens where they weigh in draws. */
+static int remember(struct lsc_job *job, struct lsc_guest *guest, struct lsc_err *err)
 {
-	const struct lsc_job *other = compute->waiting.first;
+	const struct lsc_run_frame *run = &job->run;
+	int r;
 
-	while (other != job && !same_request(&other->run, &job->run))
-		other = other->next;
-	return other != job;
+	if (!lsc_job_is_last(job) || !lsc_sampling_penalises(&run->sampling) || job->n_done)
+		return 0;
+	r = lsc_guest_remember(guest, job->ids, run->pos, run->n);
+	if (r == -ESTALE)
+		return lsc_err_set(err, ESTALE, "the tokens here do not reach position %u",
+				   run->pos);
+	return r < 0 ? lsc_err_set(err, -r, "no memory for %u tokens", run->n) : 0;
 }
 
-/* Takes the next batch off what waits: its size, 0 when nothing can run. */
-static unsigned gather(struct lsc_compute *compute, struct lsc_store_image **ret_image)
+/* Picks what can run, in the order in which it came, whose units touch.  Whether something was
+ * found that cannot, and failed. */
+static bool pick_ready(struct lsc_compute *compute, struct lsc_store_image **ret_image)
 {
 	struct lsc_job **at = &compute->waiting.first, *job;
-	const struct lsc_frame_stage *like = NULL;
-	uint64_t rows = 0;
+	struct lsc_batch *batch = &compute->batch;
+	uint32_t first = UINT32_MAX, last = 0;
+	bool failed = false;
+
+	compute->visit++;
+	batch->n = 0;
+	while ((job = *at) && batch->n < LSC_STORE_BATCH) {
+		struct lsc_guest *guest = guest_of(compute, job);
+		const struct lsc_frame_stage *stage = lsc_job_stage(job);
+		struct lsc_store_image *image = NULL;
+		struct lsc_err err = LSC_ERR_INIT;
+		bool behind = guest->visit == compute->visit; /* an earlier job of it waits */
+		int r = behind ? 0 : look(compute, job, &image, &err);
+
+		guest->visit = compute->visit;
+		if (r > 0 && batch->n &&
+		    (image != *ret_image || stage->first > last || stage->last < first))
+			r = 0;
+		if (r > 0)
+			r = remember(job, guest, &err) < 0 ? -err.code : 1;
+		if (r < 0) {
+			fail(compute, lsc_jobs_take_at(&compute->waiting, at), &err);
+			failed = true;
+			continue;
+		}
+		at = &job->next;
+		if (r == 0)
+			continue;
+		guest->image = *ret_image = image;
+		lsc_batch_add(batch, job, guest);
+		first = LSC_MIN(first, stage->first);
+		last = LSC_MAX(last, stage->last);
+	}
+	return failed;
+}
+
+/* --- a step --- */
+
+static int by_age(const void *left, const void *right)
+{
+	const struct lsc_pick *a = left, *b = right;
+
+	return lsc_guest_is_older(a->guest, b->guest) ? -1 : 1;
+}
+
+/* Requests that decode and are not in this step. */
+static unsigned count_live(const struct lsc_compute *compute)
+{
+	uint64_t now = lsc_clock_ns();
+	const struct lsc_guest *guest = NULL;
 	unsigned n = 0;
 
-	while ((job = *at) && n < BATCH_MAX) {
-		struct lsc_err err = LSC_ERR_INIT;
-		struct lsc_store_image *image = NULL;
-		int r = is_behind(compute, job) ? 0 : look(compute, job, &image, &err);
+	while ((guest = lsc_roster_next(&compute->roster, guest)))
+		n += guest->decodes && guest->visit != compute->visit &&
+		     now - guest->seen_ns < LIVE_NS;
+	return n;
+}
 
-		if (r > 0 && like &&
-		    (image != *ret_image || stage_of(job)->first != like->first ||
-		     stage_of(job)->last != like->last || rows + job->run.n > BATCH_ROWS))
-			r = 0;
-		if (r == 0) {
+/* One position for each that decodes; the oldest prompts get what is left. */
+static void share_rows(struct lsc_compute *compute)
+{
+	struct lsc_batch *batch = &compute->batch;
+	unsigned decodes = 0, live;
+	uint32_t rows;
+
+	for (unsigned i = 0; i < batch->n; i++) {
+		batch->picks[i].rows =
+			batch->picks[i].job->run.n - batch->picks[i].job->n_done == 1;
+		decodes += batch->picks[i].rows;
+	}
+	if (decodes == batch->n)
+		return;
+	live = decodes + count_live(compute);
+	rows = lsc_pace_rows(&compute->pace, live);
+	if (rows == 0 && decodes == 0)
+		rows = (uint32_t)LSC_MAX(compute->pace.rows, 1);
+	for (unsigned i = 0; i < batch->n && rows; i++) {
+		struct lsc_pick *pick = &batch->picks[i];
+
+		if (pick->rows)
+			continue;
+		pick->rows = LSC_MIN(pick->job->run.n - pick->job->n_done, rows);
+		rows -= pick->rows;
+	}
+}
+
+/* The oldest first, so that whoever gives way to one has not been given room before. */
+static void admit(struct lsc_compute *compute)
+{
+	struct lsc_batch *batch = &compute->batch;
+	uint64_t taken = 0;
+
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct lsc_pick *pick = &batch->picks[i];
+		struct lsc_err err = LSC_ERR_INIT;
+		struct lsc_guest *guest = pick->guest;
+
+		if (!pick->rows || lsc_room_make(&compute->roster, guest, pick->job, pick->rows,
+						 &taken, evict, compute, &err) == 0)
+			continue;
+		fail_waiting(compute, guest, &err);
+		forget(compute, guest);
+	}
+}
+
+static void drop_idle(struct lsc_batch *batch)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < batch->n; i++)
+		if (batch->picks[i].rows)
+			batch->picks[n++] = batch->picks[i];
+	batch->n = n;
+}
+
+/* Jobs that ended go; the others stay where they are in the order. */
+static void on_through(void *data)
+{
+	struct lsc_compute *compute = data;
+	struct lsc_job **at = &compute->waiting.first, *job;
+	struct lsc_jobs done = LSC_JOBS_INIT;
+	uint64_t now = lsc_clock_ns();
+
+	while ((job = *at)) {
+		struct lsc_guest *guest;
+
+		if (!job->finished) {
 			at = &job->next;
 			continue;
 		}
-		lsc_jobs_take_at(&compute->waiting, at);
-		if (r > 0 && make_work(job, image, n, &compute->works[n]) < 0)
-			r = -ENOMEM;
-		else if (r < 0)
-			job->err = err;
-		if (r < 0) {
-			finish(compute, job);
-			continue;
+		guest = guest_of(compute, job);
+		guest->seen_ns = now;
+		if (job->run.n == 1 && !job->err.code) {
+			guest->away_ns = now;
+			guest->away_step = compute->step;
+			compute->n_away++;
 		}
-		like = stage_of(job);
-		*ret_image = image;
-		rows += job->run.n;
-		compute->batch[n++] = job;
+		lsc_jobs_add(&done, lsc_jobs_take_at(&compute->waiting, at));
 	}
-	return n;
+	hand_over(compute, &done);
 }
+
+/* Whether there was something to do. */
+static bool make_step(struct lsc_compute *compute)
+{
+	struct lsc_batch *batch = &compute->batch;
+	struct lsc_store_image *image = NULL;
+	uint32_t decodes = 0, rows = 0;
+	uint64_t start;
+	bool failed = pick_ready(compute, &image);
+
+	if (batch->n == 0)
+		return failed;
+	qsort(batch->picks, batch->n, sizeof(batch->picks[0]), by_age);
+	share_rows(compute);
+	admit(compute);
+	drop_idle(batch);
+	for (unsigned i = 0; i < batch->n; i++)
+		if (batch->picks[i].job->run.n == 1)
+			decodes++;
+		else
+			rows += batch->picks[i].rows;
+	start = lsc_clock_ns();
+	compute->step++;
+	compute->n_away = 0;
+	if (batch->n)
+		lsc_batch_run(batch, image, on_through, compute);
+	if (batch->n)
+		lsc_pace_step(&compute->pace, decodes, rows, lsc_clock_ns() - start);
+	batch->n = 0;
+	compute->count.steps++;
+	compute->count.decodes += decodes;
+	compute->count.rows += rows;
+	count_guests(compute);
+	return true;
+}
+
+/* --- what comes in --- */
 
 /* Forgets a request, or all of a client: what waits of it, and its KV. */
 static void drop(struct lsc_compute *compute, const struct lsc_job *dropped)
 {
-	struct lsc_err err = {ECANCELED, "dropped"};
-	struct lsc_job **at = &compute->waiting.first, *job;
+	const struct lsc_err err = {ECANCELED, "dropped"};
 	bool all = dropped->kind == LSC_JOB_DROP_CLIENT;
-	struct lsc_request_key key;
+	struct lsc_guest *guest = guest_of(compute, dropped), *next;
 
-	while ((job = *at))
-		if (all ? !memcmp(&job->run.client, &dropped->run.client, sizeof(job->run.client))
-			: same_request(&job->run, &dropped->run))
-			fail(compute, lsc_jobs_take_at(&compute->waiting, at), &err);
-		else
-			at = &job->next;
-	memcpy(key.client, dropped->run.client.bytes, sizeof(key.client));
-	key.request = dropped->run.request;
-	for (struct lsc_store_image *image = compute->store.images; image; image = image->next)
-		if (all)
-			lsc_engine_drop_client(image->engine, key.client);
-		else
-			lsc_engine_drop(image->engine, &key);
+	if (!all && guest) {
+		fail_waiting(compute, guest, &err);
+		forget(compute, guest);
+	}
+	guest = all ? lsc_roster_next(&compute->roster, NULL) : NULL;
+	for (; guest; guest = next) {
+		next = lsc_roster_next(&compute->roster, guest);
+		if (memcmp(guest->key.client, dropped->run.client.bytes, sizeof(guest->key.client)))
+			continue;
+		fail_waiting(compute, guest, &err);
+		forget(compute, guest);
+	}
+	count_guests(compute);
 }
 
 /* Runs that wait for units of an image nobody receives any more will not be run. */
@@ -291,7 +456,45 @@ static void sweep(struct lsc_compute *compute)
 		else
 			at = &job->next;
 	}
+	for (const struct lsc_store_image *image = compute->store.images; image;
+	     image = image->next)
+		if (image->gone)
+			lsc_roster_leave(&compute->roster, image);
 	lsc_store_sweep(&compute->store);
+}
+
+static void take_run(struct lsc_compute *compute, struct lsc_job *job)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_guest *guest = guest_of(compute, job);
+	uint64_t now = lsc_clock_ns();
+
+	if (guest && guest->away_ns) {
+		lsc_pace_trip(&compute->pace, now - guest->away_ns);
+		come_back(compute, guest);
+	}
+	if (lsc_roster_take(&compute->roster, &job->run, &guest, &err) < 0) {
+		fail(compute, job, &err);
+		return;
+	}
+	guest->seen_ns = now;
+	lsc_jobs_add(&compute->waiting, job);
+}
+
+/* What came after an image was found to be gone is not swept with it: it looks again. */
+static void sort_in(struct lsc_compute *compute, struct lsc_jobs *came)
+{
+	struct lsc_job *job;
+
+	sweep(compute);
+	while ((job = lsc_jobs_take(came))) {
+		if (job->kind == LSC_JOB_RUN) {
+			take_run(compute, job);
+			continue;
+		}
+		drop(compute, job);
+		lsc_job_free(job);
+	}
 }
 
 /* --- the thread --- */
@@ -320,22 +523,6 @@ static bool await(struct lsc_compute *compute, struct lsc_jobs *came)
 	return !stop;
 }
 
-/* What came after an image was found to be gone is not swept with it: it looks again. */
-static void sort_in(struct lsc_compute *compute, struct lsc_jobs *came)
-{
-	struct lsc_job *job;
-
-	sweep(compute);
-	while ((job = lsc_jobs_take(came))) {
-		if (job->kind == LSC_JOB_RUN) {
-			lsc_jobs_add(&compute->waiting, job);
-			continue;
-		}
-		drop(compute, job);
-		lsc_job_free(job);
-	}
-}
-
 /* Nobody waits for an image once all that remains waits for others. */
 static void unwatch(struct lsc_compute *compute)
 {
@@ -349,23 +536,36 @@ static void unwatch(struct lsc_compute *compute)
 	}
 }
 
+/* Takes what came meanwhile; where tokens were given out that come back soon, waits for these. */
+static void gather(struct lsc_compute *compute)
+{
+	uint64_t until = lsc_clock_ns() + lsc_pace_linger_ns(&compute->pace);
+	struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
+	bool more = true;
+
+	do {
+		struct lsc_jobs came = LSC_JOBS_INIT;
+
+		pthread_mutex_lock(&compute->lock);
+		while (!compute->incoming.first && !compute->stop && compute->n_away && more)
+			more = pthread_cond_timedwait(&compute->wake, &compute->lock, &at) == 0;
+		more = more && compute->n_away && !compute->stop;
+		lsc_jobs_move(&came, &compute->incoming);
+		pthread_mutex_unlock(&compute->lock);
+		sort_in(compute, &came);
+		more = more && compute->n_away;
+	} while (more);
+}
+
 static void *run(void *data)
 {
 	struct lsc_compute *compute = data;
 	struct lsc_jobs came = LSC_JOBS_INIT;
 
 	while (await(compute, &came)) {
-		struct lsc_store_image *image = NULL;
-		unsigned n;
-
 		sort_in(compute, &came);
-		while ((n = gather(compute, &image))) {
-			run_batch(compute, image, n);
-			pthread_mutex_lock(&compute->lock);
-			lsc_jobs_move(&came, &compute->incoming);
-			pthread_mutex_unlock(&compute->lock);
-			sort_in(compute, &came);
-		}
+		while (make_step(compute))
+			gather(compute);
 		unwatch(compute);
 	}
 	lsc_jobs_release(&came);
@@ -396,6 +596,7 @@ int lsc_compute_start(struct lsc_compute **ret_compute, const struct lsc_compute
 	compute->store.changed = on_change;
 	compute->store.data = compute;
 	compute->wait_ns = options->wait_ns;
+	compute->pace = (struct lsc_pace)LSC_PACE_INIT;
 	compute->notify = notify;
 	compute->data = data;
 	pthread_mutex_init(&compute->lock, NULL);
@@ -423,6 +624,8 @@ void lsc_compute_stop(struct lsc_compute *compute)
 	pthread_cond_signal(&compute->wake);
 	pthread_mutex_unlock(&compute->lock);
 	pthread_join(compute->thread, NULL);
+	lsc_roster_release(&compute->roster);
+	lsc_batch_release(&compute->batch);
 	lsc_store_release(&compute->store); /* ends the watchers, which use the lock */
 	lsc_jobs_release(&compute->incoming);
 	lsc_jobs_release(&compute->waiting);
@@ -439,6 +642,16 @@ void lsc_compute_submit(struct lsc_compute *compute, struct lsc_job *job)
 	lsc_jobs_add(&compute->incoming, job);
 	pthread_cond_signal(&compute->wake);
 	pthread_mutex_unlock(&compute->lock);
+}
+
+struct lsc_stage_stats lsc_compute_stats(struct lsc_compute *compute)
+{
+	struct lsc_stage_stats stats;
+
+	pthread_mutex_lock(&compute->lock);
+	stats = compute->stats;
+	pthread_mutex_unlock(&compute->lock);
+	return stats;
 }
 
 void lsc_compute_take(struct lsc_compute *compute, struct lsc_jobs *jobs)

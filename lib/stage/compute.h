@@ -1,9 +1,11 @@
 /* The compute thread of a stage: jobs in, finished jobs out.
  *
- * Whatever waits for the same units of the same image runs as one batch.  A run whose units have
- * not arrived waits for them, up to its deadline; it runs the moment they are there.  Jobs of one
- * request are run in the order in which they were submitted.  Runs that a drop finds waiting come
- * back with ECANCELED; every run comes back, drops do not.
+ * It works in steps (batch.h).  A step takes one position of every request that decodes and, beside
+ * them, as much of prompts as leaves decodes their pace (pace.h), the oldest first; what came
+ * meanwhile joins the next step.  Who gets room for keys and values is in room.h.  A run whose
+ * units have not arrived waits for them, up to its deadline; it runs the moment they are there.
+ * Jobs of one request are run in the order in which they were submitted.  Runs that a drop finds
+ * waiting, begun or not, come back with ECANCELED; every run comes back, drops do not.
  */
 #ifndef LSC_STAGE_COMPUTE_H
 #define LSC_STAGE_COMPUTE_H
@@ -31,6 +33,16 @@ void lsc_compute_stop(struct lsc_compute *compute);
 
 /* Hands a job over. */
 void lsc_compute_submit(struct lsc_compute *compute, struct lsc_job *job);
+
+struct lsc_stage_stats {
+	uint64_t steps, decodes,
+		rows;      /* since the start: positions of both, and of prompts alone */
+	uint64_t gave_way; /* requests */
+	uint64_t kv_bytes; /* that requests hold, after the latest step or drop */
+	uint32_t guests;   /* requests that have something here */
+};
+
+struct lsc_stage_stats lsc_compute_stats(struct lsc_compute *compute);
 
 /* Appends the finished jobs. */
 void lsc_compute_take(struct lsc_compute *compute, struct lsc_jobs *jobs);

@@ -17,6 +17,7 @@ void lsc_job_free(struct lsc_job *job)
 	if (!job)
 		return;
 	free(job->body);
+	free(job->ids);
 	free(job->out);
 	free(job);
 }

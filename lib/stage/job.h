@@ -6,6 +6,7 @@
 #ifndef LSC_STAGE_JOB_H
 #define LSC_STAGE_JOB_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,6 +16,8 @@ enum lsc_job_kind {
 	LSC_JOB_RUN,
 	LSC_JOB_DROP,        /* of run.client and run.request */
 	LSC_JOB_DROP_CLIENT, /* of run.client */
+	LSC_JOB_LOST,        /* back from the compute thread alone: run.client's run.request had to
+			      * give way, as err says; its KV is gone */
 };
 
 struct lsc_job {
@@ -23,14 +26,17 @@ struct lsc_job {
 	struct lsc_run_frame run;
 	void *body; /* token ids or activations, as the frame brought them */
 	uint32_t body_len;
+	uint32_t *ids;        /* [run.n], where the sampling has a penalty */
+	uint32_t n_done;      /* positions that were computed */
+	bool finished;        /* nothing remains to be done */
 	uint64_t deadline_ns; /* for its units to arrive */
 	uint64_t charged;     /* bytes that its owner counts for it */
 
 	/* what came of it */
-	float *out;         /* [n][hidden], or NULL after the last stage */
-	uint32_t out_len;   /* in bytes */
-	uint32_t token;     /* after the last stage */
-	struct lsc_err err; /* code 0 where it went well */
+	float *out;             /* [n][hidden], or NULL after the last stage */
+	uint32_t out_len;       /* in bytes */
+	struct lsc_drawn drawn; /* after the last stage */
+	struct lsc_err err;     /* code 0 where it went well */
 };
 
 /* A list that keeps the order. */

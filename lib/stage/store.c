@@ -88,7 +88,7 @@ static void image_free(struct lsc_store_image *image)
 	lsc_segment_close(&image->segment);
 	pthread_mutex_destroy(&image->lock);
 	pthread_cond_destroy(&image->wake);
-	free(image->candidates);
+	lsc_sampler_release(&image->sampler);
 	free(image->logits);
 	free(image);
 }
@@ -103,11 +103,13 @@ static int open_engine(struct lsc_store *store, struct lsc_store_image *image, s
 	r = lsc_arrival_check(&image->image, segment, err);
 	if (r < 0)
 		return r;
-	image->candidates = calloc(image->image.config.vocab, sizeof(*image->candidates));
+	r = lsc_sampler_init(&image->sampler, image->image.config.vocab, err);
+	if (r < 0)
+		return r;
 	/* Untouched rows cost nothing. */
 	image->logits = malloc((size_t)LSC_STORE_BATCH * image->image.config.vocab *
 			       sizeof(*image->logits));
-	if (!image->candidates || !image->logits)
+	if (!image->logits)
 		return lsc_err_set(err, ENOMEM, "no memory for an image");
 	return lsc_engine_open(&image->engine, &image->image, segment->data, &store->engine, err);
 }

@@ -26,8 +26,8 @@ struct lsc_store_image {
 	struct lsc_segment segment;
 	struct lsc_image image;
 	struct lsc_engine *engine;
-	struct lsc_candidate *candidates; /* [vocab] */
-	float *logits;                    /* [LSC_STORE_BATCH][vocab] */
+	struct lsc_sampler sampler;
+	float *logits; /* [LSC_STORE_BATCH][vocab] */
 
 	bool watched; /* there is a thread */
 	pthread_t watcher;

@@ -55,7 +55,8 @@ struct lsc_worker {
 static void charge(struct lsc_worker *worker, struct lsc_job *job)
 {
 	worker->job_bytes -= job->charged;
-	job->charged = sizeof(*job) + job->body_len + job->out_len;
+	job->charged = sizeof(*job) + job->body_len + job->out_len +
+		       (job->ids ? job->run.n * sizeof(*job->ids) : 0);
 	worker->job_bytes += job->charged;
 }
 
@@ -144,8 +145,10 @@ static void send_fail(struct lsc_worker *worker, const struct lsc_client_id *cli
 static void send_token(struct lsc_worker *worker, const struct lsc_job *job)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	struct lsc_token_frame token = {
-		.request = job->run.request, .pos = job->run.pos + job->run.n, .token = job->token};
+	struct lsc_token_frame token = {.request = job->run.request,
+					.pos = job->run.pos + job->run.n,
+					.drawn = job->drawn,
+					.logprobs = job->run.sampling.logprobs};
 
 	if (lsc_frame_pack_token(&pack, &token) == 0)
 		send_to_client(worker, &job->run.client, &pack, "a token");
@@ -211,6 +214,16 @@ static void finish_job(struct lsc_worker *worker, struct lsc_job *job)
 	free_job(worker, job);
 }
 
+/* A request gave way while no run of it was here. */
+static void lose(struct lsc_worker *worker, struct lsc_job *job)
+{
+	const struct lsc_run_frame *run = &job->run;
+
+	if (find_client(worker, &run->client) && !is_dropped(worker, run))
+		send_fail(worker, &run->client, run->request, run->pos, &job->err);
+	lsc_job_free(job);
+}
+
 static void on_event(void *data, uint32_t events)
 {
 	struct lsc_worker *worker = data;
@@ -223,7 +236,10 @@ static void on_event(void *data, uint32_t events)
 		return;
 	lsc_compute_take(worker->compute, &jobs);
 	while ((job = lsc_jobs_take(&jobs)))
-		finish_job(worker, job);
+		if (job->kind == LSC_JOB_LOST)
+			lose(worker, job);
+		else
+			finish_job(worker, job);
 }
 
 /* From the compute thread. */
@@ -237,6 +253,17 @@ static void notify(void *data)
 }
 
 /* --- from links --- */
+
+static int keep_ids(struct lsc_worker *worker, struct lsc_job *job, const struct lsc_run_frame *run)
+{
+	job->ids = malloc(run->n * sizeof(*job->ids));
+	if (!job->ids)
+		return -ENOMEM;
+	memcpy(job->ids, run->ids, run->n * sizeof(*job->ids));
+	job->run.ids = job->ids; /* for the next stage */
+	charge(worker, job);
+	return 0;
+}
 
 /* A run there is no room for fails, its body is skipped. */
 static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t body_len,
@@ -257,6 +284,9 @@ static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t
 		return 0;
 	}
 	peer->receiving->run = *run;
+	peer->receiving->run.ids = NULL; /* they lie in the record */
+	if (run->ids && keep_ids(worker, peer->receiving, run) < 0)
+		return lsc_err_set(err, ENOMEM, "no memory for %u ids", run->n);
 	*ret_body = peer->receiving->body;
 	return 0;
 }
@@ -451,6 +481,11 @@ void lsc_worker_close(struct lsc_worker *worker)
 	if (worker->event_fd >= 0)
 		close(worker->event_fd);
 	free(worker);
+}
+
+struct lsc_stage_stats lsc_worker_stats(const struct lsc_worker *worker)
+{
+	return lsc_compute_stats(worker->compute);
 }
 
 const char *lsc_worker_address(const struct lsc_worker *worker)

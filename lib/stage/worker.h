@@ -21,6 +21,7 @@
 #include "exec/engine.h"
 #include "net/access.h"
 #include "net/loop.h"
+#include "stage/compute.h"
 
 struct lsc_worker;
 
@@ -38,6 +39,9 @@ int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
 
 /* Ends the computing thread and all links; NULL is fine. */
 void lsc_worker_close(struct lsc_worker *worker);
+
+/* What its steps were so far. */
+struct lsc_stage_stats lsc_worker_stats(const struct lsc_worker *worker);
 
 /* Where it listens: "127.0.0.1:40311". */
 const char *lsc_worker_address(const struct lsc_worker *worker);

@@ -154,7 +154,7 @@ int lsc_pack_hello(struct lsc_pack *pack, const char *kind)
 	lsc_pack_str(pack, "kind", kind);
 	lsc_pack_array(pack, "version", 2);
 	lsc_pack_uint(pack, NULL, lsc_stream_major(kind));
-	lsc_pack_uint(pack, NULL, LSC_STREAM_MINOR);
+	lsc_pack_uint(pack, NULL, lsc_stream_minor(kind));
 	return lsc_pack_end(pack);
 }
 

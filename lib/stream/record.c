@@ -387,6 +387,11 @@ unsigned lsc_stream_major(const char *kind)
 	return strcmp(kind, "cast") ? 1 : 2;
 }
 
+unsigned lsc_stream_minor(const char *kind)
+{
+	return !strcmp(kind, "exec") ? 1 : 0;
+}
+
 int lsc_record_hello(const struct lsc_record *record, const char *kind, struct lsc_err *err)
 {
 	const msgpack_object *version;

@@ -30,7 +30,7 @@
 
 /* The version of streams and links of a kind that this program speaks. */
 unsigned lsc_stream_major(const char *kind);
-#define LSC_STREAM_MINOR 0
+unsigned lsc_stream_minor(const char *kind);
 
 #define LSC_RECORD_MAX_BYTES (1u << 20) /* of one record, bodies not counted */
 #define LSC_RECORD_MAX_DEPTH 8

@@ -26,6 +26,31 @@ expect_equal "a seed gives the same answer with any threads" \
 	"$(lsc-exec run "$SCRATCH/bf16" $ask --seed 5 --threads 1)" "$one"
 [ "$(lsc-exec run "$SCRATCH/bf16" $ask --seed 6)" != "$one" ]
 ok $? "another seed gives another"
+one=$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --ids)
+for how in --top-k=1 --min-p=1 --top-p=0.000001; do
+	expect_equal "$how leaves the likeliest" \
+		"$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --ids --temp 2 $how)" "$one"
+done
+[ "$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --ids --repetition-penalty 1.5)" != "$one" ]
+ok $? "a penalty changes what is likeliest"
+lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --logprobs 3 >"$SCRATCH/lines"
+expect_equal "logprobs: a line for each token" "$(cut -d' ' -f1 "$SCRATCH/lines" | paste -sd ' ')" "$one"
+expect_equal "of which the likeliest is the first of three, none with more than all" \
+	"$(awk 'NF != 8 || $1 != $3 || $2 != $4 || $4 < $6 || $2 > 0' "$SCRATCH/lines")" ''
+text=$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40)
+word=$(echo "$text" | cut -d' ' -f5)
+expect_equal "a stop string ends the answer before it" \
+	"$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --stop Zebra --stop " $word")" "${text%%" $word"*}"
+expect_equal "what only begins like one is printed" \
+	"$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --stop "$text and")" "$text"
+expect_equal "a stop token ends it too" \
+	"$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --ids --stop-token "$(echo "$one" | cut -d' ' -f6)")" \
+	"$(echo "$one" | cut -d' ' -f1-5)"
+expect_status 64 "an empty stop string" lsc-exec run "$SCRATCH/bf16" --stop ''
+expect_status 64 "a top-p of 0" lsc-exec run "$SCRATCH/bf16" --top-p 0
+expect_status 71 "no room for keys and values" \
+	lsc-exec run "$SCRATCH/bf16" --prompt Once -n 400 --kv-bytes 100K
+expect_one_line "no room for the KV"
 expect_equal "text comes whole" \
 	"$(lsc-exec run "$SCRATCH/fp32" --prompt '' -n 8)" \
 	"$(lsc-exec run "$SCRATCH/fp32" --prompt '' -n 8 --ids | lsc-shard detokenize "$SCRATCH/fp32")"

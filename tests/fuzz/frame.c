@@ -49,7 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	try_run(&record);
 	try_fail(&record);
-	lsc_frame_parse_token(&record, &token, NULL);
+	if (lsc_frame_parse_token(&record, &token, NULL) == 0)
+		check(token.drawn.n_top <= LSC_SAMPLING_MAX_TOP);
 	lsc_frame_parse_client(&record, &client, NULL);
 	lsc_frame_parse_drop(&record, &client, &request, NULL);
 	return 0;

@@ -1,5 +1,5 @@
 /* fuzz query: any bytes as a stream of requests, whole and byte by byte, must give the same ones */
-#include "route/query.h"
+#include "route/intake.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,8 +24,13 @@ static void try_query(const char *json, size_t len)
 		struct lsc_err err = LSC_ERR_INIT;
 		int r = lsc_query_parse(&query, json, len, &chats[i], &err);
 
-		check(r <= 0 || (query.id && query.limit > 0 && query.sampling.temp >= 0 &&
-				 query.sampling.top_p > 0 && query.sampling.top_p <= 1));
+		check(r <= 0 ||
+		      (query.id && query.limit > 0 && query.sampling.temp >= 0 &&
+		       query.sampling.top_p > 0 && query.sampling.top_p <= 1 &&
+		       query.sampling.min_p >= 0 && query.sampling.min_p <= 1 &&
+		       query.sampling.penalty > 0 && query.sampling.top <= LSC_SAMPLING_MAX_TOP &&
+		       query.stops.n <= LSC_STOPS_MAX &&
+		       query.stop_ids.n <= LSC_QUERY_MAX_STOP_IDS));
 		check(r >= 0 || err.text[0]);
 	}
 }

@@ -3,14 +3,16 @@
 
     stranger.py image DIR                         hold an image to the rules; print its counts
     stranger.py tokenize DIR                      the ids of standard input, and back
-    stranger.py run DIR N ID...                   N greedy tokens of an f32 image, by itself
+    stranger.py run DIR N ID... [KEY=VALUE...]    N tokens of an f32 image, by itself
     stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
     stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
     stranger.py work DIR                          be a worker; print where at first
-    stranger.py ask ARRIVALS DIR STAGES N ID...   N greedy tokens from so many workers of a cast
+    stranger.py ask ARRIVALS DIR STAGES N ID... [KEY=VALUE...]
+                                                  N tokens from so many workers of a cast
     stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
 
 It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
+Tokens are the likeliest, or drawn as a run's keys say.
 """
 import io
 import math
@@ -402,7 +404,7 @@ class Decoder:
         return [v + o for v, o in zip(x, y)]
 
     def run(self, cache, first, last, x):
-        """Units first to last: from a token or activations to activations or a token."""
+        """Units first to last: from a token or activations to activations or logits."""
         x = list(self.embed[x]) if first == 0 else x
         head = len(self.units) - 1
         for unit in self.begins[1:-1]:
@@ -410,8 +412,7 @@ class Decoder:
                 x = self.layer(unit, x, cache.setdefault(unit, []))
         if last < head:
             return x
-        logits = times(self.head, self.norm(x, self.final_norm))
-        return logits.index(max(logits))
+        return times(self.head, self.norm(x, self.final_norm))
 
 
 def dot(a, b):
@@ -422,14 +423,72 @@ def times(matrix, x):
     return [dot(row, x) for row in matrix]
 
 
-def run(path, n, *ids):
+def draw(logits, how, past, pos):
+    """The token at pos, which follows those in past, and what a client is told of it."""
+    most = max(logits)
+    less = most + math.log(sum(math.exp(l - most) for l in logits))
+    told = {}
+    if "logprobs" in how:
+        best = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[: how["logprobs"]]
+        told = {"top": [[i, logits[i] - less] for i in best]}
+    own, penalty = logits, how.get("penalty", 1)
+    if penalty != 1:
+        logits = list(logits)
+        for i in set(past):
+            logits[i] = logits[i] / penalty if logits[i] > 0 else logits[i] * penalty
+    temp, top_k, top_p, min_p = (
+        how.get(k, d) for k, d in (("temp", 0), ("top_k", 0), ("top_p", 1), ("min_p", 0)))
+    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
+    token = order[0]
+    if temp > 0:
+        cuts = 0 < top_k < len(logits) or top_p < 1 or min_p > 0
+        order = order if cuts else list(range(len(logits)))
+        if top_k:
+            order = order[:top_k]
+        weights = [math.exp((logits[i] - logits[token]) / temp) for i in order]
+        if top_p < 1:
+            total, most = 0, top_p * sum(weights)
+            for n, weight in enumerate(weights):
+                total += weight
+                if total >= most:
+                    break
+            weights = weights[: n + 1]
+        if min_p > 0:
+            weights = [w for w in weights if w >= min_p]
+        left = uniform(how.get("seed", 0), pos) * sum(weights)
+        for token, weight in zip(order, weights):
+            left -= weight
+            if left < 0:
+                break
+    if "logprobs" in how:
+        told["logprob"] = own[token] - less
+    return {"token": token, **told}
+
+
+def uniform(seed, pos):
+    wrap = 2**64 - 1
+    z = seed + 0x9E3779B97F4A7C15 * (pos + 1) & wrap
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & wrap
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & wrap
+    return ((z ^ z >> 31) >> 11) / 2**53
+
+
+def arguments(words):
+    """Ids, and how to draw: as KEY=VALUE."""
+    ids = [int(w) for w in words if "=" not in w]
+    pairs = (w.split("=") for w in words if "=" in w)
+    return ids, {k: float(v) if "." in v else int(v) for k, v in pairs}
+
+
+def run(path, n, *words):
     decoder, cache = Decoder(path), {}
-    ids, last, answer = [int(i) for i in ids], len(decoder.units) - 1, []
+    (ids, how), last, answer = arguments(words), len(decoder.units) - 1, []
     for token in ids[:-1]:
         decoder.run(cache, 0, last, token)
-    token = ids[-1]
+    past, token = ids[:-1], ids[-1]
     while len(answer) < int(n):
-        token = decoder.run(cache, 0, last, token)
+        past.append(token)
+        token = draw(decoder.run(cache, 0, last, token), how, past, len(past))["token"]
         if token in decoder.model["eos"]:
             break
         answer.append(token)
@@ -787,7 +846,7 @@ class Worker:
 
     def __init__(self, path):
         self.decoder, self.lock = Decoder(path), threading.Lock()
-        self.clients, self.next, self.caches = {}, {}, {}
+        self.clients, self.next, self.caches, self.past = {}, {}, {}, {}
 
     def serve(self):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -822,8 +881,10 @@ class Worker:
             rows = [struct.unpack_from("<%df" % hidden, body, 4 * hidden * i) for i in range(n)]
         out = [self.decoder.run(cache, first, last, row) for row in rows]
         if stage + 1 == len(r["route"]):
-            assert not r.get("temp"), "this one takes the likeliest"
-            self.clients[r["client"]].say("token", request=r["request"], pos=pos + n, token=out[-1])
+            past = self.past.setdefault((r["client"], r["request"]), [])
+            past[pos:] = struct.unpack("<%dI" % n, r["ids"]) if "ids" in r else []
+            token = draw(out[-1], r, past, pos + n)
+            self.clients[r["client"]].say("token", request=r["request"], pos=pos + n, **token)
             return
         address = r["route"][stage + 1][0]
         if address not in self.next:
@@ -850,7 +911,7 @@ def workers(arrivals):
     return identity, addresses
 
 
-def ask(arrivals, path, stages, n, *ids):
+def ask(arrivals, path, stages, n, *words):
     identity, addresses = workers(arrivals)
     with open(path + "/manifest", "rb") as f:
         model = Image(f).model
@@ -868,12 +929,18 @@ def ask(arrivals, path, stages, n, *ids):
     for link in links:
         link.say("client", client=client)
         threading.Thread(target=listen, args=(link,), daemon=True).start()
-    ids, pos, answer = [int(i) for i in ids], 0, []
+    (ids, how), pos, answer, reach = arguments(words), 0, [], 0
     while len(answer) < int(n):
-        links[0].say("run", struct.pack("<%dI" % len(ids), *ids), image=identity, client=client,
-                     request=1, pos=pos, n=len(ids), route=route)
+        body = struct.pack("<%dI" % len(ids), *ids)
+        if how.get("penalty", 1) != 1:
+            how["ids"] = body
+        links[0].say("run", body, image=identity, client=client, request=1, pos=pos, n=len(ids),
+                     route=route, since=int(time.time() * 1e6), reach=pos + len(ids), **how)
         t, r = heard.get(timeout=60)
         assert t == "token" and r["request"] == 1 and r["pos"] == pos + len(ids), r
+        if "logprobs" in how:
+            assert len(r.get("top", [])) == how["logprobs"] and r["logprob"] <= 0, r
+            assert all(r["logprob"] <= p for i, p in r["top"][:1]), r
         if r["token"] in model["eos"]:
             break
         pos, ids = r["pos"], [r["token"]]

@@ -58,4 +58,33 @@ echo '{"id":1,"prompt":"Once","n":60,"temp":0.9,"top_p":0.95,"seed":7}' |
 	jq -rs 'map(select(.type == "token").token | tostring) | join(" ")' >"$SCRATCH/got"
 expect_same "drawn tokens are those of one node" "$SCRATCH/got" "$SCRATCH/want"
 expect_equal "60 of them" "$(wc -w <"$SCRATCH/got")" 60
+
+# answer REQUEST: its records, over five stages
+answer() {
+	echo "$1" | lsc-pipe "$SCRATCH/images/bf16" --arrivals "$SCRATCH/arrivals" >"$SCRATCH/out"
+}
+told() { jq -rs "map(select(.type == \"$1\"))$2" "$SCRATCH/out"; }
+
+how='--top-k 30 --top-p 0.9 --min-p 0.02 --repetition-penalty 1.3 --seed 9'
+lsc-exec run "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 1.2 $how --ids >"$SCRATCH/want"
+lsc-exec run "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 1.2 $how --logprobs 2 >"$SCRATCH/lines"
+answer '{"id":1,"prompt":"Once","max_tokens":60,"temperature":1.2,"top_k":30,"top_p":0.9,"min_p":0.02,"repetition_penalty":1.3,"seed":9,"logprobs":2}'
+told token '| map(.token | tostring) | join(" ")' >"$SCRATCH/got"
+expect_same "drawn with all there is they are too" "$SCRATCH/got" "$SCRATCH/want"
+expect_equal "and told of alike" \
+	"$(told token '[] | [.token, .top_logprobs[].token] | map(tostring) | join(" ")')" \
+	"$(cut -d' ' -f1,3,5 "$SCRATCH/lines")"
+
+answer '{"id":1,"prompt":"Once","max_tokens":40}'
+text=$(told done '[0].text') ids=$(told token '| map(.token) | tostring')
+word=$(echo "$text" | cut -d' ' -f5)
+answer "{\"id\":1,\"prompt\":\"Once\",\"max_tokens\":40,\"stop\":[\"Zebra\",\" $word\"]}"
+expect_equal "a stop string ends the answer" "$(told done '[0] | .reason + .stop')" "stop $word"
+expect_equal "before it" "$(told done '[0].text')" "${text%%" $word"*}"
+expect_equal "and none of it was given out before" "$(told token '| map(.text) | join("")')" \
+	"${text%%" $word"*}"
+third=$(echo "$ids" | jq '.[2]')
+answer "{\"id\":1,\"prompt\":\"Once\",\"max_tokens\":40,\"stop_token_ids\":[$third]}"
+expect_equal "a stop token ends it too" "$(told done '[0] | [.reason, .stop, .tokens] | tostring')" \
+	"[\"stop\",$third,2]"
 done_testing

@@ -181,10 +181,25 @@ expect_status 0 "a stranger executes it" stranger run "$SCRATCH/three/model" 40 
 expect_same "and gets the tokens of lsc-exec run" "$SCRATCH/out" "$SCRATCH/want"
 asks "a stranger asks one worker" model 1
 asks "and two" model 2
+plain=$prompt
+cp "$SCRATCH/want" "$SCRATCH/greedy"
+prompt="$plain temp=0.8 top_k=60 top_p=0.95 min_p=0.02 penalty=1.2 seed=11 logprobs=3"
+lsc-exec run "$SCRATCH/three/model" --ids -n 40 --temp 0.8 --top-k 60 --top-p 0.95 --min-p 0.02 \
+	--repetition-penalty 1.2 --seed 11 --prompt 'Once upon a time
+' >"$SCRATCH/want"
+expect_status 0 "a stranger draws" stranger run "$SCRATCH/three/model" 40 $prompt
+expect_same "what lsc-exec run draws" "$SCRATCH/out" "$SCRATCH/want"
+asks "a stranger asks two workers to draw" model 2
 stranger_server worker work "$SCRATCH/three/model"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$worker" >"$SCRATCH/cast.rec"
-asks "a worker goes on where a stranger ends" model 2
+asks "a worker draws where a stranger ends" model 2
 start_server five lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$worker"
+lsc-cast send "$SCRATCH/three/model" --to "$five" --exec "$exec_three" >"$SCRATCH/cast.rec"
+asks "and a stranger where a worker does" model 2
+prompt=$plain
+mv "$SCRATCH/greedy" "$SCRATCH/want"
+lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$worker" >"$SCRATCH/cast.rec"
+asks "a worker goes on where a stranger ends" model 2
 lsc-cast send "$SCRATCH/three/model" --to "$five" --exec "$exec_three" >"$SCRATCH/cast.rec"
 asks "and a stranger where a worker does" model 2
 done_testing

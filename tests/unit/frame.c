@@ -1,4 +1,6 @@
 /* frame: what is built is parsed back; what is damaged or out of bounds is refused in words */
+#include <math.h>
+
 #include "tap.h"
 
 #include "base/cleanup.h"
@@ -12,6 +14,8 @@ static struct lsc_err err;
 static const struct lsc_client_id client = {
 	{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
 
+static const uint32_t some_ids[LSC_FRAME_MAX_TOKENS + 1] = {5, 6, 7};
+
 static struct lsc_run_frame some_run(uint32_t stages)
 {
 	struct lsc_run_frame run = {
@@ -20,7 +24,17 @@ static struct lsc_run_frame some_run(uint32_t stages)
 		.pos = 300,
 		.n = 3,
 		.n_stages = stages,
-		.sampling = {0.5f, 0.25f, UINT64_MAX},
+		.sampling = {.temp = 0.5f,
+			     .top_p = 0.25f,
+			     .min_p = 0.125f,
+			     .penalty = 1.5f,
+			     .top_k = 40,
+			     .seed = UINT64_MAX,
+			     .logprobs = true,
+			     .top = 7},
+		.since = 1ull << 50,
+		.reach = 4000,
+		.ids = some_ids,
 	};
 
 	memset(run.image.bytes, 0xab, sizeof(run.image.bytes));
@@ -62,6 +76,11 @@ static void test_run(void)
 	ok(got.sampling.temp == 0.5f && got.sampling.top_p == 0.25f &&
 		   got.sampling.seed == UINT64_MAX,
 	   "and how to sample");
+	ok(got.sampling.min_p == 0.125f && got.sampling.top_k == 40 &&
+		   got.sampling.penalty == 1.5f && got.sampling.logprobs && got.sampling.top == 7,
+	   "by all that there is");
+	ok(got.ids && !memcmp(got.ids, some_ids, 12), "with the ids that the penalty needs");
+	ok(got.since == 1ull << 50 && got.reach == 4000, "its age and how far it reaches survive");
 }
 
 static void test_greedy(void)
@@ -70,10 +89,13 @@ static void test_greedy(void)
 
 	run.n = 1;
 	run.sampling = (struct lsc_sampling){0};
+	run.reach = 0;
 	lsc_frame_pack_run(&pack, &run, 4);
-	ok(pack.buf.len <= 160, "a greedy run of one position takes %zu bytes", pack.buf.len);
+	ok(pack.buf.len <= 170, "a greedy run of one position takes %zu bytes", pack.buf.len);
 	is_int(reparse() ? lsc_frame_parse_run(&record, &got, &err) : -1, 0, "and is parsed");
-	ok(got.sampling.temp == 0 && got.sampling.top_p == 1 && got.sampling.seed == 0,
+	ok(got.sampling.temp == 0 && got.sampling.top_p == 1 && got.sampling.seed == 0 &&
+		   got.sampling.top_k == 0 && got.sampling.min_p == 0 && !got.ids &&
+		   !lsc_sampling_penalises(&got.sampling) && !got.sampling.logprobs,
 	   "what is left out has its usual value");
 }
 
@@ -115,6 +137,11 @@ static void test_bad_runs(void)
 	CASE(12 * 64 + 4, "half a row of activations", run.stage = 1);
 	CASE(12, "a temperature of 2000", run.sampling.temp = 2000);
 	CASE(12, "a top_p of 0", run.sampling.top_p = 0);
+	CASE(12, "a min_p of 2", run.sampling.min_p = 2);
+	CASE(12, "a top_k beyond any", run.sampling.top_k = UINT32_MAX);
+	CASE(12, "a penalty of 1000", run.sampling.penalty = 1000);
+	CASE(12, "21 logprobs", run.sampling.top = 21);
+	CASE(12, "a reach beyond any", run.reach = UINT32_MAX);
 	CASE(12, "a client of zeros", memset(&run.client, 0, 16));
 #undef CASE
 }
@@ -158,10 +185,11 @@ static void test_foreign(void)
 
 static void test_small(void)
 {
-	struct lsc_token_frame token = {9, 4711, UINT32_MAX - 1}, got_token;
+	struct lsc_token_frame token = {.request = 9, .pos = 4711}, got_token;
 	struct lsc_client_id id;
 	uint64_t request;
 
+	token.drawn.token = UINT32_MAX - 1;
 	ok(lsc_frame_pack_client(&pack, &client) == 0 && reparse() &&
 		   lsc_record_is(&record, "client") &&
 		   lsc_frame_parse_client(&record, &id, &err) == 0 && !memcmp(&id, &client, 16),
@@ -170,13 +198,68 @@ static void test_small(void)
 		   lsc_record_is(&record, "token") &&
 		   lsc_frame_parse_token(&record, &got_token, &err) == 0,
 	   "a token is parsed");
-	ok(got_token.request == 9 && got_token.pos == 4711 && got_token.token == UINT32_MAX - 1,
+	ok(got_token.request == 9 && got_token.pos == 4711 &&
+		   got_token.drawn.token == UINT32_MAX - 1 && !got_token.logprobs,
 	   "and comes back");
 	ok(lsc_frame_pack_drop(&pack, &client, 77) == 0 && reparse() &&
 		   lsc_record_is(&record, "drop") &&
 		   lsc_frame_parse_drop(&record, &id, &request, &err) == 0 && request == 77 &&
 		   !memcmp(&id, &client, 16),
 	   "a drop comes back");
+}
+
+/* A run with a penalty but without, or with the wrong number of, ids. */
+static void test_ids(void)
+{
+	struct lsc_run_frame run = some_run(1), got;
+
+	for (int n = 0; n < 3; n++) {
+		lsc_pack_begin(&pack, "run");
+		lsc_pack_bin(&pack, "image", run.image.bytes, 16);
+		lsc_pack_bin(&pack, "client", client.bytes, 16);
+		lsc_pack_uint(&pack, "request", 7);
+		lsc_pack_uint(&pack, "pos", 0);
+		lsc_pack_uint(&pack, "n", 2);
+		lsc_pack_array(&pack, "route", 1);
+		lsc_pack_array(&pack, NULL, 3);
+		lsc_pack_str(&pack, NULL, "h:1");
+		lsc_pack_uint(&pack, NULL, 0);
+		lsc_pack_uint(&pack, NULL, 6);
+		lsc_pack_real(&pack, "penalty", 1.5);
+		if (n)
+			lsc_pack_bin(&pack, "ids", some_ids, 4 * (uint32_t)n);
+		lsc_pack_uint(&pack, "body", 8);
+		lsc_pack_end(&pack);
+		is_int(reparse() ? lsc_frame_parse_run(&record, &got, &err) : -1,
+		       n == 2 ? 0 : -EBADMSG, "a penalty with %d of 2 ids", n);
+	}
+}
+
+static void test_logprobs(void)
+{
+	struct lsc_token_frame token = {.request = 9, .pos = 1, .logprobs = true}, got;
+
+	token.drawn = (struct lsc_drawn){
+		.token = 4, .logprob = -0.5f, .n_top = 2, .top = {{4, -0.5f}, {7, -INFINITY}}};
+	lsc_frame_pack_token(&pack, &token);
+	is_int(reparse() ? lsc_frame_parse_token(&record, &got, &err) : -1, 0,
+	       "a token with logprobs is parsed");
+	ok(got.logprobs && got.drawn.logprob == -0.5f && got.drawn.n_top == 2 &&
+		   got.drawn.top[0].token == 4 && got.drawn.top[0].logprob == -0.5f &&
+		   got.drawn.top[1].logprob < -1e38f,
+	   "and comes back, with what has probability 0 as far down as there is");
+	lsc_pack_begin(&pack, "token");
+	lsc_pack_uint(&pack, "request", 1);
+	lsc_pack_uint(&pack, "pos", 1);
+	lsc_pack_uint(&pack, "token", 1);
+	lsc_pack_uint(&pack, "logprob", 0);
+	lsc_pack_array(&pack, "top", 1);
+	lsc_pack_array(&pack, NULL, 2);
+	lsc_pack_str(&pack, NULL, "x");
+	lsc_pack_real(&pack, NULL, 1);
+	lsc_pack_end(&pack);
+	is_int(reparse() ? lsc_frame_parse_token(&record, &got, &err) : 0, -EBADMSG,
+	       "a top token that is none is refused");
 }
 
 static void test_fail(void)
@@ -209,6 +292,8 @@ int main(void)
 	test_bad_runs();
 	test_foreign();
 	test_small();
+	test_ids();
+	test_logprobs();
 	test_fail();
 	lsc_pack_release(&pack);
 	lsc_record_release(&record);

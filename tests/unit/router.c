@@ -22,6 +22,7 @@ static struct {
 	uint32_t kept[MAX_KEPT]; /* the tokens of the answer that ended last */
 	size_t n_kept;
 	bool same; /* all answers were the same so far */
+	bool ordered;
 	char why[200];
 } seen;
 
@@ -37,10 +38,13 @@ static void on_switch(struct lsc_router_request *request, uint32_t node)
 	(void)node;
 }
 
-static void on_token(struct lsc_router_request *request, uint32_t token)
+static bool on_token(struct lsc_router_request *request, const struct lsc_drawn *drawn,
+		     bool logprobs)
 {
 	(void)request;
-	(void)token;
+	(void)drawn;
+	(void)logprobs;
+	return true;
 }
 
 static void on_done(struct lsc_router_request *request, const char *reason, const char *why)
@@ -52,6 +56,8 @@ static void on_done(struct lsc_router_request *request, const char *reason, cons
 		seen.failed++;
 		return;
 	}
+	/* Two workers have room for one each. */
+	seen.ordered &= (size_t)request->user < seen.done + 1 + 2 * WORKERS;
 	if (seen.done++)
 		seen.same &=
 			n == seen.n_kept && !memcmp(seen.kept, request->ids.ids + request->n_prompt,
@@ -62,13 +68,14 @@ static void on_done(struct lsc_router_request *request, const char *reason, cons
 
 static const struct lsc_router_events events = {on_route, on_switch, on_token, on_done};
 
-static void submit(struct lsc_router *router, uint32_t n_prompt, uint32_t limit)
+static void submit(struct lsc_router *router, uint32_t n_prompt, uint32_t limit, unsigned index)
 {
 	struct lsc_router_request *request = calloc(1, sizeof(*request));
 
 	for (uint32_t i = 0; i < n_prompt; i++)
 		lsc_tokens_add(&request->ids, i ? 3 + i * i % 500 : 1);
 	request->limit = limit;
+	request->user = (void *)(size_t)index;
 	request->sampling.top_p = 1;
 	lsc_router_submit(router, request);
 }
@@ -155,7 +162,7 @@ static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves,
 	for (int i = 0; i < WORKERS && good; i++)
 		good = lsc_worker_open(&workers[i], loop, &at, &options, &err) == 0;
 	memset(&seen, 0, sizeof(seen));
-	seen.same = true;
+	seen.same = seen.ordered = true;
 	if (!good || lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST,
 				     (uint64_t)(patience_s * 1e9), &events, &err) < 0) {
 		ok(false, "workers and a router: %s", err.text);
@@ -163,7 +170,7 @@ static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves,
 	}
 	tell_all(&router, workers, halves);
 	for (unsigned i = 0; i < count; i++)
-		submit(&router, n_prompt, limit);
+		submit(&router, n_prompt, limit, i);
 	turn(loop, count);
 	if (seen.failed)
 		printf("# %s\n", seen.why);
@@ -216,6 +223,12 @@ int main(void)
 	   seen.first[1]);
 	run(&image, kv_of(&image, 64), false, 2, 20, 80, 1);
 	ok(seen.failed == 2, "one that is too large for any worker ends in words: %s", seen.why);
+	seconds = run(&image, kv_of(&image, 64), false, 3, 9000, 30, 0);
+	ok(seen.failed == 3 && seconds < 10, "at once: %.1f s", seconds);
+	run(&image, kv_of(&image, 128), false, 30, 40, 60, 0);
+	ok(seen.done == 30 && seen.same && seen.ordered,
+	   "of 30 that wait for room none passes those before it by more than is at work: %s",
+	   seen.ordered ? "in order" : "out of order");
 
 	run(&image, 0, false, 1, 9000, 30, 0);
 	ok(seen.done == 1, "a prompt of 9000 tokens, more than a frame holds");

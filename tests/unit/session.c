@@ -68,7 +68,8 @@ static int open_subject(struct subject *s, const char *dir, const char *name, un
 			int timeout_ms, struct lsc_err *err)
 {
 	const struct lsc_engine_options options = {.threads = threads};
-	const struct lsc_session_options session = {.top_p = 1, .timeout_ms = timeout_ms};
+	const struct lsc_session_options session = {.sampling = LSC_SAMPLING_INIT,
+						    .timeout_ms = timeout_ms};
 	int r;
 
 	memset(s, 0, sizeof(*s));
@@ -94,10 +95,14 @@ static void close_subject(struct subject *s)
 
 static int answer(struct subject *s, uint32_t tokens[TOKENS], struct lsc_err *err)
 {
-	int r = lsc_session_feed(&s->session, prompt, LSC_ARRAY_SIZE(prompt), &tokens[0], err);
+	struct lsc_drawn drawn = {0};
+	int r = lsc_session_feed(&s->session, prompt, LSC_ARRAY_SIZE(prompt), &drawn, err);
 
-	for (int i = 1; i < TOKENS && r == 0; i++)
-		r = lsc_session_feed(&s->session, &tokens[i - 1], 1, &tokens[i], err);
+	tokens[0] = drawn.token;
+	for (int i = 1; i < TOKENS && r == 0; i++) {
+		r = lsc_session_feed(&s->session, &tokens[i - 1], 1, &drawn, err);
+		tokens[i] = drawn.token;
+	}
 	return r;
 }
 
@@ -105,17 +110,18 @@ static void test_whole(const char *name, uint32_t want[TOKENS])
 {
 	struct lsc_err err = LSC_ERR_INIT;
 	struct subject s;
-	uint32_t token, pos;
+	struct lsc_drawn drawn;
+	uint32_t pos;
 	int r = open_subject(&s, scratch(), name, 2, -1, &err);
 	unsigned before;
 
 	ok(r == 0 && answer(&s, want, &err) == 0, "an answer from a whole image%s%s", r ? ": " : "",
 	   err.text);
 	/* Positions 23 to 30: within a page of KV, where there is nothing to grow. */
-	token = want[TOKENS - 1];
+	drawn.token = want[TOKENS - 1];
 	before = allocations;
 	for (pos = s.session.pos; pos < 31 && r == 0; pos++)
-		r = lsc_session_feed(&s.session, &token, 1, &token, &err);
+		r = lsc_session_feed(&s.session, &drawn.token, 1, &drawn, &err);
 #ifdef SANITIZED
 	(void)before;
 	skip("allocations are not counted under a sanitizer");
@@ -123,7 +129,7 @@ static void test_whole(const char *name, uint32_t want[TOKENS])
 	is_int(allocations - before, 0, "eight more tokens allocate nothing");
 #endif
 	while (r == 0)
-		r = lsc_session_feed(&s.session, &token, 1, &token, &err);
+		r = lsc_session_feed(&s.session, &drawn.token, 1, &drawn, &err);
 	ok(r == -ERANGE && s.session.pos == s.image.config.context, "the context ends it: %s",
 	   err.text);
 	close_subject(&s);

@@ -1,4 +1,4 @@
-/* A token's forward pass allocates nothing and makes no system call: both are counted.
+/* A token's forward pass and its draw allocate nothing and make no system call: both are counted.
  *
  * Allocations are counted by this program's own malloc() and its like, which all of the process
  * uses; system calls by a parent that traces the child that computes, threads included.  The child
@@ -149,12 +149,27 @@ struct job {
 
 static struct toy toy;
 static float *logits; /* [batch][vocab] */
+static struct lsc_sampler sampler;
+
+/* By turns greedy, and with all there is. */
+static const struct lsc_sampling samplings[] = {
+	{.top_p = 1},
+	{.temp = 0.8f, .top_p = 0.9f},
+	{.temp = 0.8f,
+	 .top_p = 0.9f,
+	 .min_p = 0.01f,
+	 .penalty = 1.2f,
+	 .top_k = 500,
+	 .logprobs = true,
+	 .top = LSC_SAMPLING_MAX_TOP},
+};
 
 /* Positions pos .. pos + n - 1 of each request, and the tokens that follow. */
 static void pass(const struct job *job, struct lsc_engine *engine, uint32_t pos, uint32_t n)
 {
 	static uint32_t ids[BEFORE] = {5, 6, 7};
 	struct lsc_work works[16];
+	struct lsc_drawn drawn;
 
 	for (uint32_t i = 0; i < job->batch; i++)
 		works[i] = (struct lsc_work){.key = {.request = i},
@@ -168,7 +183,9 @@ static void pass(const struct job *job, struct lsc_engine *engine, uint32_t pos,
 	for (uint32_t i = 0; i < job->batch; i++) {
 		if (works[i].result < 0)
 			atomic_store(&shared->failed, 1);
-		ids[0] = lsc_sample(works[i].out, config.vocab, 0, 1, 0, pos, NULL);
+		lsc_sampler_draw(&sampler, works[i].out, &samplings[pos % 3], ids, BEFORE, pos,
+				 &drawn);
+		ids[0] = drawn.token;
 	}
 	if (job->disturb)
 		job->disturb();
@@ -179,7 +196,8 @@ static void compute(const struct job *job)
 	struct lsc_engine_options options = {.threads = job->threads};
 	struct lsc_engine *engine = NULL;
 
-	if (lsc_engine_open(&engine, &toy.image, toy.data, &options, NULL) < 0) {
+	if (lsc_engine_open(&engine, &toy.image, toy.data, &options, NULL) < 0 ||
+	    lsc_sampler_init(&sampler, config.vocab, NULL) < 0) {
 		atomic_store(&shared->failed, 1);
 		return;
 	}
@@ -191,6 +209,7 @@ static void compute(const struct job *job)
 		pass(job, engine, BEFORE + (uint32_t)token, 1);
 	}
 	atomic_store(&shared->token, 0);
+	lsc_sampler_release(&sampler);
 	lsc_engine_close(engine);
 }
 

@@ -151,7 +151,7 @@ static bool answer(struct client *client, struct lsc_worker **workers,
 		pos += n;
 		if (client->token.request != n_stages || client->token.pos != pos)
 			return false;
-		ret_tokens[i] = client->token.token;
+		ret_tokens[i] = client->token.drawn.token;
 		ids = &ret_tokens[i];
 		n = 1;
 	}

@@ -32,18 +32,18 @@ int exec_logits_open(struct exec_logits *logits, const char *path, uint32_t voca
 }
 
 int exec_logits_feed(struct exec_logits *logits, struct lsc_session *session, const uint32_t *ids,
-		     uint32_t n, uint32_t *ret_token, struct lsc_err *err)
+		     uint32_t n, struct lsc_drawn *ret_drawn, struct lsc_err *err)
 {
 	const size_t row_bytes = session->image->config.vocab * sizeof(*logits->rows);
 	int r = 0;
 
 	if (!logits->path)
-		return lsc_session_feed(session, ids, n, ret_token, err);
+		return lsc_session_feed(session, ids, n, ret_drawn, err);
 	session->all_logits = logits->rows;
 	for (uint32_t at = 0; r == 0 && at < n; at += ROWS) {
 		uint32_t some = LSC_MIN(n - at, ROWS);
 
-		r = lsc_session_feed(session, ids + at, some, ret_token, err);
+		r = lsc_session_feed(session, ids + at, some, ret_drawn, err);
 		if (r < 0)
 			break;
 		r = lsc_write_full(logits->fd, logits->rows, some * row_bytes);

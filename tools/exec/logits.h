@@ -21,7 +21,7 @@ int exec_logits_open(struct exec_logits *logits, const char *path, uint32_t voca
 
 /* Feeds n ids to a session, and writes the logits of their positions. */
 int exec_logits_feed(struct exec_logits *logits, struct lsc_session *session, const uint32_t *ids,
-		     uint32_t n, uint32_t *ret_token, struct lsc_err *err);
+		     uint32_t n, struct lsc_drawn *ret_drawn, struct lsc_err *err);
 
 /* A file that was not completed is removed. */
 void exec_logits_close(struct exec_logits *logits);

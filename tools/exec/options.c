@@ -38,6 +38,12 @@ bool exec_engine_option(struct lsc_engine_options *engine, int key, const char *
 	struct lsc_err err = LSC_ERR_INIT;
 	uint64_t threads = 0;
 
+	if (key == EXEC_KEY_KV_BYTES) {
+		lsc_tool_check(state, lsc_parse_size(arg, &engine->kv_bytes, &err), &err);
+		if (engine->kv_bytes == 0)
+			argp_failure(state, LSC_EXIT_USAGE, 0, "--kv-bytes is 0");
+		return true;
+	}
 	if (key == EXEC_KEY_EXACT) {
 		engine->exact = true;
 		return true;

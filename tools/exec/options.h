@@ -8,7 +8,7 @@
 #include "exec/device.h"
 #include "exec/engine.h"
 
-enum { EXEC_KEY_EXACT = 0x2800, EXEC_KEY_DEVICE };
+enum { EXEC_KEY_EXACT = 0x2800, EXEC_KEY_DEVICE, EXEC_KEY_KV_BYTES };
 
 /* Rows of an option table, and a parser's answer to them: whether it was one. */
 #define EXEC_EXACT_ROW                                                                             \
@@ -20,9 +20,14 @@ enum { EXEC_KEY_EXACT = 0x2800, EXEC_KEY_DEVICE };
 		"device", EXEC_KEY_DEVICE, "NAME", 0,                                              \
 			"Compute on cpu (default), cuda, cuda:N or auto", 0                        \
 	}
+#define EXEC_KV_ROW                                                                                \
+	{                                                                                          \
+		"kv-bytes", EXEC_KEY_KV_BYTES, "SIZE", 0,                                          \
+			"Memory for keys and values, of each image (default 1G)", 0                \
+	}
 #define EXEC_ENGINE_ROWS                                                                           \
 	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},       \
-		EXEC_EXACT_ROW, EXEC_DEVICE_ROW
+		EXEC_KV_ROW, EXEC_EXACT_ROW, EXEC_DEVICE_ROW
 
 /* Where to compute; found once the command line was read. */
 struct exec_device {

@@ -19,6 +19,7 @@
 #include "logits.h"
 #include "model/tokenizer.h"
 #include "options.h"
+#include "sampling.h"
 #include "subject.h"
 
 #define MAX_PROMPT (64u << 20)
@@ -29,31 +30,34 @@ struct run_options {
 	const char *system;
 	const char *logits;
 	bool chat, ids, have_n;
-	uint64_t n, seed;
+	uint64_t n;
+	struct exec_sampling sampling;
 	struct lsc_engine_options engine;
 	struct exec_device device;
-	double temp, top_p, timeout_s;
+	double timeout_s;
 };
 
-enum {
-	KEY_TEMP = 0x2000,
-	KEY_TOP_P,
-	KEY_SEED,
-	KEY_IDS,
-	KEY_CHAT,
-	KEY_SYSTEM,
-	KEY_TIMEOUT,
-	KEY_LOGITS
-};
+enum { KEY_IDS = 0x2000, KEY_CHAT, KEY_SYSTEM, KEY_TIMEOUT, KEY_LOGITS };
 
 static const struct argp_option run_table[] = {
 	{"prompt", 'p', "TEXT", 0, "The prompt; - or none: standard input", 0},
 	{"tokens", 'n', "N", 0,
 	 "Stop after N tokens (default: at the end of text, or of the context)", 0},
-	{"temp", KEY_TEMP, "T", 0, "Sampling temperature (default 0: greedy)", 0},
-	{"top-p", KEY_TOP_P, "P", 0, "Sample from the likeliest tokens that make up P (default 1)",
+	{"temp", EXEC_KEY_TEMP, "T", 0, "Sampling temperature (default 0: greedy)", 0},
+	{"top-k", EXEC_KEY_TOP_K, "K", 0, "Sample from the K likeliest tokens (default 0: all)", 0},
+	{"top-p", EXEC_KEY_TOP_P, "P", 0,
+	 "Sample from the likeliest tokens that make up P (default 1)", 0},
+	{"min-p", EXEC_KEY_MIN_P, "P", 0,
+	 "Sample from tokens P times as likely as the likeliest (default 0: all)", 0},
+	{"repetition-penalty", EXEC_KEY_PENALTY, "R", 0,
+	 "Make tokens that were there less likely (default 1: no)", 0},
+	{"seed", EXEC_KEY_SEED, "N", 0, "Seed of the sampling (default 0)", 0},
+	{"stop", EXEC_KEY_STOP, "TEXT", 0, "End the answer before TEXT; can be given several times",
 	 0},
-	{"seed", KEY_SEED, "N", 0, "Seed of the sampling (default 0)", 0},
+	{"stop-token", EXEC_KEY_STOP_ID, "ID", 0,
+	 "End the answer before a token; can be given several times", 0},
+	{"logprobs", EXEC_KEY_LOGPROBS, "N", 0,
+	 "Print a line for each token: id, logprob, those of the N likeliest", 0},
 	{"ids", KEY_IDS, NULL, 0, "Print the answer's token ids on one line", 0},
 	{"logits", KEY_LOGITS, "FILE", 0, "Write the logits of all positions to FILE, as f32", 0},
 	{"chat", 'c', NULL, 0, "Ask the prompt as a question, in the model's chat format", 0},
@@ -74,23 +78,15 @@ static error_t parse_number(int key, char *arg, struct run_options *opt, struct 
 		opt->have_n = true;
 		r = lsc_parse_uint(arg, 0, UINT32_MAX, &opt->n, &err);
 		break;
-	case KEY_TEMP:
-		r = lsc_parse_real(arg, 0, 100, &opt->temp, &err);
-		break;
-	case KEY_TOP_P:
-		r = lsc_parse_real(arg, 0, 1, &opt->top_p, &err);
-		break;
-	case KEY_SEED:
-		r = lsc_parse_uint(arg, 0, UINT64_MAX, &opt->seed, &err);
-		break;
 	case KEY_TIMEOUT:
 		r = lsc_parse_duration(arg, &opt->timeout_s, &err);
 		break;
 	default:
-		return exec_engine_option(&opt->engine, key, arg, state) ||
-				       exec_device_option(&opt->device, key, arg, state)
-			       ? 0
-			       : ARGP_ERR_UNKNOWN;
+		if (exec_engine_option(&opt->engine, key, arg, state) ||
+		    exec_device_option(&opt->device, key, arg, state) ||
+		    exec_sampling_option(&opt->sampling, key, arg, state))
+			return 0;
+		return ARGP_ERR_UNKNOWN;
 	}
 	lsc_tool_check(state, r, &err);
 	return 0;
@@ -184,10 +180,8 @@ static int open_tokenizer(struct runner *runner, const char *path, int timeout_m
 
 static int runner_open(struct runner *runner, const struct run_options *opt, struct lsc_err *err)
 {
-	const struct lsc_session_options sampling = {
-		.temp = (float)opt->temp,
-		.top_p = (float)opt->top_p,
-		.seed = opt->seed,
+	const struct lsc_session_options options = {
+		.sampling = opt->sampling.how,
 		.timeout_ms = opt->timeout_s > 0 ? (int)LSC_MIN(opt->timeout_s * 1000, 1e9) : -1,
 		.on_wait = on_wait,
 		.data = runner,
@@ -196,11 +190,11 @@ static int runner_open(struct runner *runner, const struct run_options *opt, str
 	int r;
 
 	if ((r = exec_subject_open(subject, opt->path, err)) < 0 ||
-	    (r = open_tokenizer(runner, opt->path, sampling.timeout_ms, err)) < 0 ||
+	    (r = open_tokenizer(runner, opt->path, options.timeout_ms, err)) < 0 ||
 	    (r = exec_subject_engine(subject, &opt->engine, err)) < 0)
 		return r;
 	return lsc_session_init(&runner->session, &subject->image, &subject->segment,
-				subject->engine, &sampling, err);
+				subject->engine, &options, err);
 }
 
 /* --- the prompt --- */
@@ -250,36 +244,94 @@ static bool is_end(const struct lsc_model_config *config, uint32_t token)
 	return false;
 }
 
-static int flush_text(struct lsc_buf *text, struct lsc_err *err)
+/* Whether a token ends the answer without being part of it. */
+static bool ends(const struct lsc_model_config *config, const struct lsc_tokens *stop_ids,
+		 uint32_t token)
 {
-	int r = lsc_write_full(STDOUT_FILENO, text->data, text->len);
+	for (size_t i = 0; i < stop_ids->n; i++)
+		if (stop_ids->ids[i] == token)
+			return true;
+	return is_end(config, token);
+}
 
-	text->len = 0;
+struct answer {
+	const struct run_options *opt;
+	struct lsc_detokenizer detokenizer;
+	struct lsc_stopper stopper;
+	struct lsc_buf raw, text; /* as it comes, and as it is printed */
+};
+
+static void answer_release(struct answer *answer)
+{
+	lsc_stopper_release(&answer->stopper);
+	lsc_buf_release(&answer->raw);
+	lsc_buf_release(&answer->text);
+}
+
+static int flush_text(struct answer *answer, struct lsc_err *err)
+{
+	int r = lsc_write_full(STDOUT_FILENO, answer->text.data, answer->text.len);
+
+	answer->text.len = 0;
 	return r < 0 ? lsc_err_set(err, -r, "cannot write the answer: %m") : 0;
 }
 
-static int print_token(const struct run_options *opt, struct lsc_detokenizer *detokenizer,
-		       uint64_t index, uint32_t token, struct lsc_buf *text, struct lsc_err *err)
+static int put_logprobs(struct lsc_buf *line, const struct lsc_drawn *drawn)
 {
-	int r;
+	int r = lsc_buf_printf(line, "%u %.6g", drawn->token, (double)drawn->logprob);
 
-	if (opt->ids)
-		r = lsc_buf_printf(text, "%s%u", index ? " " : "", token);
-	else
-		r = lsc_detokenizer_add(detokenizer, token, text, err);
-	return r < 0 ? r : flush_text(text, err);
+	for (uint32_t i = 0; i < drawn->n_top && r == 0; i++)
+		r = lsc_buf_printf(line, " %u %.6g", drawn->top[i].token,
+				   (double)drawn->top[i].logprob);
+	return r < 0 ? r : lsc_buf_add_str(line, "\n");
 }
 
-static int generate(struct runner *runner, const struct run_options *opt,
-		    const struct lsc_tokens *prompt, uint64_t start_ns, struct lsc_err *err)
+/* Takes what came of the text to where it is decided: 1 where a stop string ended it. */
+static int settle(struct answer *answer)
 {
-	const struct lsc_model_config *config = &runner->subject.image.config;
-	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
-	struct lsc_detokenizer detokenizer;
-	uint64_t limit = opt->have_n ? opt->n : UINT64_MAX, n = 0, first_ns = 0;
-	uint32_t token = 0;
+	int r = lsc_stopper_add(&answer->stopper, answer->raw.data, answer->raw.len, &answer->text);
+
+	answer->raw.len = 0;
+	return r;
+}
+
+/* 1 where the answer ends with it. */
+static int print_token(struct answer *answer, uint64_t index, const struct lsc_drawn *drawn,
+		       struct lsc_err *err)
+{
+	const struct run_options *opt = answer->opt;
+	int r = lsc_detokenizer_add(&answer->detokenizer, drawn->token, &answer->raw, err), ended;
+
+	ended = r < 0 ? r : settle(answer);
+	if (ended >= 0 && (opt->ids || opt->sampling.how.logprobs)) {
+		answer->text.len = 0;
+		r = opt->ids ? lsc_buf_printf(&answer->text, "%s%u", index ? " " : "", drawn->token)
+			     : put_logprobs(&answer->text, drawn);
+	}
+	if (r == 0 && ended >= 0)
+		r = flush_text(answer, err);
+	return r < 0 ? r : ended;
+}
+
+/* What is held back of the text comes last. */
+static int print_end(struct answer *answer, struct lsc_err *err)
+{
+	const struct run_options *opt = answer->opt;
+	bool text = !opt->ids && !opt->sampling.how.logprobs;
 	int r = 0;
 
+	if (text && answer->stopper.met < 0)
+		r = lsc_detokenizer_end(&answer->detokenizer, &answer->raw);
+	if (text && r == 0 && (r = settle(answer)) == 0)
+		r = lsc_stopper_end(&answer->stopper, &answer->text);
+	if (r >= 0 && !opt->sampling.how.logprobs)
+		r = lsc_buf_add_str(&answer->text, "\n");
+	return r < 0 ? r : flush_text(answer, err);
+}
+
+static int check_prompt(const struct lsc_model_config *config, const struct lsc_tokens *prompt,
+			struct lsc_err *err)
+{
 	if (prompt->n == 0)
 		return lsc_err_set(err, EINVAL,
 				   "the prompt is empty, and the model has no token "
@@ -287,23 +339,35 @@ static int generate(struct runner *runner, const struct run_options *opt,
 	if (prompt->n > config->context)
 		return lsc_err_set(err, EINVAL, "the prompt has %zu tokens, the context %u",
 				   prompt->n, config->context);
-	lsc_detokenizer_init(&detokenizer, runner->tokenizer);
+	return 0;
+}
+
+static int generate(struct runner *runner, const struct run_options *opt,
+		    const struct lsc_tokens *prompt, uint64_t start_ns, struct lsc_err *err)
+{
+	const struct lsc_model_config *config = &runner->subject.image.config;
+	LSC_CLEANUP(answer_release) struct answer answer = {.opt = opt};
+	uint64_t limit = opt->have_n ? opt->n : UINT64_MAX, n = 0, first_ns = 0;
+	struct lsc_drawn drawn = {0};
+	int r = check_prompt(config, prompt, err);
+
+	if (r < 0)
+		return r;
+	lsc_detokenizer_init(&answer.detokenizer, runner->tokenizer);
+	lsc_stopper_init(&answer.stopper, &opt->sampling.stops);
 	/* The answer ends with the context, as it does over a pipeline. */
 	for (; r == 0 && n < limit && (n == 0 || prompt->n + n < config->context); n++) {
-		r = exec_logits_feed(&runner->logits, &runner->session, n ? &token : prompt->ids,
-				     n ? 1 : (uint32_t)prompt->n, &token, err);
-		if (r < 0 || is_end(config, token))
+		r = exec_logits_feed(&runner->logits, &runner->session,
+				     n ? &drawn.token : prompt->ids, n ? 1 : (uint32_t)prompt->n,
+				     &drawn, err);
+		if (r < 0 || ends(config, &opt->sampling.stop_ids, drawn.token))
 			break;
-		r = print_token(opt, &detokenizer, n, token, &text, err);
+		r = print_token(&answer, n, &drawn, err);
 		if (n == 0)
 			first_ns = lsc_clock_ns();
 	}
-	if (r == 0 && !opt->ids)
-		r = lsc_detokenizer_end(&detokenizer, &text);
-	if (r == 0)
-		r = lsc_buf_add_str(&text, "\n");
-	if (r == 0)
-		r = flush_text(&text, err);
+	if (r >= 0)
+		r = print_end(&answer, err);
 	if (r == 0 && n > 1)
 		lsc_info("%zu prompt tokens, first token after %.3f s, then %.1f tokens/s",
 			 prompt->n, (double)(first_ns - start_ns) / 1e9,
@@ -337,12 +401,14 @@ int lsc_exec_run_main(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct run_options opt = {.top_p = 1};
+	struct run_options opt = {.sampling.how = LSC_SAMPLING_INIT};
 	struct lsc_err err = LSC_ERR_INIT;
-
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
 	r = exec_device_find(&opt.device, &opt.engine, &err);
-	return lsc_tool_finish(r < 0 ? r : run(&opt, &err), &err);
+	if (r == 0)
+		r = run(&opt, &err);
+	exec_sampling_release(&opt.sampling);
+	return lsc_tool_finish(r, &err);
 }

@@ -1,0 +1,117 @@
+/* way - which nodes a request goes to */
+#include "route/way.h"
+
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define DOUBT 4 /* a node's failure weighs as much as so many requests there */
+
+/* Whether a node may be on a route of a request; NULL: of any. */
+static bool takes_part(const struct lsc_router *router, const struct lsc_router_request *request,
+		       const struct lsc_fleet_node *node)
+{
+	for (uint32_t i = 0; request && i < request->n_barred; i++)
+		if (request->barred[i] == node->rank)
+			return false;
+	return lsc_fleet_usable(node) && (!node->source || router->sources != LSC_SOURCES_NEVER);
+}
+
+static double cost_of(const struct lsc_fleet_node *node)
+{
+	return 1 + (double)node->busy + DOUBT * (double)node->doubt;
+}
+
+/* Whether some receiver may still come to hold something.  A cast tells of its progress several
+ * times a second: one that tells nothing is over, whatever the stream says. */
+bool lsc_router_is_loading(const struct lsc_router *router)
+{
+	const struct lsc_fleet *fleet = &router->fleet;
+
+	if (fleet->ended || lsc_clock_ns() - fleet->heard_ns > router->patience_ns)
+		return false;
+	if (!fleet->named)
+		return true; /* the cast has not begun */
+	for (uint32_t i = 0; i < fleet->n_cast; i++) {
+		const struct lsc_fleet_node *node = i < fleet->n_nodes ? fleet->nodes[i] : NULL;
+
+		if (!node || (!node->source && !node->complete && !node->failed && node->exec[0]))
+			return true;
+	}
+	return false;
+}
+
+/* The least busy node that holds everything: a receiver, or a source where it is to serve. */
+static bool find_local(const struct lsc_router *router, const struct lsc_router_request *request,
+		       bool sources, uint32_t *ret_node)
+{
+	uint32_t best = UINT32_MAX;
+
+	for (uint32_t i = 0; i < router->fleet.n_nodes; i++) {
+		const struct lsc_fleet_node *node = router->fleet.nodes[i];
+
+		if (!takes_part(router, request, node) || !node->complete ||
+		    (node->source && !sources))
+			continue;
+		if (best == UINT32_MAX || cost_of(node) < cost_of(router->fleet.nodes[best]))
+			best = i;
+	}
+	*ret_node = best;
+	return best != UINT32_MAX;
+}
+
+static int find_pipeline(const struct lsc_router *router, const struct lsc_router_request *request,
+			 struct lsc_cover *ret_cover)
+{
+	const struct lsc_fleet *fleet = &router->fleet;
+	LSC_CLEANUP_FREE struct lsc_cover_node *nodes = calloc(fleet->n_nodes + 1, sizeof(*nodes));
+	int r;
+
+	if (!nodes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < fleet->n_nodes; i++)
+		if (fleet->nodes[i])
+			nodes[i] = (struct lsc_cover_node){
+				.holds = fleet->nodes[i]->units,
+				.cost = cost_of(fleet->nodes[i]),
+				.source = fleet->nodes[i]->source,
+				.usable = takes_part(router, request, fleet->nodes[i]),
+			};
+	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->begins, fleet->image->n_units,
+			   router->sources, ret_cover);
+	if (r <= 0 || router->sources == LSC_SOURCES_SERVE)
+		return r;
+	for (uint32_t i = 0; i < ret_cover->n; i++)
+		if (!fleet->nodes[ret_cover->stages[i].node]->source)
+			return 1;
+	return 0; /* of sources alone */
+}
+
+int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_request *request)
+{
+	uint32_t node, last = router->fleet.image->n_units - 1;
+	int r;
+
+	request->local = find_local(router, request, router->sources == LSC_SOURCES_SERVE, &node);
+	if (!request->local) {
+		r = find_pipeline(router, request, &request->cover);
+		if (r != 0)
+			return r;
+		if (lsc_router_is_loading(router))
+			return 0;
+		request->local = find_local(router, request, true, &node);
+	}
+	if (!request->local)
+		return 0;
+	request->cover = (struct lsc_cover){.n = 1, .stages = {{node, 0, last}}};
+	return 1;
+}
+
+bool lsc_router_find_better(const struct lsc_router *router,
+			    const struct lsc_router_request *request)
+{
+	uint32_t node;
+
+	return !request->local && find_local(router, request, false, &node);
+}

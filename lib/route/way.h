@@ -1,0 +1,17 @@
+/* Which nodes a request goes to: what router.c asks when it routes one. */
+#ifndef LSC_ROUTE_WAY_H
+#define LSC_ROUTE_WAY_H
+
+#include "route/router.h"
+
+/* Finds a route for a request, into its cover: 1, or 0 where there is none yet. */
+int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_request *request);
+
+/* Whether a node came to hold everything that a request on a pipeline could go to. */
+bool lsc_router_find_better(const struct lsc_router *router,
+			    const struct lsc_router_request *request);
+
+/* Whether some receiver may still come to hold something. */
+bool lsc_router_is_loading(const struct lsc_router *router);
+
+#endif

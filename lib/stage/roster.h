@@ -1,0 +1,72 @@
+/* Who has something at a stage: its requests, in one table.
+ *
+ * A guest is a request of which runs came here and that was not dropped since.  Here is what the
+ * stage must know of it between runs: which image and units it uses, how old it is, how far it
+ * reaches, and, for the repetition penalty, its tokens.  Its keys and values are the engine's.  One
+ * thread uses a roster; pointers to guests hold until their drop.
+ */
+#ifndef LSC_STAGE_ROSTER_H
+#define LSC_STAGE_ROSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exec/engine.h"
+#include "net/frame.h"
+#include "stage/store.h"
+
+#define LSC_ROSTER_MAX 65536 /* guests: they cost memory, and come from outside */
+
+struct lsc_guest {
+	struct lsc_guest *next; /* in its bucket */
+	struct lsc_request_key key;
+	struct lsc_store_image *image; /* of its latest run that could; NULL: none yet */
+	uint64_t since;                /* microseconds since 1970: the older wins */
+	uint32_t first, last;          /* the units of its latest run */
+	uint32_t pos;                  /* of that */
+	uint32_t reach;                /* positions that it is known to need */
+	bool decodes;                  /* that was one position */
+	uint64_t seen_ns;              /* when it came or was computed */
+	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
+	uint64_t away_step; /* in which step that was */
+	uint64_t visit;     /* a mark of whoever goes through what waits */
+	uint32_t *past;     /* its tokens [n_past], where it has a penalty */
+	uint32_t n_past, past_cap;
+};
+
+struct lsc_roster {
+	struct lsc_guest **buckets; /* NULL at first */
+	uint32_t n_buckets, n;
+};
+
+#define LSC_ROSTER_INIT                                                                            \
+	{                                                                                          \
+		0                                                                                  \
+	}
+
+void lsc_roster_release(struct lsc_roster *roster);
+
+struct lsc_guest *lsc_roster_find(const struct lsc_roster *roster,
+				  const struct lsc_client_id *client, uint64_t request);
+
+/* The guest of a run, found or made, after its latest run: -ENOBUFS where there are too many. */
+int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
+		    struct lsc_guest **ret_guest, struct lsc_err *err);
+
+void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest);
+
+/* An image goes: nobody has it any more. */
+void lsc_roster_leave(struct lsc_roster *roster, const struct lsc_store_image *image);
+
+/* Walks over all: next(NULL) is the first, after the last comes NULL. */
+struct lsc_guest *lsc_roster_next(const struct lsc_roster *roster, const struct lsc_guest *guest);
+
+/* Whether a came to its client before b.  Every stage says the same of two requests: of equals the
+ * lower name is the older. */
+bool lsc_guest_is_older(const struct lsc_guest *a, const struct lsc_guest *b);
+
+/* Takes note of ids at positions pos .. pos + n - 1 and forgets what was there from pos on:
+ * -ESTALE where what is known does not reach pos. */
+int lsc_guest_remember(struct lsc_guest *guest, const uint32_t *ids, uint32_t pos, uint32_t n);
+
+#endif

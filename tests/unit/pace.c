@@ -1,0 +1,105 @@
+/* The pace of steps, against made-up machines: steps stay within the stretch, prompts get what is
+ * left, single delays do not matter and lasting changes do.
+ */
+#include "stage/pace.h"
+
+#include "tap.h"
+
+#define MS 1000000.0
+
+static uint32_t state = 7;
+
+static double noise(void)
+{
+	state = state * 1664525u + 1013904223u;
+	return (double)(state >> 8) / (1 << 24);
+}
+
+struct machine {
+	double alone_ms, row_ms; /* of decodes, and of each tile of a prompt's rows, per row */
+	unsigned tile;
+	double rare; /* how often a step takes 40 ms longer */
+};
+
+static double cost(const struct machine *m, uint32_t rows)
+{
+	uint32_t tiles = (rows + m->tile - 1) / m->tile;
+
+	return (m->alone_ms + tiles * m->tile * m->row_ms) * (0.97 + 0.06 * noise()) +
+	       (noise() < m->rare ? 40 : 0);
+}
+
+struct outcome {
+	double over; /* share of the steps above 2.7 times the decodes' own */
+	double rows; /* of prompts a step */
+};
+
+static struct outcome run(struct lsc_pace *pace, const struct machine *m, unsigned decodes,
+			  unsigned steps)
+{
+	struct outcome seen = {0};
+
+	for (unsigned i = 0; i < steps; i++) {
+		uint32_t rows = lsc_pace_rows(pace, decodes);
+		double ms = cost(m, rows);
+
+		lsc_pace_step(pace, decodes, rows, (uint64_t)(ms * MS));
+		seen.over += ms > 2.7 * m->alone_ms;
+		seen.rows += rows;
+	}
+	seen.over /= steps;
+	seen.rows /= steps;
+	return seen;
+}
+
+int main(void)
+{
+	const struct machine machines[] = {
+		{10, 1, 1, 0},   {10, 1.8, 1, 0}, {10, 1, 4, 0},      {10, 1, 8, 0},
+		{30, 0.1, 1, 0}, {5, 4, 1, 0},    {10, 0.5, 8, 0.02},
+	};
+	struct lsc_pace pace = LSC_PACE_INIT;
+	struct outcome seen;
+	struct machine m;
+
+	is_int(lsc_pace_rows(&pace, 4), 0, "decodes are timed alone first");
+	for (unsigned i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
+		double ideal;
+
+		m = machines[i];
+		ideal = m.alone_ms / m.row_ms;
+		pace = (struct lsc_pace)LSC_PACE_INIT;
+		run(&pace, &m, 4, 100);
+		seen = run(&pace, &m, 4, 2000);
+		ok(seen.over <= 0.01 + m.rare && seen.rows > 0.6 * ideal,
+		   "machine %u: %.1f%% of steps are long, %.1f rows each of %.1f that would fit", i,
+		   100 * seen.over, seen.rows, ideal);
+	}
+	m = machines[0];
+	pace = (struct lsc_pace)LSC_PACE_INIT;
+	run(&pace, &m, 4, 500);
+	m.row_ms *= 4;
+	seen = run(&pace, &m, 4, 200);
+	ok(seen.over < 0.05, "prompts that cost four times as much: %.1f%% of 200 steps are long",
+	   100 * seen.over);
+	m.row_ms /= 8;
+	run(&pace, &m, 4, 100);
+	seen = run(&pace, &m, 4, 200);
+	ok(seen.rows > 10, "and half as much: %.1f rows", seen.rows);
+	ok(lsc_pace_rows(&pace, 0) >= 64, "where nothing decodes a prompt has large parts");
+	for (int i = 0; i < 50; i++)
+		lsc_pace_step(&pace, 0, 200, (uint64_t)(2000 * MS));
+	ok(lsc_pace_rows(&pace, 0) == 64, "but smaller ones where they are slow");
+
+	is_int(lsc_pace_linger_ns(&pace), 0, "nobody is waited for whose way is not known");
+	lsc_pace_step(&pace, 8, 0, (uint64_t)(10 * MS));
+	for (int i = 0; i < 100; i++)
+		lsc_pace_trip(&pace, (uint64_t)((0.2 + 0.1 * noise()) * MS));
+	ok(lsc_pace_linger_ns(&pace) > (uint64_t)(0.25 * MS) &&
+		   lsc_pace_linger_ns(&pace) < (uint64_t)(1 * MS),
+	   "who is back soon is waited for: %.2f ms", (double)lsc_pace_linger_ns(&pace) / MS);
+	for (int i = 0; i < 100; i++)
+		lsc_pace_trip(&pace, (uint64_t)(30 * MS));
+	is_int(lsc_pace_linger_ns(&pace), 0, "who is away for longer than a step is not");
+	return done_testing();
+}
