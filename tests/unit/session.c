@@ -210,10 +210,11 @@ int main(void)
 
 	config.context = 100;
 	test_model(&config, 0, "dense");
-	config.experts = 6;
+	config.layers = 2;
+	config.experts = 4;
 	config.experts_used = 2;
-	config.expert_ffn = 40;
+	config.expert_ffn = 16;
 	test_model(&config, 0, "experts");
-	test_model(&config, 36, "experts-in-blocks-of-their-own");
+	test_model(&config, 11, "experts-in-blocks-of-their-own");
 	return done_testing();
 }
