@@ -5,6 +5,7 @@
 #include "exec/backend.h"
 #include "exec/decoder.h"
 #include "exec/kv.h"
+#include "exec/pool.h"
 
 static void cpu_close(void *self)
 {
@@ -49,6 +50,7 @@ static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *er
 	const size_t bytes = config->hidden * sizeof(float);
 
 	(void)err;
+	lsc_pool_begin(decoder->pool);
 	if (chunk->first == 0)
 		lsc_decoder_embed(decoder, chunk->rows, chunk->n);
 	for (uint32_t i = 0; chunk->first && i < chunk->n; i++)
@@ -60,6 +62,7 @@ static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *er
 		memcpy(chunk->rows[i].out, lsc_decoder_x(decoder, i), bytes);
 	if (chunk->n_heads)
 		lsc_decoder_head(decoder, chunk->heads, chunk->logits, chunk->n_heads);
+	lsc_pool_end(decoder->pool);
 	return 0;
 }
 

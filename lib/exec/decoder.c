@@ -372,13 +372,16 @@ static void run_attend(void *data, uint32_t task, unsigned thread)
 	uint32_t index = task / config->kv_heads, kv_head = task % config->kv_heads;
 	uint32_t group = config->heads / config->kv_heads;
 	size_t head = (size_t)kv_head * group * config->head_dim;
+	uint32_t from = lsc_model_sees_from(config, batch->layer, row->pos);
+	uint32_t page = from / LSC_PAGE_POSITIONS;
 	struct lsc_attend job = {
 		.q = decoder->qkv + (size_t)index * decoder->qkv_stride + head,
 		.out = decoder->att + (size_t)index * decoder->att_stride + head,
 		.group = group,
 		.head_dim = config->head_dim,
-		.n = row->pos + 1,
-		.pages = (const float *const *)row->request->layers[batch->layer].pages,
+		.first = from % LSC_PAGE_POSITIONS,
+		.n = row->pos + 1 - page * LSC_PAGE_POSITIONS,
+		.pages = (const float *const *)row->request->layers[batch->layer].pages + page,
 		.keys = lsc_kv_keys(decoder->kv, kv_head),
 		.values = lsc_kv_values(decoder->kv, kv_head),
 		.value_stride = decoder->kv->value_stride,
@@ -396,7 +399,8 @@ static void attend(struct lsc_decoder *decoder, struct batch *batch, uint32_t n)
 	uint64_t seen = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		seen += batch->rows[i].pos + 1;
+		seen += batch->rows[i].pos + 1 -
+			lsc_model_sees_from(config, batch->layer, batch->rows[i].pos);
 	/* A few microseconds of work are not worth sharing. */
 	if (seen * config->heads * config->head_dim < 1 << 15) {
 		for (uint32_t task = 0; task < n * config->kv_heads; task++)

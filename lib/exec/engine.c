@@ -38,6 +38,9 @@ static int open_backend(struct lsc_engine *engine, const uint8_t *data,
 	size_t n;
 
 	engine->ops = device && device->ops ? device->ops : &lsc_backend_cpu;
+	if (engine->image->config.experts && engine->ops != &lsc_backend_cpu)
+		return lsc_err_set(err, EOPNOTSUPP, "a mixture of experts does not run on %s",
+				   engine->ops->name);
 	n = engine->ops->max_rows;
 	engine->rows = calloc(n, sizeof(*engine->rows));
 	engine->heads = calloc(n, sizeof(*engine->heads));
@@ -62,7 +65,7 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 	if (!engine)
 		return lsc_err_set(err, ENOMEM, "no memory for an engine");
 	engine->image = image;
-	r = lsc_kv_init(&engine->kv, config->layers, config->kv_heads, config->head_dim,
+	r = lsc_kv_init(&engine->kv, config,
 			options->kv_bytes ? options->kv_bytes : DEFAULT_KV_BYTES, err);
 	if (r == 0)
 		r = open_backend(engine, data, options, err);
@@ -155,7 +158,10 @@ static int reserve(struct lsc_engine *engine, const struct lsc_work *work,
 	int r = 0;
 
 	for (uint32_t layer = first; layer < end; layer++)
-		if ((request ? request->layers[layer].len : 0) < work->pos)
+		if (request ? !lsc_kv_reaches(
+				      request, layer, work->pos,
+				      lsc_model_sees_from(&engine->image->config, layer, work->pos))
+			    : work->pos > 0)
 			return -ESTALE;
 	request = lsc_kv_request(&engine->kv, &work->key);
 	if (!request)
@@ -257,8 +263,15 @@ static void settle(struct lsc_engine *engine, struct lsc_work *work)
 	uint32_t end, layer = layers_of(engine, work, &end), vocab = engine->image->config.vocab;
 	struct lsc_kv_request *request = layer < end ? lsc_kv_find(&engine->kv, &work->key) : NULL;
 
-	for (; layer < end; layer++)
-		request->layers[layer].len = work->pos + work->n;
+	for (; layer < end; layer++) {
+		const uint32_t pos = work->pos + work->n;
+		uint32_t from = lsc_model_sees_from(&engine->image->config, layer, pos);
+
+		request->layers[layer].len = pos;
+		/* A page more, for a step that has to be done again. */
+		if (from > LSC_PAGE_POSITIONS)
+			lsc_kv_slide(&engine->kv, request, layer, from - LSC_PAGE_POSITIONS);
+	}
 	if (work->all_logits && work->last == head_unit(engine))
 		memcpy(work->out, work->all_logits + (size_t)(work->n - 1) * vocab,
 		       vocab * sizeof(float));

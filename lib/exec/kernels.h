@@ -40,7 +40,8 @@ struct lsc_attend {
 	const float *q; /* [group][head_dim] */
 	float *out;     /* [group][head_dim] */
 	uint32_t group, head_dim;
-	uint32_t n;                /* positions seen, the query's own included */
+	uint32_t first;            /* position that is seen, on the first page: a window's */
+	uint32_t n;                /* positions up to the query's own, which is the last */
 	const float *const *pages; /* each holds LSC_PAGE_POSITIONS */
 	size_t keys;               /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
 	size_t values;             /* in a page: [LSC_PAGE_POSITIONS][value_stride] */

@@ -314,9 +314,12 @@ LANES void sum_values(const struct lsc_attend *job, uint32_t head, uint32_t elem
 
 	UNROLL for (int h = 0; h < heads; h++) UNROLL for (int v = 0; v < vectors; v++) acc[h][v] =
 		lanes_set(0);
-	for (uint32_t t = 0; t < job->n;) {
-		const float *values = job->pages[t / LSC_PAGE_POSITIONS] + job->values + element;
-		uint32_t stop = job->n - t < LSC_PAGE_POSITIONS ? job->n : t + LSC_PAGE_POSITIONS;
+	for (uint32_t t = job->first; t < job->n;) {
+		const float *values = job->pages[t / LSC_PAGE_POSITIONS] + job->values + element +
+				      t % LSC_PAGE_POSITIONS * job->value_stride;
+		uint32_t stop = t / LSC_PAGE_POSITIONS * LSC_PAGE_POSITIONS + LSC_PAGE_POSITIONS;
+
+		stop = job->n < stop ? job->n : stop;
 
 		for (; t < stop; t++, values += job->value_stride) {
 			lanes b[TILE_VECTORS];
@@ -358,7 +361,8 @@ LANES void attend_heads(const struct lsc_attend *job, uint32_t head, const int h
 		page_scores(job, job->pages[t / LSC_PAGE_POSITIONS] + job->keys, head,
 			    job->scores + t, heads);
 	for (int h = 0; h < heads; h++)
-		sums[h] = softmax(job->scores + (head + (size_t)h) * job->score_stride, job->n);
+		sums[h] = softmax(job->scores + (head + (size_t)h) * job->score_stride + job->first,
+				  job->n - job->first);
 	for (; e + 16 * TILE_VECTORS <= job->value_stride; e += 16 * TILE_VECTORS)
 		sum_values(job, head, e, sums, heads, TILE_VECTORS);
 	for (; e < job->head_dim; e += 16)

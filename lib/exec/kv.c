@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/macros.h"
 
@@ -12,23 +13,40 @@ struct lsc_kv_page {
 	struct lsc_kv_page *next;
 };
 
-int lsc_kv_init(struct lsc_kv *kv, uint32_t layers, uint32_t kv_heads, uint32_t head_dim,
-		uint64_t limit, struct lsc_err *err)
+/* Addresses for all pages there may be.  Large pages are cleared in one go, and are faster to
+ * attend to. */
+static uint8_t *make_arena(uint64_t bytes)
 {
-	uint32_t value_stride = (uint32_t)lsc_align_up(head_dim, LSC_LANES);
-	uint64_t page_bytes =
-		(uint64_t)kv_heads * (head_dim + value_stride) * LSC_PAGE_POSITIONS * sizeof(float);
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	madvise(at, bytes, MADV_HUGEPAGE);
+	return at;
+}
+
+int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64_t limit,
+		struct lsc_err *err)
+{
+	uint32_t value_stride = (uint32_t)lsc_align_up(config->head_dim, LSC_LANES);
+	uint64_t page_bytes = (uint64_t)config->kv_heads * (config->head_dim + value_stride) *
+			      LSC_PAGE_POSITIONS * sizeof(float);
 
 	if (limit < page_bytes)
 		return lsc_err_set(err, EINVAL, "%llu bytes of KV hold no page of %llu",
 				   (unsigned long long)limit, (unsigned long long)page_bytes);
-	*kv = (struct lsc_kv){.layers = layers,
-			      .kv_heads = kv_heads,
-			      .head_dim = head_dim,
-			      .value_stride = value_stride,
-			      .page_bytes = page_bytes,
-			      .limit_pages = limit / page_bytes,
-			      .n_buckets = FIRST_BUCKETS};
+	*kv = (struct lsc_kv){
+		.layers = config->layers,
+		.kv_heads = config->kv_heads,
+		.head_dim = config->head_dim,
+		.value_stride = value_stride,
+		.page_bytes = page_bytes,
+		.limit_pages = limit / page_bytes,
+		.context_pages = (uint32_t)lsc_div_up(config->context, LSC_PAGE_POSITIONS),
+		.n_buckets = FIRST_BUCKETS,
+	};
+	kv->arena = make_arena(kv->limit_pages * page_bytes);
 	kv->buckets = calloc(kv->n_buckets, sizeof(*kv->buckets));
 	return kv->buckets ? 0 : lsc_err_set(err, ENOMEM, "no memory for the KV cache");
 }
@@ -45,6 +63,8 @@ static float *take_page(struct lsc_kv *kv)
 			return NULL;
 	} else if (page) {
 		kv->free = page->next;
+	} else if (kv->arena) {
+		page = (struct lsc_kv_page *)(kv->arena + kv->fresh++ * kv->page_bytes);
 	} else {
 		page = aligned_alloc(64, lsc_align_up(kv->page_bytes, 64));
 		if (!page)
@@ -72,17 +92,8 @@ static int add_page(struct lsc_kv *kv, struct lsc_kv_layer *layer)
 {
 	float *page;
 
-	if (kv->used_pages >= kv->limit_pages)
+	if (kv->used_pages >= kv->limit_pages || layer->n_pages == kv->context_pages)
 		return -ENOSPC;
-	if (layer->n_pages == layer->cap) {
-		uint32_t cap = layer->cap ? 2 * layer->cap : 8;
-		float **pages = reallocarray(layer->pages, cap, sizeof(*pages));
-
-		if (!pages)
-			return -ENOMEM;
-		layer->pages = pages;
-		layer->cap = cap;
-	}
 	page = take_page(kv);
 	if (!page)
 		return -ENOMEM;
@@ -95,8 +106,32 @@ void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t laye
 	struct lsc_kv_layer *of = &request->layers[layer];
 
 	of->len = LSC_MIN(of->len, len);
-	while ((uint64_t)of->n_pages * LSC_PAGE_POSITIONS >= (uint64_t)of->len + LSC_PAGE_POSITIONS)
+	if (of->len <= (uint64_t)of->first * LSC_PAGE_POSITIONS)
+		of->len = 0;
+	while (of->n_pages > of->first &&
+	       (uint64_t)of->n_pages * LSC_PAGE_POSITIONS >= (uint64_t)of->len + LSC_PAGE_POSITIONS)
 		give_page(kv, of->pages[--of->n_pages]);
+	if (of->len == 0)
+		of->n_pages = of->first = 0;
+}
+
+void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t from)
+{
+	struct lsc_kv_layer *of = &request->layers[layer];
+
+	for (; of->first < of->n_pages && (of->first + 1) * LSC_PAGE_POSITIONS <= from;
+	     of->first++) {
+		give_page(kv, of->pages[of->first]);
+		of->pages[of->first] = NULL;
+	}
+}
+
+bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
+		    uint32_t from)
+{
+	const struct lsc_kv_layer *of = &request->layers[layer];
+
+	return pos == 0 || (of->len >= pos && from / LSC_PAGE_POSITIONS >= of->first);
 }
 
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n)
@@ -160,13 +195,30 @@ static void grow(struct lsc_kv *kv)
 	free(old);
 }
 
+/* With the tables of its pages: where they are large the kernel clears them as they are used. */
+static struct lsc_kv_request *new_request(const struct lsc_kv *kv)
+{
+	const size_t head =
+		sizeof(struct lsc_kv_request) + kv->layers * sizeof(struct lsc_kv_layer);
+	struct lsc_kv_request *request =
+		calloc(1, head + (size_t)kv->layers * kv->context_pages * sizeof(float *));
+	float **pages;
+
+	if (!request)
+		return NULL;
+	pages = (float **)((char *)request + head);
+	for (uint32_t layer = 0; layer < kv->layers; layer++)
+		request->layers[layer].pages = pages + (size_t)layer * kv->context_pages;
+	return request;
+}
+
 struct lsc_kv_request *lsc_kv_request(struct lsc_kv *kv, const struct lsc_request_key *key)
 {
 	struct lsc_kv_request *request = lsc_kv_find(kv, key), **bucket;
 
 	if (request)
 		return request;
-	request = calloc(1, sizeof(*request) + kv->layers * sizeof(request->layers[0]));
+	request = new_request(kv);
 	if (!request)
 		return NULL;
 	if (kv->n_requests >= kv->n_buckets)
@@ -185,10 +237,8 @@ static void drop_at(struct lsc_kv *kv, struct lsc_kv_request **at)
 	struct lsc_kv_request *request = *at;
 
 	*at = request->next;
-	for (uint32_t layer = 0; layer < kv->layers; layer++) {
+	for (uint32_t layer = 0; layer < kv->layers; layer++)
 		lsc_kv_cut(kv, request, layer, 0);
-		free(request->layers[layer].pages);
-	}
 	if (request->table)
 		kv->memory.forget(kv->memory.self, request->table);
 	free(request);
@@ -228,10 +278,12 @@ void lsc_kv_release(struct lsc_kv *kv)
 	struct lsc_kv_page *page, *next;
 
 	drop_matching(kv, NULL);
-	for (page = kv->free; page; page = next) {
+	for (page = kv->free; page && !kv->arena; page = next) {
 		next = page->next;
 		free(page);
 	}
+	if (kv->arena)
+		munmap(kv->arena, kv->limit_pages * kv->page_bytes);
 	free(kv->buckets);
 	*kv = (struct lsc_kv)LSC_KV_INIT;
 }

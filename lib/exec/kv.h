@@ -3,19 +3,23 @@
  * A page holds LSC_PAGE_POSITIONS positions of one layer, all its kv heads: first the keys, a
  * [head_dim][positions] plane for each head (kernels.h's attend reads 16 positions at once), then
  * the values, [positions][value_stride].  All pages have one size and come from one budget; freed
- * ones are kept for the next request.  Requests are found by their key.  One thread uses a kv.
+ * ones are kept for the next request.  Addresses for all of them are taken at the beginning, memory
+ * by the kernel as they are first used: a token that begins a page allocates nothing.  Requests are
+ * found by their key.  One thread uses a kv.
  */
 #ifndef LSC_EXEC_KV_H
 #define LSC_EXEC_KV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "exec/engine.h"
 
 struct lsc_kv_layer {
-	float **pages;
-	uint32_t n_pages, cap;
+	float **pages; /* room for those of the whole context; NULL before first, where a window
+			* has passed */
+	uint32_t n_pages, first;
 	uint32_t len; /* positions filled */
 };
 
@@ -41,6 +45,9 @@ struct lsc_kv {
 	uint32_t layers, kv_heads, head_dim, value_stride;
 	uint64_t page_bytes;
 	uint64_t limit_pages, used_pages;
+	uint32_t context_pages; /* of a layer of one request, at most */
+	uint8_t *arena;         /* [limit_pages]; NULL where there were no addresses for all */
+	uint64_t fresh;         /* pages of it that were never used begin here */
 	struct lsc_kv_page *free;
 	struct lsc_kv_memory memory; /* all NULL: malloc's */
 	struct lsc_kv_request **buckets;
@@ -54,8 +61,8 @@ struct lsc_kv {
 	}
 
 /* limit is in bytes; less than one page is -EINVAL. */
-int lsc_kv_init(struct lsc_kv *kv, uint32_t layers, uint32_t kv_heads, uint32_t head_dim,
-		uint64_t limit, struct lsc_err *err);
+int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64_t limit,
+		struct lsc_err *err);
 void lsc_kv_release(struct lsc_kv *kv);
 
 struct lsc_kv_request *lsc_kv_find(struct lsc_kv *kv, const struct lsc_request_key *key);
@@ -63,10 +70,19 @@ struct lsc_kv_request *lsc_kv_find(struct lsc_kv *kv, const struct lsc_request_k
 /* Found or made; NULL when out of memory. */
 struct lsc_kv_request *lsc_kv_request(struct lsc_kv *kv, const struct lsc_request_key *key);
 
-/* Keeps the first len positions of a layer and frees the pages beyond. */
+/* Keeps the first len positions of a layer and frees the pages beyond; none of them, where those
+ * before were given back. */
 void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t len);
 
-/* Pages for n positions: 0, -ENOSPC where the budget is used up, -ENOMEM. */
+/* Gives back the pages that hold no position from `from` on. */
+void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t from);
+
+/* Whether what a layer holds is enough to go on at a position that sees those from `from` on. */
+bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
+		    uint32_t from);
+
+/* Pages for n positions, not more than the context: 0, -ENOSPC where the budget is used up,
+ * -ENOMEM. */
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n);
 
 void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key);

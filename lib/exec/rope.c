@@ -25,11 +25,23 @@ static double scale_llama3(const struct lsc_model_config *config, double speed)
 	return (1 - blend) * speed / config->rope_factor + blend * speed;
 }
 
+/* Pairs that turn often keep their speed, those that turn seldom are slower by the factor, those
+ * between go from one to the other. */
+static double scale_yarn(const struct lsc_model_config *config, uint32_t pair, double speed)
+{
+	double low = config->rope_ramp_low, high = config->rope_ramp_high;
+	double ramp = LSC_MIN(LSC_MAX((pair - low) / (high - low), 0.0), 1.0);
+
+	return (1 - ramp) * speed + ramp * speed / config->rope_factor;
+}
+
 int lsc_rope_init(struct lsc_rope *rope, const struct lsc_model_config *config, struct lsc_err *err)
 {
 	uint32_t half = config->head_dim / 2;
 
-	*rope = (struct lsc_rope){.half = half};
+	*rope = (struct lsc_rope){.half = half, .size = 1};
+	if (config->rope_scaling == LSC_ROPE_YARN)
+		rope->size = (double)config->rope_attention;
 	rope->speeds = calloc(half ? half : 1, sizeof(*rope->speeds));
 	if (!rope->speeds)
 		return lsc_err_set(err, ENOMEM, "no memory for positions");
@@ -40,6 +52,8 @@ int lsc_rope_init(struct lsc_rope *rope, const struct lsc_model_config *config, 
 			speed /= config->rope_factor;
 		else if (config->rope_scaling == LSC_ROPE_LLAMA3)
 			speed = scale_llama3(config, speed);
+		else if (config->rope_scaling == LSC_ROPE_YARN)
+			speed = scale_yarn(config, i, speed);
 		rope->speeds[i] = speed;
 	}
 	return 0;
@@ -67,8 +81,8 @@ int lsc_rope_reach(struct lsc_rope *rope, uint32_t n)
 		float *cosines = table + (size_t)pos * 2 * rope->half;
 
 		for (uint32_t i = 0; i < rope->half; i++) {
-			cosines[i] = (float)cos(pos * rope->speeds[i]);
-			cosines[rope->half + i] = (float)sin(pos * rope->speeds[i]);
+			cosines[i] = (float)(rope->size * cos(pos * rope->speeds[i]));
+			cosines[rope->half + i] = (float)(rope->size * sin(pos * rope->speeds[i]));
 		}
 	}
 	rope->len = len;

@@ -121,7 +121,8 @@ int lsc_session_feed(struct lsc_session *session, const uint32_t *ids, uint32_t 
 				.n = n,
 				.ids = ids,
 				.out = session->logits,
-				.draw = &draw};
+				.all_logits = session->all_logits,
+				.draw = session->all_logits ? NULL : &draw};
 	int r;
 
 	if (!session->complete)

@@ -32,10 +32,11 @@ struct lsc_session {
 	struct lsc_engine *engine;
 	struct lsc_session_options options;
 	struct lsc_request_key key;
-	uint32_t pos;  /* positions run */
-	bool complete; /* every unit has arrived */
-	bool waited;   /* on_wait was called */
-	float *logits; /* [vocab], of position pos - 1 */
+	uint32_t pos;      /* positions run */
+	bool complete;     /* every unit has arrived */
+	bool waited;       /* on_wait was called */
+	float *logits;     /* [vocab], of position pos - 1 */
+	float *all_logits; /* NULL, or [n][vocab] of the caller's: of all positions of a feed */
 	struct lsc_candidate *candidates;
 };
 

@@ -72,6 +72,29 @@ static int check_experts(const struct lsc_model_config *config, struct lsc_err *
 	return 0;
 }
 
+static int check_yarn(const struct lsc_model_config *config, struct lsc_err *err)
+{
+	float low = config->rope_ramp_low, high = config->rope_ramp_high;
+
+	if (!(config->rope_attention > 0) || !isfinite(config->rope_attention))
+		return lsc_err_set(err, EBADMSG, "the RoPE attention factor %g is not positive",
+				   (double)config->rope_attention);
+	if (!(low >= 0) || !(high > low) || !isfinite(high))
+		return lsc_err_set(err, EBADMSG,
+				   "a RoPE ramp from pair %g to pair %g makes no sense",
+				   (double)low, (double)high);
+	return 0;
+}
+
+static int check_window(const struct lsc_model_config *config, struct lsc_err *err)
+{
+	if (config->window_first && (!config->window || config->window_first >= config->layers))
+		return lsc_err_set(err, EBADMSG,
+				   "a window of %u positions from layer %u of %u on makes no sense",
+				   config->window, config->window_first, config->layers);
+	return 0;
+}
+
 static int check_rope(const struct lsc_model_config *config, struct lsc_err *err)
 {
 	if (!(config->rope_theta > 0) || !isfinite(config->rope_theta))
@@ -84,6 +107,8 @@ static int check_rope(const struct lsc_model_config *config, struct lsc_err *err
 				   (double)config->rope_factor);
 	if (config->rope_scaling == LSC_ROPE_LINEAR)
 		return 0;
+	if (config->rope_scaling == LSC_ROPE_YARN)
+		return check_yarn(config, err);
 	if (config->rope_scaling != LSC_ROPE_LLAMA3)
 		return lsc_err_set(err, EBADMSG, "RoPE scaling %d is not known",
 				   (int)config->rope_scaling);
@@ -124,7 +149,7 @@ int lsc_model_config_check(const struct lsc_model_config *config, struct lsc_err
 		return lsc_err_set(err, EBADMSG, "the architecture has no name");
 	if ((r = check_dims(config, err)) < 0 || (r = check_heads(config, err)) < 0 ||
 	    (r = check_experts(config, err)) < 0 || (r = check_rope(config, err)) < 0 ||
-	    (r = check_tokens(config, err)) < 0)
+	    (r = check_window(config, err)) < 0 || (r = check_tokens(config, err)) < 0)
 		return r;
 	if (!(config->norm_eps >= 0) || !(config->norm_eps < 1))
 		return lsc_err_set(err, EBADMSG, "the norm's epsilon %g is not in 0 .. 1",

@@ -17,18 +17,23 @@ static int no_memory(struct lsc_err *err)
 
 static int config_lines(const struct lsc_model_config *config, struct lsc_buf *out)
 {
-	char experts[64] = "";
+	char experts[64] = "", window[64] = "";
 
 	if (config->experts)
 		snprintf(experts, sizeof(experts), "%u experts (%u used) of ", config->experts,
 			 config->experts_used);
+	if (config->window && config->window_first)
+		snprintf(window, sizeof(window), ", window %u from layer %u on", config->window,
+			 config->window_first);
+	else if (config->window)
+		snprintf(window, sizeof(window), ", window %u", config->window);
 	return lsc_buf_printf(out,
 			      "%s, %u layers, hidden %u, %sffn %u, %u heads of %u (%u for keys and "
-			      "values), vocabulary %u, context %u%s\n",
+			      "values), vocabulary %u, context %u%s%s\n",
 			      config->arch, config->layers, config->hidden, experts,
 			      config->experts ? config->expert_ffn : config->ffn, config->heads,
 			      config->head_dim, config->kv_heads, config->vocab, config->context,
-			      config->tied ? ", tied embedding" : "");
+			      window, config->tied ? ", tied embedding" : "");
 }
 
 static json_t *config_json(const struct lsc_model_config *config)
@@ -54,6 +59,10 @@ static json_t *config_json(const struct lsc_model_config *config)
 		json_object_set_new(model, "expert_ffn", json_integer(config->expert_ffn));
 		json_object_set_new(model, "norm_topk", json_boolean(config->norm_topk));
 	}
+	if (config->window)
+		json_object_set_new(model, "window", json_integer(config->window));
+	if (config->window_first)
+		json_object_set_new(model, "window_first", json_integer(config->window_first));
 	json_object_set_new(model, "arch", json_string(config->arch));
 	json_object_set_new(model, "tied", json_boolean(config->tied));
 	json_object_set_new(model, "eos", eos);

@@ -288,8 +288,7 @@ int lsc_gguf_config_parse(const struct lsc_gguf *gguf, struct lsc_model_config *
 	    (r = parse_rope(&source, config, err)) < 0 ||
 	    (r = parse_tokens(&source, config, err)) < 0)
 		return r;
-	/* Up to its length a sliding window sees everything. */
-	if (window > 0 && window < config->context)
-		config->context = window;
+	if (window < config->context) /* up to its length it sees everything */
+		config->window = window;
 	return lsc_model_config_check(config, err);
 }

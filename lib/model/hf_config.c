@@ -24,6 +24,26 @@ static const struct {
 	{"Qwen3MoeForCausalLM", "qwen3_moe", false, true, true},
 };
 
+/* What transformers takes where a key is absent (null is another matter); 0: worked out.  The first
+ * is for the others too. */
+static const struct defaults {
+	const char *arch;
+	uint32_t context, kv_heads, head_dim, window;
+} defaults[] = {
+	{"llama", 2048, 0, 0, 0},        {"mistral", 131072, 8, 0, 4096},
+	{"mixtral", 131072, 8, 0, 0},    {"qwen2", 32768, 32, 0, 4096},
+	{"qwen3", 32768, 32, 128, 4096}, {"qwen3_moe", 32768, 4, 0, 4096},
+};
+
+static const struct defaults *defaults_of(const struct lsc_model_config *config)
+{
+	size_t i = LSC_ARRAY_SIZE(defaults);
+
+	while (--i > 0 && strcmp(defaults[i].arch, config->arch))
+		;
+	return &defaults[i];
+}
+
 static void decref(json_t **json)
 {
 	json_decref(*json);
@@ -35,6 +55,12 @@ static const json_t *get(const json_t *object, const char *key)
 	const json_t *value = json_object_get(object, key);
 
 	return json_is_null(value) ? NULL : value;
+}
+
+/* Not there at all, not even as null. */
+static bool is_absent(const json_t *object, const char *key)
+{
+	return !json_object_get(object, key);
 }
 
 static int get_uint(const json_t *object, const char *key, const uint32_t *absent,
@@ -66,6 +92,17 @@ static int get_real(const json_t *object, const char *key, float absent, float *
 	if (!json_is_number(value))
 		return lsc_err_set(err, EBADMSG, "key '%s' is no number", key);
 	*ret_value = (float)json_number_value(value);
+	return 0;
+}
+
+static int get_bool(const json_t *object, const char *key, bool absent, bool *ret_value,
+		    struct lsc_err *err)
+{
+	const json_t *value = get(object, key);
+
+	if (value && !json_is_boolean(value))
+		return lsc_err_set(err, EBADMSG, "key '%s' is not true or false", key);
+	*ret_value = value ? json_is_true(value) : absent;
 	return 0;
 }
 
@@ -103,21 +140,26 @@ static int parse_architecture(const json_t *root, struct lsc_model_config *confi
 
 static int parse_dims(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
-	const uint32_t context = 2048;
-	uint32_t head_dim;
+	const struct defaults *absent = defaults_of(config);
+	uint32_t kv_heads, head_dim;
 	int r;
 
 	if ((r = get_uint(root, "hidden_size", NULL, &config->hidden, err)) < 0 ||
 	    (r = get_uint(root, "intermediate_size", NULL, &config->ffn, err)) < 0 ||
 	    (r = get_uint(root, "num_hidden_layers", NULL, &config->layers, err)) < 0 ||
 	    (r = get_uint(root, "num_attention_heads", NULL, &config->heads, err)) < 0 ||
-	    (r = get_uint(root, "num_key_value_heads", &config->heads, &config->kv_heads, err)) <
-		    0 ||
 	    (r = get_uint(root, "vocab_size", NULL, &config->vocab, err)) < 0 ||
-	    (r = get_uint(root, "max_position_embeddings", &context, &config->context, err)) < 0)
+	    (r = get_uint(root, "max_position_embeddings", &absent->context, &config->context,
+			  err)) < 0)
 		return r;
-	head_dim = config->heads ? config->hidden / config->heads : 0;
-	return get_uint(root, "head_dim", &head_dim, &config->head_dim, err);
+	kv_heads = is_absent(root, "num_key_value_heads") && absent->kv_heads ? absent->kv_heads
+									      : config->heads;
+	if (is_absent(root, "head_dim") && absent->head_dim)
+		head_dim = absent->head_dim;
+	else
+		head_dim = config->heads ? config->hidden / config->heads : 0;
+	r = get_uint(root, "num_key_value_heads", &kv_heads, &config->kv_heads, err);
+	return r < 0 ? r : get_uint(root, "head_dim", &head_dim, &config->head_dim, err);
 }
 
 /* Mixtral's experts have the size that other layers have, and weights that add up to 1.  A model
@@ -141,32 +183,120 @@ static int parse_experts(const json_t *root, struct lsc_model_config *config, st
 		return r;
 	if (config->experts == 0)
 		return lsc_err_set(err, EBADMSG, "key '%s' is 0", count);
-	config->norm_topk = mixtral || json_is_true(get(root, "norm_topk_prob"));
+	if (!mixtral)
+		return get_bool(root, "norm_topk_prob", false, &config->norm_topk, err);
+	config->norm_topk = true;
 	return 0;
 }
 
-static int parse_scaling(const json_t *scaling, struct lsc_model_config *config,
+/* The context that the model was first trained for; newer than the rest of the keys, and then it is
+ * outside of them, or absent. */
+static int get_original_context(const json_t *root, const json_t *scaling,
+				const struct lsc_model_config *config, uint32_t *ret_context,
+				struct lsc_err *err)
+{
+	const char *key = "original_max_position_embeddings";
+
+	return get_uint(get(root, key) ? root : scaling, key, &config->context, ret_context, err);
+}
+
+static int parse_llama3(const json_t *root, const json_t *scaling, struct lsc_model_config *config,
+			struct lsc_err *err)
+{
+	int r;
+
+	config->rope_scaling = LSC_ROPE_LLAMA3;
+	if ((r = get_real(scaling, "low_freq_factor", 0, &config->rope_low_freq_factor, err)) < 0 ||
+	    (r = get_real(scaling, "high_freq_factor", 0, &config->rope_high_freq_factor, err)) < 0)
+		return r;
+	return get_original_context(root, scaling, config, &config->rope_original_context, err);
+}
+
+/* The pair that turns so often in the original context. */
+static double yarn_pair(const struct lsc_model_config *config, double context, double turns)
+{
+	return config->head_dim * log(context / (turns * 2 * M_PI)) /
+	       (2 * log((double)config->rope_theta));
+}
+
+/* By how much heads are stretched for a factor. */
+static double yarn_stretch(double factor, double weight)
+{
+	return factor <= 1 ? 1 : 0.1 * weight * log(factor) + 1;
+}
+
+static int yarn_attention(const json_t *scaling, double factor, float *ret_attention,
+			  struct lsc_err *err)
+{
+	float one, all;
+	int r;
+
+	if ((r = get_real(scaling, "mscale", 0, &one, err)) < 0 ||
+	    (r = get_real(scaling, "mscale_all_dim", 0, &all, err)) < 0)
+		return r;
+	if (one != 0 && all != 0)
+		return get_real(scaling, "attention_factor",
+				(float)(yarn_stretch(factor, (double)one) /
+					yarn_stretch(factor, (double)all)),
+				ret_attention, err);
+	return get_real(scaling, "attention_factor", (float)yarn_stretch(factor, 1), ret_attention,
+			err);
+}
+
+/* The ends of the ramp are whole pairs, unless they are not to be. */
+static int parse_yarn(const json_t *root, const json_t *scaling, struct lsc_model_config *config,
+		      struct lsc_err *err)
+{
+	float fast, slow;
+	double low, high;
+	uint32_t context;
+	bool whole;
+	int r;
+
+	config->rope_scaling = LSC_ROPE_YARN;
+	if ((r = get_original_context(root, scaling, config, &context, err)) < 0 ||
+	    (r = get_real(scaling, "beta_fast", 32, &fast, err)) < 0 ||
+	    (r = get_real(scaling, "beta_slow", 1, &slow, err)) < 0 ||
+	    (r = get_bool(scaling, "truncate", true, &whole, err)) < 0 ||
+	    (r = yarn_attention(scaling, (double)config->rope_factor, &config->rope_attention,
+				err)) < 0)
+		return r;
+	low = yarn_pair(config, context, fast != 0 ? (double)fast : 32);
+	high = yarn_pair(config, context, slow != 0 ? (double)slow : 1);
+	low = LSC_MAX(whole ? floor(low) : low, 0.0);
+	high = LSC_MIN(whole ? ceil(high) : high, (double)config->head_dim - 1);
+	config->rope_ramp_low = (float)low;
+	config->rope_ramp_high = (float)(low == high ? high + 0.001 : high);
+	return 0;
+}
+
+static int parse_scaling(const json_t *root, const json_t *scaling, struct lsc_model_config *config,
 			 struct lsc_err *err)
 {
 	const json_t *named = get(scaling, "rope_type");
-	const char *type = json_string_value(named ? named : get(scaling, "type"));
+	const char *type;
 	int r;
 
-	if (!type || !strcmp(type, "default"))
+	if (!named)
+		named = get(scaling, "type");
+	if (!named)
 		return 0;
-	if (!strcmp(type, "linear")) {
-		config->rope_scaling = LSC_ROPE_LINEAR;
-		return get_real(scaling, "factor", 0, &config->rope_factor, err);
-	}
-	if (strcmp(type, "llama3"))
+	type = json_string_value(named);
+	if (!type)
+		return lsc_err_set(err, EBADMSG, "the type of RoPE scaling is no string");
+	if (!strcmp(type, "default"))
+		return 0;
+	if (strcmp(type, "linear") && strcmp(type, "llama3") && strcmp(type, "yarn"))
 		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%.40s' is not supported", type);
-	config->rope_scaling = LSC_ROPE_LLAMA3;
-	if ((r = get_real(scaling, "factor", 0, &config->rope_factor, err)) < 0 ||
-	    (r = get_real(scaling, "low_freq_factor", 0, &config->rope_low_freq_factor, err)) < 0 ||
-	    (r = get_real(scaling, "high_freq_factor", 0, &config->rope_high_freq_factor, err)) < 0)
+	r = get_real(scaling, "factor", 0, &config->rope_factor, err);
+	if (r < 0)
 		return r;
-	return get_uint(scaling, "original_max_position_embeddings", NULL,
-			&config->rope_original_context, err);
+	if (!strcmp(type, "llama3"))
+		return parse_llama3(root, scaling, config, err);
+	if (!strcmp(type, "yarn"))
+		return parse_yarn(root, scaling, config, err);
+	config->rope_scaling = LSC_ROPE_LINEAR;
+	return 0;
 }
 
 /* What rotates a part of each head, or is another for each kind of layer, is not ours. */
@@ -190,50 +320,106 @@ static int check_rope(const json_t *root, const json_t *parameters, struct lsc_e
 	return 0;
 }
 
-/* Newer files have all of it in "rope_parameters". */
+/* Newer files have all of it in "rope_parameters", older ones "rope_scaling", which goes first. */
 static int parse_rope(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
-	const json_t *parameters = get(root, "rope_parameters");
-	int r = check_rope(root, parameters, err);
-
-	if (r < 0)
-		return r;
-	r = get_real(get(parameters, "rope_theta") ? parameters : root, "rope_theta", 10000,
-		     &config->rope_theta, err);
-
-	if (r < 0)
-		return r;
-	return parse_scaling(parameters ? parameters : get(root, "rope_scaling"), config, err);
-}
-
-/* Up to its length a sliding window sees everything, so it is a limit to the context. */
-static int parse_window(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
-{
-	const json_t *use = get(root, "use_sliding_window");
-	uint32_t window;
+	static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+	const json_t *parameters = NULL;
 	int r;
 
-	if (!get(root, "sliding_window") || json_is_false(use) ||
-	    (!use && strncmp(config->arch, "qwen", 4) == 0))
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(keys) && !json_object_size(parameters); i++) {
+		parameters = get(root, keys[i]);
+		if (parameters && !json_is_object(parameters))
+			return lsc_err_set(err, EBADMSG, "key '%s' is no object", keys[i]);
+	}
+	r = check_rope(root, parameters, err);
+	if (r == 0)
+		r = get_real(get(parameters, "rope_theta") ? parameters : root, "rope_theta", 10000,
+			     &config->rope_theta, err);
+	return r < 0 ? r : parse_scaling(root, parameters, config, err);
+}
+
+/* Which layers have the window: those from *ret_first on.  Others are told by a list of the kinds
+ * of all layers, and have it nowhere else. */
+static int first_of_window(const json_t *root, const struct lsc_model_config *config,
+			   uint32_t *ret_first, struct lsc_err *err)
+{
+	const json_t *types = get(root, "layer_types");
+	const uint32_t absent = 28;
+	uint32_t first = 0;
+
+	if (!types)
+		return get_uint(root, "max_window_layers", &absent, ret_first, err);
+	if (json_array_size(types) != config->layers)
+		return lsc_err_set(err, EBADMSG, "key 'layer_types' has no type for each layer");
+	for (uint32_t i = 0; i < config->layers; i++) {
+		const char *type = json_string_value(json_array_get(types, i));
+
+		if (type && !strcmp(type, "full_attention") && first == i)
+			first++;
+		else if (!type || strcmp(type, "sliding_attention"))
+			return refuse("attention that changes more than once (layer_types)", err);
+	}
+	*ret_first = first;
+	return 0;
+}
+
+/* Of Qwen only some layers have it, where it is asked for, of Mistral and Mixtral all, and the
+ * others do not know the key. */
+static int parse_window(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
+{
+	const bool qwen = !strncmp(config->arch, "qwen", 4),
+		   moe = !strcmp(config->arch, "qwen3_moe");
+	const struct defaults *absent = defaults_of(config);
+	uint32_t window = 0, first = 0;
+	bool use = true;
+	int r;
+
+	if (!qwen && strncmp(config->arch, "mi", 2))
 		return 0;
-	r = get_uint(root, "sliding_window", NULL, &window, err);
-	if (r == 0 && window > 0 && window < config->context)
-		config->context = window;
-	return r;
+	if (is_absent(root, "sliding_window"))
+		window = absent->window;
+	if ((r = get_uint(root, "sliding_window", &window, &window, err)) < 0 ||
+	    (qwen && (r = get_bool(root, "use_sliding_window", false, &use, err)) < 0))
+		return r;
+	if (get(root, "sliding_window") && window == 0)
+		return lsc_err_set(err, EBADMSG, "key 'sliding_window' is 0");
+	if (qwen && !moe && use && window) {
+		r = first_of_window(root, config, &first, err);
+		if (r < 0)
+			return r;
+	}
+	/* Up to its length a window sees everything. */
+	if (!use || first >= config->layers || window >= config->context)
+		return 0;
+	config->window = window;
+	config->window_first = window ? first : 0;
+	return 0;
 }
 
 static int check_features(const json_t *root, bool experts, struct lsc_err *err)
 {
-	const char *act = json_string_value(get(root, "hidden_act"));
+	static const struct {
+		const char *key, *words;
+	} refused[] = {
+		{"attention_bias", "attention_bias"},
+		{"mlp_bias", "mlp_bias"},
+		{"quantization_config", "quantization_config (quantised safetensors)"},
+		{"compression_config", "compression_config (quantised safetensors)"},
+	};
+	const json_t *act = get(root, "hidden_act");
+	const char *name = json_string_value(act);
 
-	if (act && strcmp(act, "silu"))
-		return lsc_err_set(err, EOPNOTSUPP, "activation '%.40s' is not supported", act);
-	if (json_is_true(get(root, "attention_bias")))
-		return refuse("attention_bias", err);
-	if (json_is_true(get(root, "mlp_bias")))
-		return refuse("mlp_bias", err);
-	if (get(root, "quantization_config"))
-		return refuse("quantization_config (quantised safetensors)", err);
+	if (act && !name)
+		return lsc_err_set(err, EBADMSG, "key 'hidden_act' is no string");
+	if (name && strcmp(name, "silu") && strcmp(name, "swish"))
+		return lsc_err_set(err, EOPNOTSUPP, "activation '%.40s' is not supported", name);
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(refused); i++) {
+		const json_t *value = get(root, refused[i].key);
+
+		if (value && !json_is_false(value))
+			return refuse(refused[i].words, err);
+	}
 	if (!experts && (get(root, "num_local_experts") || get(root, "num_experts")))
 		return refuse("a mixture of experts in this architecture", err);
 	return 0;
@@ -303,9 +489,9 @@ static int parse_all(const json_t *root, struct lsc_model_config *config, struct
 	    (experts && (r = parse_experts(root, config, err)) < 0) ||
 	    (r = get_real(root, "rms_norm_eps", 1e-6f, &config->norm_eps, err)) < 0 ||
 	    (r = parse_rope(root, config, err)) < 0 || (r = parse_window(root, config, err)) < 0 ||
+	    (r = get_bool(root, "tie_word_embeddings", false, &config->tied, err)) < 0 ||
 	    (r = parse_tokens(root, config, err)) < 0)
 		return lsc_err_prefix(err, "config.json: ");
-	config->tied = json_is_true(get(root, "tie_word_embeddings"));
 	return 0;
 }
 

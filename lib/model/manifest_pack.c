@@ -9,8 +9,10 @@
 #include "model/layout.h"
 #include "stream/record.h"
 
-static const char *const scaling_names[] = {
-	[LSC_ROPE_NONE] = "none", [LSC_ROPE_LINEAR] = "linear", [LSC_ROPE_LLAMA3] = "llama3"};
+static const char *const scaling_names[] = {[LSC_ROPE_NONE] = "none",
+					    [LSC_ROPE_LINEAR] = "linear",
+					    [LSC_ROPE_LLAMA3] = "llama3",
+					    [LSC_ROPE_YARN] = "yarn"};
 
 static int pack_model(struct lsc_pack *pack, const struct lsc_model_config *config)
 {
@@ -30,6 +32,10 @@ static int pack_model(struct lsc_pack *pack, const struct lsc_model_config *conf
 	lsc_pack_uint(pack, "head_dim", config->head_dim);
 	lsc_pack_uint(pack, "vocab", config->vocab);
 	lsc_pack_uint(pack, "context", config->context);
+	if (config->window)
+		lsc_pack_uint(pack, "window", config->window);
+	if (config->window_first)
+		lsc_pack_uint(pack, "window_first", config->window_first);
 	lsc_pack_real(pack, "norm_eps", (double)config->norm_eps);
 	lsc_pack_real(pack, "rope_theta", (double)config->rope_theta);
 	if (config->rope_scaling != LSC_ROPE_NONE) {
@@ -40,6 +46,11 @@ static int pack_model(struct lsc_pack *pack, const struct lsc_model_config *conf
 		lsc_pack_real(pack, "rope_low", (double)config->rope_low_freq_factor);
 		lsc_pack_real(pack, "rope_high", (double)config->rope_high_freq_factor);
 		lsc_pack_uint(pack, "rope_context", config->rope_original_context);
+	}
+	if (config->rope_scaling == LSC_ROPE_YARN) {
+		lsc_pack_real(pack, "rope_low", (double)config->rope_ramp_low);
+		lsc_pack_real(pack, "rope_high", (double)config->rope_ramp_high);
+		lsc_pack_real(pack, "rope_attention", (double)config->rope_attention);
 	}
 	lsc_pack_bool(pack, "qkv_bias", config->qkv_bias);
 	lsc_pack_bool(pack, "qk_norm", config->qk_norm);

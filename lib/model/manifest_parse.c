@@ -117,6 +117,13 @@ static int parse_rope(struct lsc_model_config *config, const struct lsc_record *
 		config->rope_scaling = LSC_ROPE_LINEAR;
 		return 0;
 	}
+	if (!strcmp(name, "yarn")) {
+		config->rope_scaling = LSC_ROPE_YARN;
+		if ((r = get_float(record, "rope_low", &config->rope_ramp_low, err)) < 0 ||
+		    (r = get_float(record, "rope_high", &config->rope_ramp_high, err)) < 0)
+			return r;
+		return get_float(record, "rope_attention", &config->rope_attention, err);
+	}
 	if (strcmp(name, "llama3"))
 		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%s' is not supported", name);
 	config->rope_scaling = LSC_ROPE_LLAMA3;
@@ -124,6 +131,20 @@ static int parse_rope(struct lsc_model_config *config, const struct lsc_record *
 	    (r = get_float(record, "rope_high", &config->rope_high_freq_factor, err)) < 0)
 		return r;
 	return get_u32(record, "rope_context", &config->rope_original_context, err);
+}
+
+static int parse_window(struct lsc_model_config *config, const struct lsc_record *record,
+			struct lsc_err *err)
+{
+	uint64_t window, first;
+	int r;
+
+	if ((r = lsc_record_uint_or(record, "window", UINT32_MAX, 0, &window, err)) < 0 ||
+	    (r = lsc_record_uint_or(record, "window_first", UINT32_MAX, 0, &first, err)) < 0)
+		return r;
+	config->window = (uint32_t)window;
+	config->window_first = (uint32_t)first;
+	return 0;
 }
 
 static int parse_tokens(struct lsc_model_config *config, const struct lsc_record *record,
@@ -171,6 +192,7 @@ static int parse_model(struct lsc_image *image, const struct lsc_manifest_cursor
 	    (r = get_bool(record, "tied", &config->tied, err)) < 0 ||
 	    (r = parse_experts(config, record, err)) < 0 ||
 	    (r = parse_rope(config, record, err)) < 0 ||
+	    (r = parse_window(config, record, err)) < 0 ||
 	    (r = parse_tokens(config, record, err)) < 0)
 		return r;
 	return lsc_model_config_check(config, err);

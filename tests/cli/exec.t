@@ -40,6 +40,29 @@ expect_equal "an image may be named '.'" \
 	"$(cd "$SCRATCH/fp32" && lsc-exec run . --prompt Once -n 3 --ids)" \
 	"$(lsc-exec run "$SCRATCH/fp32/" --prompt Once -n 3 --ids)"
 
+# --- logits ---
+
+printf 'Once upon a time' >"$SCRATCH/text"
+positions=$(lsc-shard tokenize --bos "$SCRATCH/fp32" <"$SCRATCH/text" | wc -w)
+expect_equal "logits change no token" \
+	"$(lsc-exec run "$SCRATCH/fp32" -n 9 --ids --logits "$SCRATCH/logits" <"$SCRATCH/text")" \
+	"$(lsc-exec run "$SCRATCH/fp32" -n 9 --ids <"$SCRATCH/text")"
+expect_equal "there are those of all positions" "$(wc -c <"$SCRATCH/logits")" \
+	$(((positions + 8) * 512 * 4))
+yes | head -n 100 >"$SCRATCH/long"
+lsc-exec run "$SCRATCH/fp32" -n 2 --ids --logits "$SCRATCH/more" <"$SCRATCH/long" >"$SCRATCH/got"
+lsc-exec run "$SCRATCH/fp32" -n 2 --ids <"$SCRATCH/long" >"$SCRATCH/want"
+expect_same "nor do those of a long prompt" "$SCRATCH/got" "$SCRATCH/want"
+expect_status 74 "a place that is none" \
+	lsc-exec run "$SCRATCH/fp32" --prompt Once -n 1 --logits "$SCRATCH/none/x"
+expect_one_line "cannot create"
+lsc-exec run "$SCRATCH/fp32" --prompt Once -n 1 --logits /dev/full >"$SCRATCH/out" 2>"$SCRATCH/err"
+expect_equal "a full one" $? 74
+expect_one_line "cannot write '/dev/full'"
+lsc-exec run "$SCRATCH/fp32" --prompt Once -n 3 --logits "$SCRATCH/cut" >&- 2>"$SCRATCH/err"
+[ ! -e "$SCRATCH/cut" ]
+ok $? "where the answer fails there is no file"
+
 # --- where the answer cannot go ---
 
 closed() { "$@" >&-; }

@@ -209,6 +209,104 @@ refused short.gguf "ends inside" 'GGUF\3\0\0\0\1'
 refused many.gguf "more than the file can hold" "GGUF\3\0\0\0$ones$none"
 refused key.gguf "goes past the end" "GGUF\3\0\0\0$none\1\0\0\0\0\0\0\0${ones}abcdefgh"
 
+# What a config.json asks for and we do not have, or what makes no sense: named, and nothing written.
+cat >"$SCRATCH/change" <<'EOF'
+import json, os, sys
+source, to, changes = sys.argv[1:4]
+os.makedirs(to, exist_ok=True)
+if not os.path.exists(to + "/model.safetensors"):
+    os.link(source + "/model.safetensors", to + "/model.safetensors")
+with open(source + "/config.json") as f:
+    config = json.load(f)
+config.update(json.loads("{%s}" % changes))
+with open(to + "/config.json", "w") as f:
+    json.dump(config, f)
+EOF
+changed() { # changed JSON: the toy model, as $SCRATCH/changed
+	python3 "$SCRATCH/change" "$SCRATCH/toy" "$SCRATCH/changed" "$1"
+}
+python3 tests/lib/toy_model.py "$SCRATCH/toy" linear
+while IFS='|' read -r status words changes; do
+	changed "$changes"
+	lsc-shard pack "$SCRATCH/changed" "$SCRATCH/refused" >"$SCRATCH/out" 2>"$SCRATCH/err"
+	got=$?
+	if [ "$got $(wc -l <"$SCRATCH/err") $(grep -cF "$words" "$SCRATCH/err")" = "$status 1 1" ] &&
+		[ -z "$(ls -d "$SCRATCH"/refused* 2>/dev/null)" ]; then
+		ok 0 "$status: $changes"
+	else
+		ok 1 "$status: $changes"
+		note <"$SCRATCH/err"
+		rm -rf "$SCRATCH"/refused*
+	fi
+done <<'EOF'
+69|'PhiForCausalLM' is not supported|"architectures": ["PhiForCausalLM"]
+69|'gemma2' is not supported|"model_type": "gemma2"
+65|names no architecture|"model_type": null
+69|activation 'gelu'|"hidden_act": "gelu"
+65|'hidden_act'|"hidden_act": 7
+69|attention_bias|"attention_bias": true
+69|mlp_bias|"mlp_bias": true
+69|mlp_bias|"mlp_bias": 1
+69|quantization_config|"quantization_config": {"quant_method": "gptq"}
+69|RoPE scaling 'dynamic'|"rope_scaling": {"type": "dynamic", "factor": 2.0}
+69|RoPE scaling 'longrope'|"rope_scaling": {"rope_type": "longrope", "factor": 2.0}
+65|RoPE scaling is no string|"rope_scaling": {"rope_type": 3}
+65|'rope_scaling' is no object|"rope_scaling": "yarn"
+65|RoPE factor 0|"rope_scaling": {"type": "linear"}
+65|RoPE factor -1|"rope_scaling": {"type": "linear", "factor": -1}
+65|frequency factors 0|"rope_scaling": {"type": "llama3", "factor": 8}
+65|RoPE ramp|"rope_scaling": {"type": "yarn", "factor": 4, "beta_fast": 0.5, "beta_slow": 64}
+65|RoPE attention factor|"rope_scaling": {"type": "yarn", "factor": 4, "attention_factor": -1}
+65|RoPE base|"rope_theta": 0
+69|partial_rotary_factor|"partial_rotary_factor": 0.5
+69|'full_attention' alone|"rope_scaling": null, "rope_parameters": {"full_attention": {"rope_theta": 1}}
+69|layer_types|"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 9, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]
+69|layer_types|"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 9, "layer_types": ["full_attention", "full_attention", "chunked_attention"]
+65|type for each layer|"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 9, "layer_types": []
+65|'use_sliding_window'|"model_type": "qwen2", "use_sliding_window": "yes"
+65|'sliding_window' is 0|"model_type": "mistral", "sliding_window": 0
+65|'sliding_window'|"model_type": "mistral", "sliding_window": "all"
+65|'tie_word_embeddings'|"tie_word_embeddings": "no"
+65|head dimension|"head_dim": 7
+65|is missing|"model_type": "qwen3", "head_dim": 8
+65|is not 32 x 32|"head_dim": 8, "num_key_value_heads": null
+65|'hidden_size'|"hidden_size": null
+EOF
+
+# What is supported, and what is no option of the family, is taken as transformers takes it.
+while IFS='|' read -r words changes; do
+	changed "$changes"
+	lsc-shard ls "$SCRATCH/changed" >"$SCRATCH/out" 2>"$SCRATCH/err"
+	expect_equal "$changes" "$(sed -n '1s/.*context 256//p' "$SCRATCH/out")" "$words"
+done <<'EOF'
+|"hidden_act": "silu", "attention_bias": false, "mlp_bias": null, "quantization_config": null
+|"sliding_window": 9
+, window 9|"model_type": "mistral", "sliding_window": 9
+|"model_type": "mistral", "sliding_window": 256
+|"model_type": "mistral", "sliding_window": null
+|"model_type": "mistral"
+EOF
+changed '"model_type": "mistral", "max_position_embeddings": 5000'
+expect_equal "a window of 4096 where Mistral names none" \
+	"$(lsc-shard ls "$SCRATCH/changed" | sed -n '1s/.*context //p')" "5000, window 4096"
+changed '"model_type": "mistral", "max_position_embeddings": 5000, "sliding_window": null'
+expect_equal "none, where it says null" \
+	"$(lsc-shard ls "$SCRATCH/changed" | sed -n '1s/.*context //p')" "5000"
+rm -r "$SCRATCH/toy" "$SCRATCH/changed"
+python3 tests/lib/toy_model.py "$SCRATCH/toy" qwen2
+while IFS='|' read -r words changes; do
+	changed "$changes"
+	lsc-shard ls "$SCRATCH/changed" >"$SCRATCH/out" 2>"$SCRATCH/err"
+	expect_equal "qwen2, $changes" "$(sed -n '1s/.*context 256\(.*\), tied.*/\1/p' "$SCRATCH/out")" "$words"
+done <<'EOF'
+|"sliding_window": 9
+|"use_sliding_window": false, "sliding_window": 9, "layer_types": ["full_attention", "sliding_attention", "full_attention"]
+, window 9 from layer 1 on|"use_sliding_window": true, "sliding_window": 9, "max_window_layers": 1
+, window 9|"use_sliding_window": true, "sliding_window": 9, "max_window_layers": 0
+|"use_sliding_window": true, "sliding_window": 9
+, window 9 from layer 2 on|"use_sliding_window": true, "sliding_window": 9, "layer_types": ["full_attention", "full_attention", "sliding_attention"]
+EOF
+
 if [ -e "$DATA/malformed/EXPECTED.tsv" ]; then
 	wrong=0
 	while IFS='	' read -r file verdict why; do

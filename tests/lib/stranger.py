@@ -345,6 +345,10 @@ class Decoder:
         s = m["rope_theta"] ** (-2 * i / m["head_dim"])
         if m.get("rope_scaling") == "linear":
             return s / m["rope_factor"]
+        if m.get("rope_scaling") == "yarn":
+            r = (i - m["rope_low"]) / (m["rope_high"] - m["rope_low"])
+            r = min(max(r, 0), 1)
+            return (1 - r) * s + r * s / m["rope_factor"]
         wave = 2 * math.pi / s
         if "rope_scaling" not in m or wave < m["rope_context"] / m["rope_high"]:
             return s
@@ -359,7 +363,7 @@ class Decoder:
             c, s = math.cos(pos * self.speeds[i]), math.sin(pos * self.speeds[i])
             out[i] = head[i] * c - head[i + half] * s
             out[i + half] = head[i + half] * c + head[i] * s
-        return out
+        return [v * self.model.get("rope_attention", 1) for v in out]
 
     def swiglu(self, w, x):
         y = times(w["gate_up"], x)
@@ -373,7 +377,7 @@ class Decoder:
         made = [[p[e] / total * v for v in self.swiglu(self.units[unit + 1 + e], x)] for e in chosen]
         return [sum(column) for column in zip(*made)]
 
-    def layer(self, unit, x, past):
+    def layer(self, index, unit, x, past):
         m, w = self.model, self.units[unit]
         d, pos = m["head_dim"], len(past)
         y = times(w["qkv"], self.norm(x, w["attn_norm"]))
@@ -385,6 +389,8 @@ class Decoder:
                 heads[i] = self.norm(heads[i], w["q_norm" if i < m["heads"] else "k_norm"])
             heads[i] = self.turn(heads[i], pos)
         past.append((heads[m["heads"]:n], heads[n:]))
+        if "window" in m and index >= m.get("window_first", 0):
+            past = past[-m["window"]:]
         a = []
         for h in range(m["heads"]):
             of = h // (m["heads"] // m["kv_heads"])
@@ -399,9 +405,9 @@ class Decoder:
         """Units first to last: from a token or activations to activations or a token."""
         x = list(self.embed[x]) if first == 0 else x
         head = len(self.units) - 1
-        for unit in self.begins[1:-1]:
+        for index, unit in enumerate(self.begins[1:-1]):
             if first <= unit <= last:
-                x = self.layer(unit, x, cache.setdefault(unit, []))
+                x = self.layer(index, unit, x, cache.setdefault(unit, []))
         if last < head:
             return x
         logits = times(self.head, self.norm(x, self.final_norm))

@@ -181,6 +181,11 @@ static inline double toy_speed(const struct lsc_model_config *c, uint32_t i)
 
 	if (c->rope_scaling == LSC_ROPE_LINEAR)
 		return speed / c->rope_factor;
+	if (c->rope_scaling == LSC_ROPE_YARN) {
+		s = (i - (double)c->rope_ramp_low) / (double)(c->rope_ramp_high - c->rope_ramp_low);
+		s = s < 0 ? 0 : s > 1 ? 1 : s;
+		return speed * (1 - s + s / c->rope_factor);
+	}
 	if (c->rope_scaling != LSC_ROPE_LLAMA3)
 		return speed;
 	s = (c->rope_original_context / wave - c->rope_low_freq_factor) /
@@ -191,10 +196,11 @@ static inline double toy_speed(const struct lsc_model_config *c, uint32_t i)
 
 static inline void toy_turn(const struct lsc_model_config *c, double *head, uint32_t pos)
 {
+	double size = c->rope_scaling == LSC_ROPE_YARN ? c->rope_attention : 1;
 	uint32_t half = c->head_dim / 2;
 
 	for (uint32_t i = 0; i < half; i++) {
-		double angle = pos * toy_speed(c, i), a = head[i], b = head[half + i];
+		double angle = pos * toy_speed(c, i), a = size * head[i], b = size * head[half + i];
 
 		head[i] = a * cos(angle) - b * sin(angle);
 		head[half + i] = b * cos(angle) + a * sin(angle);
@@ -269,6 +275,11 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 
 	for (uint32_t t = 0; t < n; t++) {
 		double *row = qkv + (size_t)t * all, *xt = x + (size_t)t * c->hidden;
+		uint32_t from = 0;
+
+		if (c->window && (unit - 1) / lsc_model_layer_units(c) >= c->window_first &&
+		    t >= c->window)
+			from = t + 1 - c->window;
 
 		toy_norm(normed, xt, an, c->hidden, c->norm_eps);
 		toy_product(row, wqkv, normed, all, c->hidden);
@@ -285,16 +296,16 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 			uint32_t g = heads + h / (heads / kv);
 			double sum = 0, max = -INFINITY;
 
-			for (uint32_t s = 0; s <= t; s++) {
+			for (uint32_t s = from; s <= t; s++) {
 				p[s] = 0;
 				for (uint32_t i = 0; i < d; i++)
 					p[s] += row[h * d + i] * qkv[(size_t)s * all + g * d + i];
 				p[s] /= sqrt(d);
 				max = fmax(max, p[s]);
 			}
-			for (uint32_t s = 0; s <= t; s++)
+			for (uint32_t s = from; s <= t; s++)
 				sum += p[s] = exp(p[s] - max);
-			for (uint32_t s = 0; s <= t; s++)
+			for (uint32_t s = from; s <= t; s++)
 				for (uint32_t i = 0; i < d; i++)
 					att[h * d + i] += p[s] / sum *
 							  qkv[(size_t)s * all + (g + kv) * d + i];

@@ -146,7 +146,7 @@ asks() { # asks NAME MODEL STAGES ID...: the workers of the cast in cast.rec
 	expect_same "and gets the same tokens" "$SCRATCH/out" "$SCRATCH/want"
 }
 
-for model in qwen2 qwen3 llama3 linear mixtral qwen3_moe; do
+for model in qwen2 qwen3 mistral llama3 linear yarn mixtral qwen3_moe; do
 	python3 "$TOP/tests/lib/toy_model.py" "$SCRATCH/$model" $model
 	lsc-shard pack --dtype f32 "$SCRATCH/$model" "$SCRATCH/three/$model"
 	lsc-cast send "$SCRATCH/three/$model" --to "$four" --exec "$exec_three" >"$SCRATCH/cast.rec"

@@ -214,8 +214,13 @@ static void put_config(struct builder *b, const char *type, const char *factor_k
 		put(b, 8, 4);
 		put_str(b, type);
 	}
-	if (factor_key)
+	if (factor_key && strstr(factor_key, "window")) {
+		put_str(b, factor_key);
+		put(b, 4, 4);
+		put(b, (uint32_t)factor, 4);
+	} else if (factor_key) {
 		put_f32(b, factor_key, factor);
+	}
 	put_str(b, "token_embd.weight");
 	put(b, 2, 4);
 	put(b, 8, 8);
@@ -261,6 +266,24 @@ static void test_gguf_rope(void)
 				     (cases[i].want_factor > 0 ? LSC_ROPE_LINEAR : LSC_ROPE_NONE) &&
 			     config.rope_factor == cases[i].want_factor)),
 		   "a GGUF's RoPE, %zu: %s", i, err.text);
+		lsc_gguf_release(&gguf);
+	}
+}
+
+/* As long as the context it changes nothing. */
+static void test_gguf_window(void)
+{
+	for (uint32_t window = 3; window <= 9; window++) {
+		struct lsc_gguf gguf = LSC_GGUF_INIT;
+		struct lsc_model_config config = {0};
+		struct lsc_err err = LSC_ERR_INIT;
+		struct builder b = {.len = 0};
+
+		put_config(&b, NULL, "llama.attention.sliding_window", (float)window);
+		ok(lsc_gguf_parse(&gguf, b.data, b.len, &err) == 0 &&
+			   lsc_gguf_config_parse(&gguf, &config, &err) == 0 &&
+			   config.context == 8 && config.window == (window < 8 ? window : 0),
+		   "a GGUF's window of %u: %s", window, err.text);
 		lsc_gguf_release(&gguf);
 	}
 }
@@ -355,7 +378,7 @@ static void test_configs(void)
 		{"{\"architectures\":[\"GemmaForCausalLM\"]," DIMS "}", -EOPNOTSUPP},
 		{"{\"model_type\":\"llama\",\"hidden_act\":\"gelu\"," DIMS "}", -EOPNOTSUPP},
 		{"{\"model_type\":\"llama\",\"attention_bias\":true," DIMS "}", -EOPNOTSUPP},
-		{"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\"}," DIMS "}",
+		{"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"longrope\"}," DIMS "}",
 		 -EOPNOTSUPP},
 		{"{\"model_type\":\"qwen3\",\"num_experts\":8," DIMS "}", -EOPNOTSUPP},
 		{"{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5," DIMS "}", -EOPNOTSUPP},
@@ -404,6 +427,7 @@ int main(void)
 	test_safetensors();
 	test_gguf();
 	test_gguf_rope();
+	test_gguf_window();
 	test_configs();
 	test_expected();
 	test_stories();

@@ -2,6 +2,8 @@
  * cut up. */
 #include "exec/engine.h"
 
+#include "exec/backend.h"
+#include "exec/device.h"
 #include "tap.h"
 #include "toy.h"
 
@@ -166,6 +168,31 @@ static void test_shapes(void)
 	c.experts_used = 2;
 	c.expert_ffn = 20;
 	test_shape("quantised experts, half a tile between gate and up", &c, LSC_DTYPE_Q8);
+	c = base_config();
+	c.head_dim = 32;
+	c.rope_scaling = LSC_ROPE_YARN;
+	c.rope_factor = 4;
+	c.rope_attention = 1.138629f;
+	c.rope_ramp_low = 2;
+	c.rope_ramp_high = 9.5f;
+	test_shape("positions that are stretched by YaRN", &c, LSC_DTYPE_F32);
+}
+
+/* A window within a page, over pages and of whole ones; in all layers, and in the last ones. */
+static void test_windows(void)
+{
+	static const uint32_t windows[][2] = {{1, 0}, {5, 0}, {32, 0}, {33, 2}, {40, 0}, {64, 3}};
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(windows); i++) {
+		struct lsc_model_config c = base_config();
+		char name[64];
+
+		c.window = windows[i][0];
+		c.window_first = windows[i][1];
+		snprintf(name, sizeof(name), "a window of %u from layer %u on", c.window,
+			 c.window_first);
+		test_shape(name, &c, LSC_DTYPE_F32);
+	}
 }
 
 static void same_logits(const struct toy *toy, const float *want, const float *got, uint32_t n,
@@ -306,6 +333,49 @@ static void test_batch(const struct toy *toy, const uint32_t *ids, const float *
 	lsc_engine_close(engine);
 }
 
+/* Pages that no later position sees are given back; who goes back behind them has to begin again.
+ */
+static void test_window_pages(void)
+{
+	enum { LONG = 300, WINDOW = 50 };
+	struct lsc_model_config c = base_config();
+	uint32_t ids[LONG];
+	struct lsc_engine *engine;
+	uint64_t page, most = 0;
+	float *want, *got;
+	struct toy toy;
+	int r = 0;
+
+	c.window = WINDOW;
+	c.window_first = 1; /* the first layer keeps all of its pages */
+	toy_init(&toy, &c, LSC_DTYPE_F32, 5);
+	some_ids(ids, LONG, c.vocab, 11);
+	want = plain_logits(&toy, ids, LONG);
+	got = calloc((size_t)LONG * c.vocab, sizeof(*got));
+	engine = open_engine(&toy, 2, NULL, 0);
+	run_local(engine, &toy, 1, ids, 0, 1, got);
+	page = lsc_engine_kv_used(engine) / c.layers;
+	run_local(engine, &toy, 1, ids, 1, 199, got);
+	for (uint32_t pos = 200; pos < LONG; pos++) {
+		r |= run_local(engine, &toy, 1, ids, pos, 1, got);
+		most = LSC_MAX(most, lsc_engine_kv_used(engine) / page);
+	}
+	same_logits(&toy, want, got, LONG, "a prompt and a hundred tokens behind a window");
+	ok(r == 0 && most <= 10 + (c.layers - 1) * 4, "with %u pages at most", (unsigned)most);
+	is_int(run_local(engine, &toy, 1, ids, LONG - 1, 1, got), 0, "a step may be done again");
+	is_int(run_local(engine, &toy, 1, ids, 150, 1, NULL), -ESTALE,
+	       "where the window has passed there is nothing to go on from");
+	memset(got, 0, (size_t)LONG * c.vocab * sizeof(*got));
+	is_int(run_local(engine, &toy, 1, ids, 0, LONG, got), 0, "but from the start");
+	same_logits(&toy, want, got, LONG, "a prompt at once");
+	lsc_engine_drop(engine, &(struct lsc_request_key){{'c'}, 1});
+	is_int((int)lsc_engine_kv_used(engine), 0, "all pages are given back");
+	lsc_engine_close(engine);
+	free(want);
+	free(got);
+	toy_release(&toy);
+}
+
 /* More rows than a chunk holds. */
 static void test_long(struct lsc_model_config c)
 {
@@ -389,6 +459,10 @@ static void test_experts(void)
 		{.first = 0, .last = 1},  {.first = 0, .last = 5}, {.first = 2, .last = 25},
 		{.first = 6, .last = 25}, {.first = 7, .last = 8}, {.first = 25, .last = 26},
 	};
+	const struct lsc_backend_ops ops = {.name = "a device", .max_rows = 8};
+	const struct lsc_device device = {.ops = &ops};
+	const struct lsc_engine_options elsewhere = {.device = &device};
+	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_engine *engine;
 	struct toy toy;
 	uint32_t ids[N];
@@ -413,6 +487,8 @@ static void test_experts(void)
 	}
 	is_int(wrong, 0, "units that part a layer from its experts do not run");
 	lsc_engine_close(engine);
+	is_int(lsc_engine_open(&engine, &toy.image, toy.data, &elsewhere, &err), -EOPNOTSUPP,
+	       "nor does it run elsewhere: %s", err.text);
 	free(want);
 	toy_release(&toy);
 	c.experts = 80;
@@ -428,6 +504,8 @@ int main(void)
 	float *want;
 
 	test_shapes();
+	test_windows();
+	test_window_pages();
 	toy_init(&toy, &config, LSC_DTYPE_BF16, 42);
 	some_ids(ids, N, config.vocab, 1);
 	want = plain_logits(&toy, ids, N);

@@ -91,6 +91,42 @@ static void test_pack(void)
 	   "an image that exists is left alone");
 }
 
+/* What only some models have comes through too, bit for bit. */
+static void test_options(void)
+{
+	struct lsc_model_config configs[3] = {small, small, small};
+
+	configs[0].window = 77;
+	configs[0].window_first = 5;
+	configs[0].rope_scaling = LSC_ROPE_YARN;
+	configs[0].rope_factor = 4;
+	configs[0].rope_ramp_low = 0;
+	configs[0].rope_ramp_high = 6.7f;
+	configs[0].rope_attention = 1.1386294f;
+	configs[1].window = 1;
+	configs[1].rope_scaling = LSC_ROPE_LLAMA3;
+	configs[1].rope_factor = 8;
+	configs[1].rope_low_freq_factor = 1;
+	configs[1].rope_high_freq_factor = 4;
+	configs[1].rope_original_context = 64;
+	configs[2].rope_scaling = LSC_ROPE_LINEAR;
+	configs[2].rope_factor = 2.5f;
+	configs[2].qkv_bias = configs[2].qk_norm = configs[2].tied = true;
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(configs); i++) {
+		LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+		const struct lsc_image_options options = {.dtype = LSC_DTYPE_Q8};
+		LSC_CLEANUP_FREE char *dir = NULL;
+		struct lsc_err err = LSC_ERR_INIT;
+
+		if (asprintf(&dir, "%s/options%zu", scratch(), i) < 0)
+			abort();
+		ok(pack(dir, &configs[i], &options) && lsc_image_open(&image, dir, &err) == 0 &&
+			   !memcmp(&image.config, &configs[i],
+				   offsetof(struct lsc_model_config, eos)),
+		   "options of a model, %zu", i);
+	}
+}
+
 static void test_damage(void)
 {
 	LSC_CLEANUP_FREE char *dir = in_scratch("damaged"), *file = in_scratch("damaged/image");
@@ -334,6 +370,7 @@ int main(void)
 	struct lsc_model_config few;
 
 	test_pack();
+	test_options();
 	test_damage();
 	test_shapes();
 	test_tied();

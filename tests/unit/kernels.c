@@ -210,7 +210,7 @@ static bool attention_near(const struct attention *a)
 	for (uint32_t h = 0; h < job->group; h++) {
 		double sum = 0, out[128] = {0};
 
-		for (uint32_t t = 0; t < job->n; t++) {
+		for (uint32_t t = job->first; t < job->n; t++) {
 			const float *page = a->pages[t / LSC_PAGE_POSITIONS];
 			uint32_t slot = t % LSC_PAGE_POSITIONS;
 			double s = 0;
@@ -242,6 +242,7 @@ static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kern
 				float *got = malloc(bytes);
 
 				attention_init(&a, group, dims[d], n);
+				a.job.first = n > 51 ? n % 32 : 0;
 				kernels->attend(&a.job);
 				near &= attention_near(&a);
 				memcpy(got, a.out, bytes);

@@ -16,6 +16,7 @@
 #include "commands.h"
 #include "exec/arrival.h"
 #include "exec/session.h"
+#include "logits.h"
 #include "model/tokenizer.h"
 #include "options.h"
 #include "subject.h"
@@ -26,13 +27,23 @@ struct run_options {
 	const char *path;
 	const char *prompt;
 	const char *system;
+	const char *logits;
 	bool chat, ids, have_n;
 	uint64_t n, seed;
 	struct lsc_engine_options engine;
 	double temp, top_p, timeout_s;
 };
 
-enum { KEY_TEMP = 0x2000, KEY_TOP_P, KEY_SEED, KEY_IDS, KEY_CHAT, KEY_SYSTEM, KEY_TIMEOUT };
+enum {
+	KEY_TEMP = 0x2000,
+	KEY_TOP_P,
+	KEY_SEED,
+	KEY_IDS,
+	KEY_CHAT,
+	KEY_SYSTEM,
+	KEY_TIMEOUT,
+	KEY_LOGITS
+};
 
 static const struct argp_option run_table[] = {
 	{"prompt", 'p', "TEXT", 0, "The prompt; - or none: standard input", 0},
@@ -43,6 +54,7 @@ static const struct argp_option run_table[] = {
 	 0},
 	{"seed", KEY_SEED, "N", 0, "Seed of the sampling (default 0)", 0},
 	{"ids", KEY_IDS, NULL, 0, "Print the answer's token ids on one line", 0},
+	{"logits", KEY_LOGITS, "FILE", 0, "Write the logits of all positions to FILE, as f32", 0},
 	{"chat", 'c', NULL, 0, "Ask the prompt as a question, in the model's chat format", 0},
 	{"system", KEY_SYSTEM, "TEXT", 0, "The chat's system message", 0},
 	EXEC_ENGINE_ROWS,
@@ -95,6 +107,9 @@ static error_t parse_run(int key, char *arg, struct argp_state *state)
 		opt->system = arg;
 		opt->chat = true;
 		return 0;
+	case KEY_LOGITS:
+		opt->logits = arg;
+		return 0;
 	case KEY_IDS:
 		opt->ids = true;
 		return 0;
@@ -118,10 +133,12 @@ struct runner {
 	struct exec_subject subject;
 	struct lsc_tokenizer *tokenizer;
 	struct lsc_session session;
+	struct exec_logits logits;
 };
 
 static void runner_release(struct runner *runner)
 {
+	exec_logits_close(&runner->logits);
 	lsc_session_release(&runner->session);
 	lsc_tokenizer_close(runner->tokenizer);
 	exec_subject_close(&runner->subject);
@@ -269,7 +286,7 @@ static int generate(struct runner *runner, const struct run_options *opt,
 	lsc_detokenizer_init(&detokenizer, runner->tokenizer);
 	/* The answer ends with the context, as it does over a pipeline. */
 	for (; r == 0 && n < limit && (n == 0 || prompt->n + n < config->context); n++) {
-		r = lsc_session_feed(&runner->session, n ? &token : prompt->ids,
+		r = exec_logits_feed(&runner->logits, &runner->session, n ? &token : prompt->ids,
 				     n ? 1 : (uint32_t)prompt->n, &token, err);
 		if (r < 0 || is_end(config, token))
 			break;
@@ -292,15 +309,18 @@ static int generate(struct runner *runner, const struct run_options *opt,
 
 static int run(const struct run_options *opt, struct lsc_err *err)
 {
-	LSC_CLEANUP(runner_release) struct runner runner = {.tokenizer = NULL};
+	LSC_CLEANUP(runner_release) struct runner runner = {.logits = EXEC_LOGITS_INIT};
 	LSC_CLEANUP(lsc_tokens_release) struct lsc_tokens prompt = LSC_TOKENS_INIT;
 	uint64_t start_ns = lsc_clock_ns();
 	int r;
 
 	if ((r = runner_open(&runner, opt, err)) < 0 ||
-	    (r = encode_prompt(&runner, opt, &prompt, err)) < 0)
+	    (r = encode_prompt(&runner, opt, &prompt, err)) < 0 ||
+	    (r = exec_logits_open(&runner.logits, opt->logits, runner.subject.image.config.vocab,
+				  err)) < 0 ||
+	    (r = generate(&runner, opt, &prompt, start_ns, err)) < 0)
 		return r;
-	return generate(&runner, opt, &prompt, start_ns, err);
+	return exec_logits_end(&runner.logits, err);
 }
 
 int lsc_exec_run_main(int argc, char **argv)
