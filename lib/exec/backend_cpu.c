@@ -31,6 +31,7 @@ static int cpu_open(void **ret_self, const struct lsc_image *image, const uint8_
 		cpu_close(decoder);
 		return r;
 	}
+	decoder->exact = options->exact;
 	*ret_self = decoder;
 	return 0;
 }
@@ -50,7 +51,6 @@ static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *er
 	const size_t bytes = config->hidden * sizeof(float);
 
 	(void)err;
-	lsc_pool_begin(decoder->pool);
 	if (chunk->first == 0)
 		lsc_decoder_embed(decoder, chunk->rows, chunk->n);
 	for (uint32_t i = 0; chunk->first && i < chunk->n; i++)
@@ -62,7 +62,6 @@ static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *er
 		memcpy(chunk->rows[i].out, lsc_decoder_x(decoder, i), bytes);
 	if (chunk->n_heads)
 		lsc_decoder_head(decoder, chunk->heads, chunk->logits, chunk->n_heads);
-	lsc_pool_end(decoder->pool);
 	return 0;
 }
 

@@ -154,6 +154,7 @@ void lsc_decoder_release(struct lsc_decoder *decoder)
 	free(decoder->qkv);
 	free(decoder->att);
 	free(decoder->gate_up);
+	free(decoder->packed);
 	free(decoder->scores);
 	free(decoder->logits);
 	*decoder = (struct lsc_decoder)LSC_DECODER_INIT;
@@ -173,6 +174,28 @@ static float *floats(float **old, uint64_t n)
 	return *old;
 }
 
+/* Positions of packed activations are an odd number of cache lines apart: those a power of two
+ * apart would share few of them. */
+static size_t packed_stride(const struct lsc_packing *packing, uint32_t cols)
+{
+	return (lsc_div_up(lsc_div_up(cols, 32) * packing->step_bytes, 64) | 1) * 64;
+}
+
+/* What the widest activations take for any format of weights. */
+static size_t most_packed(const struct lsc_decoder *decoder)
+{
+	const struct lsc_packing *all[] = {&decoder->kernels->brain};
+	uint32_t widest =
+		LSC_MAX(decoder->hidden_stride, LSC_MAX(decoder->att_stride, decoder->ffn_stride));
+	size_t most = 0, bytes;
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(all); i++) {
+		bytes = packed_stride(all[i], widest);
+		most = LSC_MAX(most, bytes);
+	}
+	return most;
+}
+
 static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 {
 	uint64_t n = lsc_align_up(rows, 8);
@@ -186,6 +209,10 @@ static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 	    !floats(&decoder->att, n * decoder->att_stride) ||
 	    !floats(&decoder->gate_up, LSC_MAX(n * 2 * decoder->ffn_stride, 1)) ||
 	    lsc_experts_reserve(&decoder->experts, (uint32_t)n) < 0)
+		return -ENOMEM;
+	free(decoder->packed);
+	decoder->packed = aligned_alloc(64, n * most_packed(decoder));
+	if (!decoder->packed)
 		return -ENOMEM;
 	decoder->max_rows = (uint32_t)n;
 	return 0;
@@ -229,6 +256,7 @@ static void each_row(struct lsc_decoder *decoder, lsc_pool_fn *fn, void *data, u
 struct product {
 	const struct lsc_kernels *kernels;
 	struct lsc_matmul job;
+	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 	uint32_t rows;      /* of the matrix */
 	uint32_t task;      /* rows in a task */
 	uint32_t up_offset; /* gate and up: from a gate to its up in y */
@@ -240,8 +268,7 @@ static void run_product(void *data, uint32_t task, unsigned thread)
 	uint32_t first = task * product->task;
 
 	(void)thread;
-	product->kernels->matmul(&product->job, first,
-				 LSC_MIN(product->task, product->rows - first));
+	product->matmul(&product->job, first, LSC_MIN(product->task, product->rows - first));
 }
 
 static void run_gate_up(void *data, uint32_t task, unsigned thread)
@@ -256,13 +283,46 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 	up.w = (const uint8_t *)gate->w +
 	       lsc_dtype_matrix_bytes(gate->dtype, product->rows, gate->cols);
 	up.y = gate->y + product->up_offset;
-	product->kernels->matmul(gate, first, n);
-	product->kernels->matmul(&up, first, n);
+	product->matmul(gate, first, n);
+	product->matmul(&up, first, n);
 	for (uint32_t p = 0; p < gate->m; p++) {
 		float *at = gate->y + p * gate->y_stride + first;
 
 		product->kernels->swiglu(at, at + product->up_offset, n);
 	}
+}
+
+struct pack {
+	const struct lsc_packing *packing;
+	const struct lsc_matmul *job;
+	uint8_t *to;
+};
+
+static void run_pack(void *data, uint32_t row, unsigned thread)
+{
+	const struct pack *pack = data;
+	const struct lsc_matmul *job = pack->job;
+
+	(void)thread;
+	pack->packing->pack(job->x + row * job->x_stride, job->cols,
+			    pack->to + row * job->packed_stride);
+}
+
+/* Chooses how a product is computed, and packs its activations where that is faster. */
+static void prepare_product(struct lsc_decoder *decoder, struct product *product)
+{
+	struct lsc_matmul *job = &product->job;
+	struct pack pack = {lsc_kernels_packing(decoder->kernels, job->dtype), job,
+			    decoder->packed};
+
+	product->kernels = decoder->kernels;
+	product->matmul = decoder->kernels->matmul;
+	if (decoder->exact || !pack.packing)
+		return;
+	product->matmul = pack.packing->matmul;
+	job->packed = decoder->packed;
+	job->packed_stride = packed_stride(pack.packing, job->cols);
+	each_row(decoder, run_pack, &pack, job->m);
 }
 
 static void share_product(struct lsc_decoder *decoder, struct product *product, lsc_pool_fn *fn)
@@ -271,7 +331,7 @@ static void share_product(struct lsc_decoder *decoder, struct product *product, 
 	uint32_t task = (uint32_t)lsc_align_up(
 		lsc_div_up(product->rows, (uint64_t)threads * TASKS_EACH), TASK_ROWS);
 
-	product->kernels = decoder->kernels;
+	prepare_product(decoder, product);
 	product->task = threads == 1 ? product->rows : task;
 	lsc_pool_run(decoder->pool, fn, product,
 		     (uint32_t)lsc_div_up(product->rows, product->task));
@@ -282,8 +342,8 @@ static void multiply(struct lsc_decoder *decoder, const struct lsc_matrix *matri
 		     size_t x_stride, float *y, size_t y_stride, uint32_t n, bool add)
 {
 	struct product product = {
-		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride,
-			add},
+		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride, add,
+			NULL, 0},
 		.rows = matrix->rows,
 	};
 
@@ -429,7 +489,7 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 	struct product gate_up = {
 		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
 			decoder->normed, decoder->hidden_stride, decoder->gate_up,
-			2 * (size_t)decoder->ffn_stride, false},
+			2 * (size_t)decoder->ffn_stride, false, NULL, 0},
 		.rows = decoder->config->ffn,
 		.up_offset = decoder->ffn_stride,
 	};

@@ -37,6 +37,7 @@ struct lsc_layer {
 struct lsc_decoder {
 	const struct lsc_model_config *config;
 	const struct lsc_kernels *kernels;
+	bool exact;            /* set before anything runs: no product packs its activations */
 	struct lsc_pool *pool; /* owned, as is rope */
 	struct lsc_rope rope;
 	struct lsc_kv *kv; /* borrowed */
@@ -49,6 +50,7 @@ struct lsc_decoder {
 	uint32_t hidden_stride, qkv_stride, att_stride, ffn_stride; /* multiples of the lanes */
 	uint32_t max_rows;                                          /* that the buffers hold */
 	float *x, *normed, *qkv, *att, *gate_up;
+	uint8_t *packed; /* the activations of the product that runs */
 	uint32_t score_stride;
 	float *scores; /* [threads][group][score_stride] */
 	float *logits; /* [LSC_DECODER_HEAD_ROWS][vocab] */

@@ -25,6 +25,8 @@ struct lsc_engine_options {
 	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
 	const struct lsc_kernels *kernels; /* NULL: the best here (tests compare them) */
 	const struct lsc_device *device;   /* borrowed while it runs; NULL: the CPU */
+	bool exact; /* activations stay f32 in every product (kernels.h); else they are rounded
+		     * where the weights' format has a faster product */
 };
 
 /* Borrows image; data is the image's bytes (a segment's, while they arrive). */

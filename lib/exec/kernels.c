@@ -35,6 +35,11 @@ static bool runs_avx512(void)
 	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 	       __builtin_cpu_supports("avx512dq");
 }
+
+static bool runs_avx512_bf16(void)
+{
+	return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 /* Best first. */
@@ -43,6 +48,7 @@ static const struct {
 	bool (*runs)(void);
 } rows[] = {
 #ifdef __x86_64__
+	{&lsc_kernels_avx512_bf16, runs_avx512_bf16},
 	{&lsc_kernels_avx512, runs_avx512},
 	{&lsc_kernels_avx2, runs_avx2},
 #endif

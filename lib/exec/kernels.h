@@ -7,6 +7,15 @@
  * only, never over columns.  So a result does not depend on the machine, on how many positions were
  * computed together, or on how rows were shared out among threads.
  *
+ * That is the exact product.  Products of bf16 weights are faster where activations are packed
+ * first, rounded to bf16 (to nearest, ties to even).  Their dot product runs in blocks of
+ * LSC_BRAIN_COLUMNS columns: lane j of 16 adds column 2j+1 and then 2j of each 32, with one fused
+ * multiply-add each, what is missing counts as zero, and the lanes are added as above.  The sums of
+ * blocks are added to y in order, the first takes its place where nothing is added.  Subnormal
+ * numbers count as zero wherever they come in or out.  This is what the instruction vdpbf16ps does,
+ * on processors of Intel and AMD; every row does the same, so that here too no bit depends on the
+ * machine.
+ *
  * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
  */
 #ifndef LSC_EXEC_KERNELS_H
@@ -20,6 +29,7 @@
 #include "model/q8.h"
 
 #define LSC_LANES          16
+#define LSC_BRAIN_COLUMNS  1024
 #define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
 
 /* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
@@ -33,6 +43,20 @@ struct lsc_matmul {
 	float *y;
 	size_t y_stride;
 	bool add;
+	const uint8_t *packed; /* for lsc_packing's matmul, in place of x: positions packed */
+	size_t packed_stride;  /* bytes */
+};
+
+/* Activations as the faster products of one weight format want them; of one row of kernels. */
+struct lsc_packing {
+	uint32_t step_bytes; /* of 32 columns, or what is left of them; 0: there is no such product
+			      */
+
+	/* One position; the columns that are missing from the last 32 are zero. */
+	void (*pack)(const float *x, uint32_t cols, uint8_t *packed);
+
+	/* Rows first .. first+n-1 of a product. */
+	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 };
 
 /* One position's queries for one kv head against that head's keys and values. */
@@ -52,10 +76,12 @@ struct lsc_attend {
 };
 
 struct lsc_kernels {
-	const char *name; /* "avx512", "avx2", "portable" */
+	const char *name; /* "avx512-bf16", "avx512", "avx2", "portable" */
 
-	/* Rows first .. first+n-1 of a product. */
+	/* Rows first .. first+n-1 of a product, exact. */
 	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+
+	struct lsc_packing brain; /* of bf16 weights */
 
 	/* out = x / sqrt(mean(x^2) + eps) * weight; in place is fine. */
 	void (*rms_norm)(float *out, const float *x, const float *weight, uint32_t n, float eps);
@@ -76,6 +102,14 @@ const struct lsc_kernels *lsc_kernels(void);
 const struct lsc_kernels *lsc_kernels_named(const char *name);
 
 /* The rows themselves; the x86 ones exist on x86-64 alone. */
-extern const struct lsc_kernels lsc_kernels_portable, lsc_kernels_avx2, lsc_kernels_avx512;
+extern const struct lsc_kernels lsc_kernels_portable, lsc_kernels_avx2, lsc_kernels_avx512,
+	lsc_kernels_avx512_bf16;
+
+/* How these kernels pack activations for weights of a format; NULL: there is only the exact way. */
+static inline const struct lsc_packing *lsc_kernels_packing(const struct lsc_kernels *kernels,
+							    enum lsc_dtype dtype)
+{
+	return dtype == LSC_DTYPE_BF16 ? &kernels->brain : NULL;
+}
 
 #endif

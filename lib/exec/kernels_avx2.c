@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/macros.h"
+
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #define LANES  TARGET __attribute__((always_inline)) static inline
 
@@ -16,6 +18,7 @@ typedef struct {
 
 #define TILE_ROWS    2 /* 2 x 3 sums are 12 of 16 registers */
 #define TILE_COLS    3
+#define STREAM_ROWS  4
 #define TILE_HEADS   2
 #define TILE_VECTORS 2
 
@@ -150,6 +153,66 @@ LANES float lanes_sum(lanes v)
 	__m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
 
 	return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+
+/* --- products of packed activations --- */
+
+/* Subnormals in and out count as zero; what to give flush_end(). */
+LANES unsigned flush_begin(void)
+{
+	unsigned mode = _mm_getcsr();
+
+	_mm_setcsr(mode | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON);
+	return mode;
+}
+
+LANES void flush_end(unsigned mode)
+{
+	_mm_setcsr(mode);
+}
+
+LANES void put_one(float *y, lanes v, bool add)
+{
+	float sum = lanes_sum(v);
+
+	*y = add ? *y + sum : sum;
+}
+
+LANES void put_four(float *y, lanes a, lanes b, lanes c, lanes d, bool add)
+{
+	put_one(y, a, add);
+	put_one(y + 1, b, add);
+	put_one(y + 2, c, add);
+	put_one(y + 3, d, add);
+}
+
+/* Odd columns, then even ones, half of the lanes at a time: 12 sums, two weights and one x are in
+ * registers.  Packed activations are f32 in that order. */
+#define PARTS      4
+#define STEP_BYTES 128
+
+typedef __m256 wpart, xpart;
+
+LANES wpart part_load(const uint16_t *w, int i)
+{
+	__m256i pairs = _mm256_loadu_si256((const __m256i *)w + i % 2);
+
+	return _mm256_castsi256_ps(i < 2 ? _mm256_and_si256(pairs, _mm256_set1_epi32(-65536))
+					 : _mm256_slli_epi32(pairs, 16));
+}
+
+LANES xpart xpart_load(const uint8_t *x, int i)
+{
+	return _mm256_loadu_ps((const float *)x + 8 * i);
+}
+
+LANES lanes part_fma(wpart w, xpart x, lanes sum, int i)
+{
+	if (i % 2)
+		sum.hi = _mm256_fmadd_ps(w, x, sum.hi);
+	else
+		sum.lo = _mm256_fmadd_ps(w, x, sum.lo);
+	return sum;
 }
 
 #define KERNELS_NAME "avx2"

@@ -3,131 +3,34 @@
 
 #include "exec/kernels.h"
 
-#include <immintrin.h>
-#include <math.h>
-#include <string.h>
+#include "base/macros.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
-#define LANES  TARGET __attribute__((always_inline)) static inline
+#include "exec/kernels_avx512.h"
 
-typedef __m512 lanes;
+/* Odd columns, then even ones; packed activations are f32 in that order. */
+#define PARTS      2
+#define STEP_BYTES 128
 
-#define TILE_ROWS    4 /* 4 x 4 sums, 4 weights and one x fit 32 registers */
-#define TILE_COLS    4
-#define TILE_HEADS   4
-#define TILE_VECTORS 4
+typedef __m512 wpart, xpart;
 
-LANES __mmask16 mask_of(uint32_t n)
+LANES wpart part_load(const uint16_t *w, int i)
 {
-	return (__mmask16)((1u << n) - 1);
+	__m512i pairs = _mm512_loadu_si512(w);
+
+	return _mm512_castsi512_ps(i ? _mm512_slli_epi32(pairs, 16)
+				     : _mm512_and_si512(pairs, _mm512_set1_epi32(-65536)));
 }
 
-LANES lanes lanes_set(float v)
+LANES xpart xpart_load(const uint8_t *x, int i)
 {
-	return _mm512_set1_ps(v);
+	return _mm512_loadu_ps((const float *)x + 16 * i);
 }
 
-LANES lanes lanes_load(const float *p)
+LANES lanes part_fma(wpart w, xpart x, lanes sum, int i)
 {
-	return _mm512_loadu_ps(p);
-}
-
-LANES lanes lanes_load_n(const float *p, uint32_t n)
-{
-	return _mm512_maskz_loadu_ps(mask_of(n), p);
-}
-
-LANES void lanes_store(float *p, lanes v)
-{
-	_mm512_storeu_ps(p, v);
-}
-
-LANES void lanes_store_n(float *p, lanes v, uint32_t n)
-{
-	_mm512_mask_storeu_ps(p, mask_of(n), v);
-}
-
-LANES lanes lanes_widen_bf16(__m256i v)
-{
-	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
-}
-
-LANES lanes lanes_load_bf16(const uint16_t *p)
-{
-	return lanes_widen_bf16(_mm256_loadu_si256((const __m256i *)p));
-}
-
-LANES lanes lanes_load_bf16_n(const uint16_t *p, uint32_t n)
-{
-	return lanes_widen_bf16(_mm256_maskz_loadu_epi16(mask_of(n), p));
-}
-
-LANES lanes lanes_load_f16(const uint16_t *p)
-{
-	return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-}
-
-LANES lanes lanes_load_f16_n(const uint16_t *p, uint32_t n)
-{
-	return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask_of(n), p));
-}
-
-LANES lanes lanes_fma(lanes a, lanes b, lanes c)
-{
-	return _mm512_fmadd_ps(a, b, c);
-}
-
-LANES lanes lanes_add(lanes a, lanes b)
-{
-	return _mm512_add_ps(a, b);
-}
-
-LANES lanes lanes_sub(lanes a, lanes b)
-{
-	return _mm512_sub_ps(a, b);
-}
-
-LANES lanes lanes_mul(lanes a, lanes b)
-{
-	return _mm512_mul_ps(a, b);
-}
-
-LANES lanes lanes_div(lanes a, lanes b)
-{
-	return _mm512_div_ps(a, b);
-}
-
-LANES lanes lanes_min(lanes a, lanes b)
-{
-	return _mm512_min_ps(a, b);
-}
-
-LANES lanes lanes_max(lanes a, lanes b)
-{
-	return _mm512_max_ps(a, b);
-}
-
-LANES lanes lanes_round(lanes v)
-{
-	return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-/* 2^v for whole v from -126 to 127. */
-LANES lanes lanes_power2(lanes v)
-{
-	__m512i bias = _mm512_set1_epi32(127);
-
-	return _mm512_castsi512_ps(
-		_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(v), bias), 23));
-}
-
-LANES float lanes_sum(lanes v)
-{
-	__m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-	__m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-	__m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
-
-	return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
+	(void)i;
+	return _mm512_fmadd_ps(w, x, sum);
 }
 
 #define KERNELS_NAME "avx512"

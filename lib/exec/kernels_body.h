@@ -403,4 +403,14 @@ TARGET static void attend(const struct lsc_attend *job)
 		attend_one(job, head);
 }
 
-const struct lsc_kernels KERNELS = {KERNELS_NAME, matmul, rms_norm, swiglu, softmax, attend};
+#include "exec/kernels_brain.h"
+
+const struct lsc_kernels KERNELS = {
+	.name = KERNELS_NAME,
+	.matmul = matmul,
+	.brain = {STEP_BYTES, brain_pack, brain_matmul},
+	.rms_norm = rms_norm,
+	.swiglu = swiglu,
+	.softmax = softmax,
+	.attend = attend,
+};

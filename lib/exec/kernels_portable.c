@@ -5,8 +5,11 @@
  */
 #include "exec/kernels.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
+
+#include "base/macros.h"
 
 #define TARGET
 #define LANES __attribute__((always_inline)) static inline
@@ -17,6 +20,7 @@ typedef struct {
 
 #define TILE_ROWS    2
 #define TILE_COLS    2
+#define STREAM_ROWS  4
 #define TILE_HEADS   2
 #define TILE_VECTORS 2
 
@@ -143,6 +147,72 @@ LANES float lanes_sum(lanes v)
 		for (int i = 0; i < half; i++)
 			v.v[i] = v.v[i] + v.v[i + half];
 	return v.v[0];
+}
+
+/* --- products of packed activations --- */
+
+#define PARTS      2
+#define STEP_BYTES 128
+
+typedef lanes wpart, xpart;
+
+/* The mode of the x86 rows, spelt out. */
+LANES unsigned flush_begin(void)
+{
+	return 0;
+}
+
+LANES void flush_end(unsigned mode)
+{
+	(void)mode;
+}
+
+LANES float flush(float v)
+{
+	return fabsf(v) < FLT_MIN ? copysignf(0, v) : v;
+}
+
+/* Whether a value is too small is asked of its 24 bits, before they lose one as a subnormal: what
+ * rounds up to FLT_MIN only then is zero. */
+LANES float flush_fma(float a, float b, float c)
+{
+	float v = fmaf(a, b, c);
+
+	if (fabsf(v) == FLT_MIN && fabs((double)a * b + c) < 0x1.ffffffp-127)
+		return copysignf(0, v);
+	return flush(v);
+}
+
+LANES wpart part_load(const uint16_t *w, int odd_even)
+{
+	EACH(flush(float_of((uint32_t)w[2 * i + 1 - odd_even] << 16)));
+}
+
+LANES xpart xpart_load(const uint8_t *x, int i)
+{
+	return lanes_load((const float *)(const void *)x + 16 * i);
+}
+
+LANES lanes part_fma(wpart w, xpart x, lanes sum, int odd_even)
+{
+	(void)odd_even;
+	EACH(flush_fma(w.v[i], x.v[i], sum.v[i]));
+}
+
+LANES void put_one(float *y, lanes v, bool add)
+{
+	for (int half = 8; half; half /= 2)
+		for (int i = 0; i < half; i++)
+			v.v[i] = flush(v.v[i] + v.v[i + half]);
+	*y = add ? flush(flush(*y) + v.v[0]) : v.v[0];
+}
+
+LANES void put_four(float *y, lanes a, lanes b, lanes c, lanes d, bool add)
+{
+	put_one(y, a, add);
+	put_one(y + 1, b, add);
+	put_one(y + 2, c, add);
+	put_one(y + 3, d, add);
 }
 
 #define KERNELS_NAME "portable"

@@ -13,19 +13,6 @@ struct lsc_kv_page {
 	struct lsc_kv_page *next;
 };
 
-/* Addresses for all pages there may be.  Large pages are cleared in one go, and are faster to
- * attend to. */
-static uint8_t *make_arena(uint64_t bytes)
-{
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (at == MAP_FAILED)
-		return NULL;
-	madvise(at, bytes, MADV_HUGEPAGE);
-	return at;
-}
-
 int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64_t limit,
 		struct lsc_err *err)
 {
@@ -46,31 +33,54 @@ int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64
 		.context_pages = (uint32_t)lsc_div_up(config->context, LSC_PAGE_POSITIONS),
 		.n_buckets = FIRST_BUCKETS,
 	};
-	kv->arena = make_arena(kv->limit_pages * page_bytes);
 	kv->buckets = calloc(kv->n_buckets, sizeof(*kv->buckets));
 	return kv->buckets ? 0 : lsc_err_set(err, ENOMEM, "no memory for the KV cache");
 }
 
 /* --- pages --- */
 
+/* Addresses for all pages there may be, when the first is wanted.  Large pages are cleared in one
+ * go, and are faster to attend to. */
+static void make_arena(struct lsc_kv *kv)
+{
+	void *at;
+
+	kv->arena_bytes = kv->limit_pages * kv->page_bytes;
+	at = mmap(NULL, kv->arena_bytes, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return;
+	madvise(at, kv->arena_bytes, MADV_HUGEPAGE);
+	kv->arena = at;
+}
+
+/* One that was never used: zero. */
+static struct lsc_kv_page *fresh_page(struct lsc_kv *kv)
+{
+	struct lsc_kv_page *page;
+
+	if (!kv->arena_bytes)
+		make_arena(kv);
+	if (kv->arena)
+		return (struct lsc_kv_page *)(kv->arena + kv->fresh++ * kv->page_bytes);
+	page = aligned_alloc(64, lsc_align_up(kv->page_bytes, 64));
+	if (page)
+		memset(page, 0, kv->page_bytes);
+	return page;
+}
+
 static float *take_page(struct lsc_kv *kv)
 {
 	struct lsc_kv_page *page = kv->free;
 
-	if (kv->memory.take) {
+	if (kv->memory.take)
 		page = (struct lsc_kv_page *)kv->memory.take(kv->memory.self);
-		if (!page)
-			return NULL;
-	} else if (page) {
+	else if (page)
 		kv->free = page->next;
-	} else if (kv->arena) {
-		page = (struct lsc_kv_page *)(kv->arena + kv->fresh++ * kv->page_bytes);
-	} else {
-		page = aligned_alloc(64, lsc_align_up(kv->page_bytes, 64));
-		if (!page)
-			return NULL;
-		memset(page, 0, kv->page_bytes);
-	}
+	else
+		page = fresh_page(kv);
+	if (!page)
+		return NULL;
 	kv->used_pages++;
 	return (float *)page;
 }
@@ -283,7 +293,7 @@ void lsc_kv_release(struct lsc_kv *kv)
 		free(page);
 	}
 	if (kv->arena)
-		munmap(kv->arena, kv->limit_pages * kv->page_bytes);
+		munmap(kv->arena, kv->arena_bytes);
 	free(kv->buckets);
 	*kv = (struct lsc_kv)LSC_KV_INIT;
 }

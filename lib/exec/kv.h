@@ -3,7 +3,7 @@
  * A page holds LSC_PAGE_POSITIONS positions of one layer, all its kv heads: first the keys, a
  * [head_dim][positions] plane for each head (kernels.h's attend reads 16 positions at once), then
  * the values, [positions][value_stride].  All pages have one size and come from one budget; freed
- * ones are kept for the next request.  Addresses for all of them are taken at the beginning, memory
+ * ones are kept for the next request.  Addresses for all of them are taken with the first, memory
  * by the kernel as they are first used: a token that begins a page allocates nothing.  Requests are
  * found by their key.  One thread uses a kv.
  */
@@ -46,6 +46,7 @@ struct lsc_kv {
 	uint64_t page_bytes;
 	uint64_t limit_pages, used_pages;
 	uint32_t context_pages; /* of a layer of one request, at most */
+	uint64_t arena_bytes;   /* 0: no page was wanted yet */
 	uint8_t *arena;         /* [limit_pages]; NULL where there were no addresses for all */
 	uint64_t fresh;         /* pages of it that were never used begin here */
 	struct lsc_kv_page *free;

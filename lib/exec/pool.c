@@ -25,13 +25,11 @@
 #include "base/io.h"
 #include "base/macros.h"
 
-/* Pauses before sleeping: 10 to 40 us by processor.  What a caller does between two tokens takes
- * about that; a futex wake costs as much again. */
+/* Pauses before sleeping: 10 to 40 us by processor.  Jobs of one token follow each other within
+ * that; a futex wake costs as much again.  A hundred times as many gain nothing on processors of
+ * one's own, and lose a third where others want them too: who sleeps leaves his to whom he waits
+ * for. */
 #define SPINS 1000
-
-/* The same within a pass, 1 to 4 ms.  Whoever is waited for is at work, unless others want its
- * processor too: a pass makes no system call but for that. */
-#define PASS_SPINS 100000
 
 #define GATE_OPEN    (1u << 31)
 #define GATE_AWAITED (1u << 30) /* the caller sleeps until nobody is inside */
@@ -52,7 +50,6 @@ struct lsc_pool {
 	_Alignas(64) _Atomic uint32_t gate;
 	_Alignas(64) _Atomic uint32_t epoch;
 	_Atomic bool sleepers; /* since the last wake */
-	_Atomic bool in_pass;
 	unsigned n_workers;
 	struct worker workers[];
 };
@@ -76,11 +73,6 @@ static void spin_pause(void)
 #endif
 }
 
-static int spins(const struct lsc_pool *pool)
-{
-	return atomic_load_explicit(&pool->in_pass, memory_order_relaxed) ? PASS_SPINS : SPINS;
-}
-
 static void take_tasks(struct lsc_pool *pool, unsigned thread)
 {
 	uint32_t task;
@@ -93,7 +85,7 @@ static uint32_t await_epoch(struct lsc_pool *pool, uint32_t seen)
 {
 	uint32_t epoch;
 
-	for (int i = 0; i < spins(pool); i++) {
+	for (int i = 0; i < SPINS; i++) {
 		epoch = atomic_load_explicit(&pool->epoch, memory_order_acquire);
 		if (epoch != seen)
 			return epoch;
@@ -142,6 +134,8 @@ static void announce(struct lsc_pool *pool)
 	atomic_store(&pool->next, 0);
 	atomic_store(&pool->gate, GATE_OPEN);
 	atomic_fetch_add(&pool->epoch, 1);
+	/* Once: one that was woken, and waits for a processor, is not woken by the next jobs too.
+	 */
 	if (atomic_load(&pool->sleepers) && atomic_exchange(&pool->sleepers, false))
 		futex_wake(&pool->epoch);
 }
@@ -150,7 +144,7 @@ static void await_others(struct lsc_pool *pool)
 {
 	uint32_t inside = atomic_fetch_and(&pool->gate, ~GATE_OPEN) & ~GATE_OPEN;
 
-	for (int i = 0; inside && i < spins(pool); i++) {
+	for (int i = 0; inside && i < SPINS; i++) {
 		spin_pause();
 		inside = atomic_load(&pool->gate);
 	}
@@ -177,16 +171,6 @@ void lsc_pool_run(struct lsc_pool *pool, lsc_pool_fn *fn, void *data, uint32_t n
 	announce(pool);
 	take_tasks(pool, 0);
 	await_others(pool);
-}
-
-void lsc_pool_begin(struct lsc_pool *pool)
-{
-	atomic_store_explicit(&pool->in_pass, true, memory_order_relaxed);
-}
-
-void lsc_pool_end(struct lsc_pool *pool)
-{
-	atomic_store_explicit(&pool->in_pass, false, memory_order_relaxed);
 }
 
 unsigned lsc_pool_threads(const struct lsc_pool *pool)

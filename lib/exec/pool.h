@@ -2,8 +2,7 @@
  *
  * lsc_pool_run() gives each task to whoever is free, the caller included, and returns when all are
  * done.  Threads that wake too late for a job are not waited for.  Between jobs they look for the
- * next one for some microseconds, then sleep on a futex; within a pass, where jobs follow each
- * other, they look for milliseconds.  One thread calls begin, run and end.
+ * next one for some microseconds, then sleep on a futex.  One thread calls run.
  */
 #ifndef LSC_EXEC_POOL_H
 #define LSC_EXEC_POOL_H
@@ -25,10 +24,6 @@ unsigned lsc_pool_threads(const struct lsc_pool *pool);
 /* thread is below lsc_pool_threads(), different for any two tasks that run at once. */
 typedef void lsc_pool_fn(void *data, uint32_t task, unsigned thread);
 void lsc_pool_run(struct lsc_pool *pool, lsc_pool_fn *fn, void *data, uint32_t n_tasks);
-
-/* A pass is a run of jobs with little in between. */
-void lsc_pool_begin(struct lsc_pool *pool);
-void lsc_pool_end(struct lsc_pool *pool);
 
 /* The CPUs this process may use: its affinity, cut to its control group's quota (rounded up). */
 unsigned lsc_pool_cpus(void);

@@ -15,7 +15,8 @@
 #include "model/hf_config.h"
 #include "model/safetensors.h"
 
-#define NAME_BYTES 96
+#define NAME_BYTES    96
+#define MAPPED_AROUND (128u << 10) /* a fault of a page maps 64 KiB around it */
 
 /* --- files --- */
 
@@ -452,7 +453,7 @@ bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 			   struct lsc_role_at at, uint64_t row, uint8_t *ret_blocks)
 {
 	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, at);
-	uint64_t rows, cols, bytes;
+	uint64_t rows, cols, bytes, before;
 
 	role_shape(config, role, &rows, &cols);
 	if (!tensor || tensor->dtype != LSC_DTYPE_Q8_0 || row >= rows)
@@ -463,6 +464,8 @@ bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 		row += at.expert * rows;
 	bytes = lsc_dtype_matrix_bytes(tensor->dtype, 1, (uint32_t)cols);
 	memcpy(ret_blocks, tensor->data + row * bytes, bytes);
-	lsc_map_forget(tensor->data + row * bytes, bytes);
+	/* With what the kernel mapped before it, unasked. */
+	before = LSC_MIN(row * bytes, MAPPED_AROUND);
+	lsc_map_forget(tensor->data + row * bytes - before, before + bytes);
 	return true;
 }

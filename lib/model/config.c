@@ -52,26 +52,6 @@ static int check_heads(const struct lsc_model_config *config, struct lsc_err *er
 	return 0;
 }
 
-/* Without experts, what else is said of them is left alone. */
-static int check_experts(const struct lsc_model_config *config, struct lsc_err *err)
-{
-	int r;
-
-	if (config->experts == 0)
-		return 0;
-	if ((r = check_range("number of experts", config->experts, LSC_MODEL_MAX_EXPERTS, err)) <
-		    0 ||
-	    (r = check_range("number of experts used", config->experts_used, config->experts,
-			     err)) < 0 ||
-	    (r = check_range("experts' feed-forward size", config->expert_ffn, LSC_MODEL_MAX_DIM,
-			     err)) < 0)
-		return r;
-	if (lsc_model_head_unit(config) >= LSC_MODEL_MAX_UNITS)
-		return lsc_err_set(err, EBADMSG, "%u layers of %u experts are more than %u units",
-				   config->layers, config->experts, LSC_MODEL_MAX_UNITS);
-	return 0;
-}
-
 static int check_yarn(const struct lsc_model_config *config, struct lsc_err *err)
 {
 	float low = config->rope_ramp_low, high = config->rope_ramp_high;
@@ -92,6 +72,26 @@ static int check_window(const struct lsc_model_config *config, struct lsc_err *e
 		return lsc_err_set(err, EBADMSG,
 				   "a window of %u positions from layer %u of %u on makes no sense",
 				   config->window, config->window_first, config->layers);
+	return 0;
+}
+
+/* Without experts, what else is said of them is left alone. */
+static int check_experts(const struct lsc_model_config *config, struct lsc_err *err)
+{
+	int r;
+
+	if (config->experts == 0)
+		return 0;
+	if ((r = check_range("number of experts", config->experts, LSC_MODEL_MAX_EXPERTS, err)) <
+		    0 ||
+	    (r = check_range("number of experts used", config->experts_used, config->experts,
+			     err)) < 0 ||
+	    (r = check_range("experts' feed-forward size", config->expert_ffn, LSC_MODEL_MAX_DIM,
+			     err)) < 0)
+		return r;
+	if (lsc_model_head_unit(config) >= LSC_MODEL_MAX_UNITS)
+		return lsc_err_set(err, EBADMSG, "%u layers of %u experts are more than %u units",
+				   config->layers, config->experts, LSC_MODEL_MAX_UNITS);
 	return 0;
 }
 

@@ -17,16 +17,16 @@ static int no_memory(struct lsc_err *err)
 
 static int config_lines(const struct lsc_model_config *config, struct lsc_buf *out)
 {
-	char experts[64] = "", window[64] = "";
+	char window[64] = "", experts[64] = "";
 
-	if (config->experts)
-		snprintf(experts, sizeof(experts), "%u experts (%u used) of ", config->experts,
-			 config->experts_used);
 	if (config->window && config->window_first)
 		snprintf(window, sizeof(window), ", window %u from layer %u on", config->window,
 			 config->window_first);
 	else if (config->window)
 		snprintf(window, sizeof(window), ", window %u", config->window);
+	if (config->experts)
+		snprintf(experts, sizeof(experts), "%u experts (%u used) of ", config->experts,
+			 config->experts_used);
 	return lsc_buf_printf(out,
 			      "%s, %u layers, hidden %u, %sffn %u, %u heads of %u (%u for keys and "
 			      "values), vocabulary %u, context %u%s%s\n",
@@ -53,16 +53,16 @@ static json_t *config_json(const struct lsc_model_config *config)
 		json_array_append_new(eos, json_integer(config->eos[i]));
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(counts); i++)
 		json_object_set_new(model, counts[i].key, json_integer(counts[i].value));
+	if (config->window)
+		json_object_set_new(model, "window", json_integer(config->window));
+	if (config->window_first)
+		json_object_set_new(model, "window_first", json_integer(config->window_first));
 	if (config->experts) {
 		json_object_set_new(model, "experts", json_integer(config->experts));
 		json_object_set_new(model, "experts_used", json_integer(config->experts_used));
 		json_object_set_new(model, "expert_ffn", json_integer(config->expert_ffn));
 		json_object_set_new(model, "norm_topk", json_boolean(config->norm_topk));
 	}
-	if (config->window)
-		json_object_set_new(model, "window", json_integer(config->window));
-	if (config->window_first)
-		json_object_set_new(model, "window_first", json_integer(config->window_first));
 	json_object_set_new(model, "arch", json_string(config->arch));
 	json_object_set_new(model, "tied", json_boolean(config->tied));
 	json_object_set_new(model, "eos", eos);

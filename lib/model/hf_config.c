@@ -250,7 +250,7 @@ static int parse_yarn(const json_t *root, const json_t *scaling, struct lsc_mode
 	float fast, slow;
 	double low, high;
 	uint32_t context;
-	bool whole;
+	bool whole = true;
 	int r;
 
 	config->rope_scaling = LSC_ROPE_YARN;

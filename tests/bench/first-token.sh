@@ -25,7 +25,8 @@ done | sort -n >"$work/first-token.us"
 mkfifo "$work/first-token.fifo"
 lsc-exec run "$image" --prompt "$prompt" --ids -n 4000 >"$work/first-token.fifo" &
 pid=$!
-private=$(head -c 8 "$work/first-token.fifo" >/dev/null &&
+exec 3<"$work/first-token.fifo" # stays open, or the next token would end it
+private=$(head -c 8 <&3 >/dev/null &&
 	sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status)
 kill $pid 2>/dev/null
 wait $pid 2>/dev/null

@@ -226,6 +226,7 @@ changed() { # changed JSON: the toy model, as $SCRATCH/changed
 	python3 "$SCRATCH/change" "$SCRATCH/toy" "$SCRATCH/changed" "$1"
 }
 python3 tests/lib/toy_model.py "$SCRATCH/toy" linear
+rm -rf "$SCRATCH"/refused*
 while IFS='|' read -r status words changes; do
 	changed "$changes"
 	lsc-shard pack "$SCRATCH/changed" "$SCRATCH/refused" >"$SCRATCH/out" 2>"$SCRATCH/err"

@@ -377,7 +377,7 @@ class Decoder:
         made = [[p[e] / total * v for v in self.swiglu(self.units[unit + 1 + e], x)] for e in chosen]
         return [sum(column) for column in zip(*made)]
 
-    def layer(self, index, unit, x, past):
+    def layer(self, unit, x, past):
         m, w = self.model, self.units[unit]
         d, pos = m["head_dim"], len(past)
         y = times(w["qkv"], self.norm(x, w["attn_norm"]))
@@ -389,7 +389,7 @@ class Decoder:
                 heads[i] = self.norm(heads[i], w["q_norm" if i < m["heads"] else "k_norm"])
             heads[i] = self.turn(heads[i], pos)
         past.append((heads[m["heads"]:n], heads[n:]))
-        if "window" in m and index >= m.get("window_first", 0):
+        if "window" in m and self.begins.index(unit) > m.get("window_first", 0):
             past = past[-m["window"]:]
         a = []
         for h in range(m["heads"]):
@@ -405,9 +405,9 @@ class Decoder:
         """Units first to last: from a token or activations to activations or a token."""
         x = list(self.embed[x]) if first == 0 else x
         head = len(self.units) - 1
-        for index, unit in enumerate(self.begins[1:-1]):
+        for unit in self.begins[1:-1]:
             if first <= unit <= last:
-                x = self.layer(index, unit, x, cache.setdefault(unit, []))
+                x = self.layer(unit, x, cache.setdefault(unit, []))
         if last < head:
             return x
         logits = times(self.head, self.norm(x, self.final_norm))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""toy_model.py DIR qwen2|qwen3|mistral|mixtral|qwen3_moe|llama3|linear|yarn [LAYERS [TUNED]...]: a
-small random model as Hugging Face lays it out; the layers that are tuned have other weights.
+"""toy_model.py DIR qwen2|qwen3|mistral|llama3|linear|yarn|mixtral|qwen3_moe [LAYERS [TUNED]...]:
+a small random model as Hugging Face lays it out; the layers that are tuned have other weights.
 
 Between them they have what models differ in: biases, norms of heads, tied or not, scaled RoPE, a
 window, in all layers or in the last one.
@@ -19,16 +19,12 @@ shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": int((s
          "head_dim": 16 if kind in ("qwen3", "qwen3_moe") else 8, "max_position_embeddings": 256,
          "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
          "tie_word_embeddings": kind == "qwen2", "eos_token_id": 96, "torch_dtype": "float32",
-         "model_type": kind if kind.startswith(("qwen", "mistral", "mixtral")) else "llama"}
+         "model_type": kind if kind.startswith(("qwen", "mi")) else "llama"}
 if kind == "llama3":  # of the waves of 6, 63, 628 and 6283 one stays, one is blended, two slow down
     shape["rope_scaling"] = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                              "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 elif kind == "linear":
     shape["rope_scaling"] = {"rope_type": "linear", "factor": 4.0}
-elif kind == "mixtral":
-    shape.update(num_local_experts=3, num_experts_per_tok=2)
-elif kind == "qwen3_moe":
-    shape.update(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=20)
 elif kind == "yarn":  # of the pairs 0 to 3 one stays, and one is slower by the factor
     shape["rope_scaling"] = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 0.5,
                              "original_max_position_embeddings": 64}
@@ -36,6 +32,10 @@ elif kind == "mistral":
     shape["sliding_window"] = 7
 elif kind == "qwen3":
     shape.update(use_sliding_window=True, sliding_window=9, max_window_layers=2)
+elif kind == "mixtral":
+    shape.update(num_local_experts=3, num_experts_per_tok=2)
+elif kind == "qwen3_moe":
+    shape.update(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=20)
 experts = shape.get("num_experts") or shape.get("num_local_experts")
 hidden, ffn, d = shape["hidden_size"], shape["intermediate_size"], shape["head_dim"]
 q, kv = d * shape["num_attention_heads"], d * shape["num_key_value_heads"]

@@ -44,6 +44,8 @@ static void some_ids(uint32_t *ids, uint32_t n, uint32_t vocab, uint32_t seed)
 		ids[i] = (seed + i * 7919 + i * i) % vocab;
 }
 
+static bool exact; /* engines opened from now on */
+
 static struct lsc_engine *open_engine(const struct toy *toy, unsigned threads, const char *kernels,
 				      uint64_t kv_bytes)
 {
@@ -52,6 +54,7 @@ static struct lsc_engine *open_engine(const struct toy *toy, unsigned threads, c
 	struct lsc_engine_options options = {
 		.threads = threads,
 		.kv_bytes = kv_bytes,
+		.exact = exact,
 		.kernels = kernels ? lsc_kernels_named(kernels) : NULL,
 	};
 
@@ -101,22 +104,28 @@ static void test_shape(const char *name, const struct lsc_model_config *config,
 		       enum lsc_dtype dtype)
 {
 	uint32_t ids[N], vocab = config->vocab;
-	double *want, worst = 0, scale = 0;
+	double *want, worst = 0, rounded = 0, scale = 0;
+	float *got, *fast;
 	struct toy toy;
-	float *got;
 
 	toy_init(&toy, config, dtype, 7);
 	some_ids(ids, N, vocab, 3);
 	want = toy_forward(&toy, ids, N);
+	exact = true;
 	got = plain_logits(&toy, ids, N);
+	exact = false;
+	fast = plain_logits(&toy, ids, N);
 	for (size_t i = 0; i < (size_t)N * vocab; i++) {
 		worst = fmax(worst, fabs(got[i] - want[i]));
+		rounded = fmax(rounded, fabs(fast[i] - want[i]));
 		scale = fmax(scale, fabs(want[i]));
 	}
 	ok(worst < 1e-4 && scale > 0.5, "%s: logits up to %.2f are off by %.1g at most", name,
 	   scale, worst);
+	ok(rounded < scale * 0.02, "%s: not exact, they are off by %.1g at most", name, rounded);
 	free(want);
 	free(got);
+	free(fast);
 	toy_release(&toy);
 }
 
@@ -206,7 +215,7 @@ static void same_logits(const struct toy *toy, const float *want, const float *g
 /* Threads, kernels, and prompts in parts. */
 static void test_cuts(const struct toy *toy, const uint32_t *ids, const float *want)
 {
-	static const char *const kernels[] = {"portable", "avx2", "avx512"};
+	static const char *const kernels[] = {"portable", "avx2", "avx512", "avx512-bf16"};
 	static const uint32_t parts[] = {N, 1, 32, 33, 9, 4};
 	float *got = malloc((size_t)N * toy->image.config.vocab * sizeof(*got));
 

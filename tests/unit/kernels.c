@@ -1,12 +1,13 @@
 /* Every row of kernels against the order its header promises, spelt out in plain C. */
 #include "exec/kernels.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "base/macros.h"
 #include "tap.h"
 
-static const char *const names[] = {"portable", "avx2", "avx512"};
+static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16"};
 
 static uint32_t state = 1;
 
@@ -74,7 +75,7 @@ static bool same_product(const struct lsc_kernels *kernels, enum lsc_dtype dtype
 	float *x = calloc((size_t)m * stride, sizeof(*x));
 	float *y = random_floats((size_t)m * y_stride), *row = malloc(cols * sizeof(*row));
 	float *before = malloc((size_t)m * y_stride * sizeof(*y));
-	struct lsc_matmul job = {dtype, w, cols, m, x, stride, y, y_stride, add};
+	struct lsc_matmul job = {dtype, w, cols, m, x, stride, y, y_stride, add, NULL, 0};
 	bool same = true;
 
 	memcpy(before, y, (size_t)m * y_stride * sizeof(*y));
@@ -118,6 +119,127 @@ static void test_matmul(const struct lsc_kernels *kernels)
 				same &= same_product(kernels, dtypes[d], shapes[s][0], shapes[s][1],
 						     m, m % 3 ? 16 : 5, m & 1);
 	ok(same, "%s: every product has the promised order", kernels->name);
+}
+
+/* --- products of packed activations --- */
+
+static float flush(float v)
+{
+	return fabsf(v) < FLT_MIN ? copysignf(0, v) : v;
+}
+
+/* A value is too small before it loses digits as a subnormal: what reaches FLT_MIN by losing them
+ * is zero. */
+static float flush_fma(float a, float b, float c)
+{
+	float v = fmaf(a, b, c);
+
+	if (fabsf(v) == FLT_MIN && fabs((double)a * b + c) < 0x1.ffffffp-127)
+		return copysignf(0, v);
+	return flush(v);
+}
+
+static float round_brain(float v)
+{
+	uint16_t bits;
+
+	v = flush(v);
+	lsc_dtype_from_f32(LSC_DTYPE_BF16, &v, &bits, 1);
+	lsc_dtype_to_f32(LSC_DTYPE_BF16, &bits, &v, 1);
+	return v;
+}
+
+/* The header's sum over one block of columns of bf16 by bf16. */
+static float brain_block(const float *w, const float *x, uint32_t n)
+{
+	float lane[16] = {0};
+
+	for (uint32_t i = 0; i < n; i += 32)
+		for (uint32_t j = 0; j < 16; j++)
+			for (uint32_t k = i + 2 * j + 1; k + 1 > i + 2 * j; k--)
+				lane[j] = flush_fma(k < n ? flush(w[k]) : 0,
+						    k < n ? round_brain(x[k]) : 0, lane[j]);
+	for (int half = 8; half; half /= 2)
+		for (int i = 0; i < half; i++)
+			lane[i] = flush(lane[i] + lane[i + half]);
+	return lane[0];
+}
+
+static float brain_dot(const float *w, const float *x, uint32_t n, float y, bool add)
+{
+	for (uint32_t k = 0; k < n; k += LSC_BRAIN_COLUMNS) {
+		float sum = brain_block(w + k, x + k, LSC_MIN(n - k, LSC_BRAIN_COLUMNS));
+
+		y = add || k ? flush(flush(y) + sum) : sum;
+	}
+	return y;
+}
+
+struct product {
+	uint32_t rows, cols, m, split;
+	bool add;
+	float scale; /* of activations: small ones meet subnormals */
+};
+
+static bool same_packed(const struct lsc_kernels *kernels, const struct product *p)
+{
+	const struct lsc_packing *packing = lsc_kernels_packing(kernels, LSC_DTYPE_BF16);
+	size_t n = (size_t)p->rows * p->cols, stride = p->rows + 3;
+	size_t packed_stride = lsc_align_up(lsc_div_up(p->cols, 32) * packing->step_bytes, 64) + 64;
+	uint8_t *packed = aligned_alloc(64, p->m * packed_stride);
+	float *x = random_floats((size_t)p->m * p->cols), *wide = malloc(n * sizeof(*wide));
+	float *y = random_floats(p->m * stride), *before = malloc(p->m * stride * sizeof(*y));
+	uint16_t *w = weights(LSC_DTYPE_BF16, n);
+	struct lsc_matmul job = {LSC_DTYPE_BF16, w,      p->cols, p->m,         NULL, 0, y,
+				 stride,         p->add, packed,  packed_stride};
+	bool same = true;
+
+	memset(packed, 0xff, p->m * packed_stride);
+	for (size_t i = 0; i < p->m * stride; i++)
+		before[i] = y[i] *= p->scale;
+	for (size_t i = 0; i < (size_t)p->m * p->cols; i++)
+		x[i] *= p->scale;
+	lsc_dtype_to_f32(LSC_DTYPE_BF16, w, wide, n);
+	for (uint32_t pos = 0; pos < p->m; pos++)
+		packing->pack(x + (size_t)pos * p->cols, p->cols, packed + pos * packed_stride);
+	for (uint32_t r = 0; r < p->rows; r += p->split)
+		packing->matmul(&job, r, LSC_MIN(p->split, p->rows - r));
+	for (uint32_t pos = 0; pos < p->m; pos++)
+		for (uint32_t r = 0; r < stride; r++) {
+			float old = before[pos * stride + r];
+			float want = r >= p->rows ? old
+						  : brain_dot(wide + (size_t)r * p->cols,
+							      x + (size_t)pos * p->cols, p->cols,
+							      old, p->add);
+
+			same &= !memcmp(&y[pos * stride + r], &want, sizeof(want));
+		}
+	free(packed);
+	free(x);
+	free(wide);
+	free(y);
+	free(before);
+	free(w);
+	return same;
+}
+
+static void test_packed(const struct lsc_kernels *kernels)
+{
+	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},    {33, 32},  {19, 172},  {64, 64},
+					     {40, 200}, {12, 1024}, {9, 1056}, {11, 2065}, {3, 31}};
+	bool same = true, small = true;
+
+	for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
+		for (uint32_t m = 1; m < 14; m++) {
+			struct product p = {shapes[s][0],   shapes[s][1], m,
+					    m % 3 ? 16 : 5, (m + s) % 2,  1};
+
+			same &= same_packed(kernels, &p);
+			p.scale = 1e-37f;
+			small &= same_packed(kernels, &p);
+		}
+	ok(same, "%s: products of bf16 by bf16 have the promised order", kernels->name);
+	ok(small, "%s: and take subnormal numbers as zero", kernels->name);
 }
 
 static void test_elementwise(const struct lsc_kernels *kernels, const struct lsc_kernels *plain)
@@ -267,6 +389,7 @@ int main(void)
 			continue;
 		}
 		test_matmul(kernels);
+		test_packed(kernels);
 		test_elementwise(kernels, plain);
 		test_exp(kernels);
 		test_attend(kernels, plain);

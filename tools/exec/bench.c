@@ -40,6 +40,7 @@ enum { KEY_PROMPT = 0x2000, KEY_DEPTH, KEY_RUNS, KEY_JSON, KEY_BATCH };
 static const struct argp_option bench_table[] = {
 	{"batch", KEY_BATCH, "N,...", 0, "Requests that generate together (default 1,8,16)", 0},
 	{"depth", KEY_DEPTH, "N", 0, "Positions that they begin after (default 64)", 0},
+	EXEC_EXACT_ROW,
 	{"json", KEY_JSON, NULL, 0, "Print a JSON object a line", 0},
 	{"prompt-tokens", KEY_PROMPT, "N", 0, "Tokens of the prompt (default 512; 0: none)", 0},
 	{"runs", KEY_RUNS, "N", 0, "Measure each N times (default 3)", 0},

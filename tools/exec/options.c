@@ -10,6 +10,10 @@ bool exec_engine_option(struct lsc_engine_options *engine, int key, const char *
 	struct lsc_err err = LSC_ERR_INIT;
 	uint64_t threads = 0;
 
+	if (key == EXEC_KEY_EXACT) {
+		engine->exact = true;
+		return true;
+	}
 	if (key != 't')
 		return false;
 	lsc_tool_check(state, lsc_parse_uint(arg, 1, 1024, &threads, &err), &err);

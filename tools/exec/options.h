@@ -7,11 +7,16 @@
 
 #include "exec/engine.h"
 
+enum { EXEC_KEY_EXACT = 0x2800 };
+
 /* Rows of an option table, and a parser's answer to them: whether it was one. */
-#define EXEC_ENGINE_ROWS                                                                           \
+#define EXEC_EXACT_ROW                                                                             \
 	{                                                                                          \
-		"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0  \
+		"exact", EXEC_KEY_EXACT, NULL, 0, "Round activations nowhere, which is slower", 0  \
 	}
+#define EXEC_ENGINE_ROWS                                                                           \
+	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},       \
+		EXEC_EXACT_ROW
 
 bool exec_engine_option(struct lsc_engine_options *engine, int key, const char *arg,
 			struct argp_state *state);

@@ -1,0 +1,59 @@
+/* kernels_avx512_bf16 - kernels_avx512, with instructions for bf16
+ *
+ * vdpbf16ps multiplies pairs of columns: the odd one is added first, then the even one, each with
+ * one rounding and subnormals as zero, whatever the processor's mode (Intel's manual; an EPYC 9004
+ * does the same on 16 million random operands of all magnitudes).
+ */
+#ifdef __x86_64__
+
+#include "exec/kernels.h"
+
+#include "base/macros.h"
+
+#define TARGET                                                                                     \
+	__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
+#include "exec/kernels_avx512.h"
+
+#define PARTS      1
+#define STEP_BYTES 64
+
+typedef __m512i wpart, xpart;
+
+LANES wpart part_load(const uint16_t *w, int i)
+{
+	(void)i;
+	return _mm512_loadu_si512(w);
+}
+
+LANES xpart xpart_load(const uint8_t *x, int i)
+{
+	(void)i;
+	return _mm512_loadu_si512(x);
+}
+
+LANES lanes part_fma(wpart w, xpart x, lanes sum, int i)
+{
+	(void)i;
+	return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)x);
+}
+
+#define BRAIN_PACK /* ours */
+TARGET static void brain_pack(const float *x, uint32_t cols, uint8_t *packed)
+{
+	for (uint32_t i = 0; i < cols; i += 32, packed += 64) {
+		uint32_t left = cols - i;
+		__m512 low = _mm512_maskz_loadu_ps(left < 16 ? mask_of(left) : 0xffff, x + i);
+		__m512 high =
+			left <= 16 ? _mm512_setzero_ps()
+				   : _mm512_maskz_loadu_ps(left < 32 ? mask_of(left - 16) : 0xffff,
+							   x + i + 16);
+
+		_mm512_storeu_si512(packed, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+	}
+}
+
+#define KERNELS_NAME "avx512-bf16"
+#define KERNELS      lsc_kernels_avx512_bf16
+#include "exec/kernels_body.h"
+
+#endif
