@@ -6,11 +6,14 @@
 #	make CC=clang DEV=1		another compiler; DEV=1 turns warnings into errors
 #
 # WITH_TLS=auto, yes or no: links encrypted by OpenSSL, libssl-dev.
+# WITH_CURL=auto, yes or no: lsc-replay's HTTP by libcurl, libcurl4-openssl-dev.
+# WITH_CUDA=auto, yes or no: a plugin that computes on NVIDIA's GPUs, by CUDA's nvcc in CUDA_HOME.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
 -include config.mk
 
 PREFIX	 ?= /usr/local
 BINDIR	 ?= $(PREFIX)/bin
+LIBDIR	 ?= $(PREFIX)/lib
 MANDIR	 ?= $(PREFIX)/share/man
 BASHDIR	 ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR	 ?= $(PREFIX)/share/zsh/site-functions
@@ -23,8 +26,14 @@ SAN	 ?=
 DEV	 ?=
 V	 ?=
 WITH_TLS  ?= auto
+WITH_CURL ?= auto
 WITH_RDMA ?= auto
 WITH_CUDA ?= auto
+CUDA_HOME ?= /usr/local/cuda
+CUDA_ARCHS ?= 80 90
+ifneq ($(filter clang%,$(CC)),)
+CXX	 := $(patsubst clang%,clang++%,$(CC))
+endif
 
 comma := ,
 variant	:= $(or $(subst $(comma),-,$(SAN)),$(if $(filter clang%,$(CC)),clang,release))
@@ -33,14 +42,19 @@ B	:= build/$(variant)
 BIN	:= $(if $(filter release,$(variant)),bin,$(B)/bin)
 
 LSC_CFLAGS := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Itests/lib -Wall -Wextra -Wshadow \
-	-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -fno-math-errno -pthread
+	-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -fno-math-errno -pthread \
+	-fPIC -fvisibility=hidden -DLSC_PLUGIN_DIR='"$(LIBDIR)/lsc"'
+LSC_CXXFLAGS := -std=c++17 -D_GNU_SOURCE -Ilib -Wall -Wextra -Wno-unknown-pragmas -pthread -fPIC \
+	-fvisibility=hidden -fno-strict-aliasing -ffp-contract=off
 LSC_LDFLAGS := -pthread -Wl,--as-needed
 LSC_LIBS := -lmsgpackc -lxxhash -ljansson -lpcre2-8 -lm
 ifneq ($(DEV),)
 LSC_CFLAGS += -Werror
+LSC_CXXFLAGS += -Werror
 endif
 ifneq ($(SAN),)
 LSC_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LSC_CXXFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LSC_LDFLAGS += -fsanitize=$(SAN)
 endif
 
@@ -54,10 +68,27 @@ LSC_LIBS += -lssl -lcrypto
 else ifeq ($(WITH_TLS),yes)
 $(error WITH_TLS=yes, and openssl/ssl.h is not there (libssl-dev))
 endif
+have_curl := $(if $(filter no,$(WITH_CURL)),,$(call header_is_there,curl/curl.h))
+ifneq ($(have_curl),)
+LSC_CFLAGS += -DLSC_HAVE_CURL
+else ifeq ($(WITH_CURL),yes)
+$(error WITH_CURL=yes, and curl/curl.h is not there (libcurl4-openssl-dev))
+endif
+# The plugin is built with the plain variant alone: nvcc knows no sanitizers.
+NVCC := $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
+have_cuda := $(if $(filter no,$(WITH_CUDA)),,$(if $(SAN),,$(NVCC)))
+ifneq ($(have_cuda),)
+LSC_CFLAGS += -DLSC_HAVE_CUDA
+else ifeq ($(WITH_CUDA)$(SAN),yes)
+$(error WITH_CUDA=yes, and there is no nvcc in $(CUDA_HOME)/bin)
+endif
+have_cxx := $(shell command -v $(CXX) 2>/dev/null)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
-lib_src	 := $(sort $(wildcard lib/*/*.c))
+cuda_src := $(sort $(wildcard lib/cuda/*.c))
+cu_src	 := $(sort $(wildcard lib/cuda/*.cu))
+lib_src	 := $(filter-out $(cuda_src),$(sort $(wildcard lib/*/*.c)))
 tool_src := $(sort $(wildcard tools/*.c))
 part_src := $(sort $(wildcard tools/*/*.c))
 unit_src := $(sort $(wildcard tests/unit/*.c))
@@ -68,19 +99,28 @@ tools	 := $(tool_src:tools/%.c=$(BIN)/%)
 units	 := $(unit_src:tests/unit/%.c=$(B)/unit/%)
 fuzzers	 := $(fuzz_src:tests/fuzz/%.c=$(B)/fuzz/%)
 benches	 := $(bench_src:tests/bench/%.c=$(B)/bench/%)
+plugin	 := $(if $(have_cuda),$(BIN)/lsc-cuda.so)
+gpu_src	 := $(sort $(wildcard tests/gpu/*.c))
+gpu_emulated := $(if $(have_cxx),$(gpu_src:tests/gpu/%.c=$(B)/gpu/%-emulated))
+gpu_real := $(if $(have_cuda),$(gpu_src:tests/gpu/%.c=$(B)/gpu/%))
+benches	 += $(if $(have_cuda),$(B)/bench/gpu)
 
 ## all: build every tool into bin/ (the default)
-all: $(tools)
+all: $(tools) $(plugin)
 
 ## test-programs: build the unit tests as well
-test-programs: all $(units) $(fuzzers)
+test-programs: all $(units) $(fuzzers) $(gpu_emulated) $(gpu_real)
 
 # A tool is tools/lsc-NAME.c and what is in tools/NAME/.
 parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
 
+# What one tool alone is linked with.
+$(BIN)/lsc-replay: TOOL_LIBS = $(if $(have_curl),-lcurl)
+
 .SECONDEXPANSION:
 $(BIN)/%: $(B)/tools/%.o $$(call parts_of,$$*) $(B)/liblsc.a
-	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+		$(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS) $(TOOL_LIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
@@ -96,6 +136,72 @@ $(B)/libfuzzer/%: $(B)/tests/fuzz/%.o $(B)/liblsc.a
 
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+# The plugin has its own copy of what it needs of liblsc.a, and exports one name.
+cuda_flags = $(LSC_CFLAGS) -I$(CUDA_HOME)/include
+cuda_obj = $(cuda_src:lib/cuda/%.c=$(B)/cuda/%.o) $(cu_src:lib/cuda/%.cu=$(B)/cuda/%.cu.o)
+cuda_link = $(NVCC) -cudart static -Xcompiler=-pthread -L$(CUDA_HOME)/lib64 \
+	-Xlinker=-rpath=$(CUDA_HOME)/lib64,--as-needed
+cuda_code := $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a)$(comma)code=sm_$(a)) \
+	-gencode=arch=compute_$(lastword $(CUDA_ARCHS))$(comma)code=compute_$(lastword $(CUDA_ARCHS))
+
+$(BIN)/lsc-cuda.so: $(cuda_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -shared -Xlinker=--exclude-libs=ALL,-z,defs \
+		-o $@ $^ -lcublas $(LSC_LIBS)
+
+$(B)/cuda/%.o: lib/cuda/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(cuda_flags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/cuda/%.cu.o: lib/cuda/%.cu $(B)/flags
+	$(call say,NVCC,$<)mkdir -p $(@D) && $(NVCC) -std=c++17 -O3 -Ilib $(cuda_code) \
+		-Xcompiler=-fPIC,-fvisibility=hidden,-Wall -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(B)/gpu/%: $(B)/cuda/test-%.o $(cuda_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -o $@ $^ -lcublas $(LSC_LIBS)
+
+$(B)/bench/gpu: $(B)/cuda/bench-gpu.o $(cuda_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -o $@ $^ -lcublas $(LSC_LIBS)
+
+$(B)/cuda/bench-%.o: tests/bench/cuda/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(cuda_flags) -Itests/gpu $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/cuda/test-%.o: tests/gpu/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(cuda_flags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The same kernels, calls and tests over a device that tests/gpu/emulated makes of the CPU.
+E := $(B)/emulated
+emulated_flags = -Itests/gpu/emulated -DLSC_EMULATED
+emulated_obj := $(E)/emulate.o $(cuda_src:lib/cuda/%.c=$(E)/%.o) $(cu_src:lib/cuda/%.cu=$(E)/%.cu.o)
+
+$(B)/gpu/%-emulated: $(E)/test-%.o $(emulated_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CXX) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+# The benchmark's logic; its figures mean nothing here.
+$(E)/bench-gpu: $(E)/bench/gpu.o $(emulated_obj) $(B)/liblsc.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CXX) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+$(E)/bench/%.o: tests/bench/cuda/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(emulated_flags) -Itests/gpu $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(E)/test-%.o: tests/gpu/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(emulated_flags) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(E)/%.o: lib/cuda/%.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && \
+		$(CC) $(emulated_flags) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(E)/%.cu.o: lib/cuda/%.cu $(B)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) -x c++ $(emulated_flags) $(LSC_CXXFLAGS) \
+		$(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(E)/emulate.o: tests/gpu/emulated/emulate.cpp $(B)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(emulated_flags) $(LSC_CXXFLAGS) \
+		$(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/liblsc.a: $(lib_obj)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
@@ -121,7 +227,7 @@ check: deps
 	$(Q)$(MAKE) --no-print-directory check-run
 
 check-run: test-programs check-layers check-man check-cli
-	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/run unit fuzz cli net examples
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/run unit gpu fuzz cli net examples
 
 ## check-san: the same under ASan+UBSan, and the threaded parts under TSan
 check-san: deps
@@ -129,7 +235,7 @@ check-san: deps
 	$(Q)$(MAKE) --no-print-directory SAN=thread tsan-run
 
 san-run: test-programs
-	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/run unit fuzz cli net
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/run unit gpu fuzz cli net
 
 tsan-run: test-programs
 	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) LSC_TEST_ONLY=tests/lib/tsan.list tests/run unit net
@@ -177,6 +283,8 @@ install: all completions
 	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/,man1 man5 man7) \
 		$(addprefix $(DESTDIR),$(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 755 $(tools) $(DESTDIR)$(BINDIR)
+	[ -z "$(plugin)" ] || install -d $(DESTDIR)$(LIBDIR)/lsc
+	[ -z "$(plugin)" ] || install -m 644 $(plugin) $(DESTDIR)$(LIBDIR)/lsc
 	for s in 1 5 7; do install -m 644 man/*.$$s $(DESTDIR)$(MANDIR)/man$$s || exit 1; done
 	install -m 644 build/completions/bash/lsc $(DESTDIR)$(BASHDIR)
 	cd $(DESTDIR)$(BASHDIR) && for t in $(filter-out lsc,$(notdir $(tools))); do \
@@ -186,6 +294,8 @@ install: all completions
 
 ## uninstall: remove what install put there
 uninstall:
+	rm -f $(DESTDIR)$(LIBDIR)/lsc/lsc-cuda.so
+	rmdir $(DESTDIR)$(LIBDIR)/lsc 2>/dev/null || :
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(tools))) \
 		$(foreach s,1 5 7,$(addprefix $(DESTDIR)$(MANDIR)/man$(s)/,$(notdir $(wildcard man/*.$(s))))) \
 		$(addprefix $(DESTDIR)$(BASHDIR)/,$(notdir $(tools))) $(DESTDIR)$(ZSHDIR)/_lsc \
@@ -193,12 +303,12 @@ uninstall:
 
 ## format: let clang-format have its way
 format:
-	clang-format -i $(lib_src) $(tool_src) $(part_src) $(unit_src) $(fuzz_src) $(bench_src) \
-		$(wildcard lib/*/*.h tools/*/*.h tests/lib/*.[ch] tests/bench/*/*.c)
+	clang-format -i $(lib_src) $(cuda_src) $(cu_src) $(gpu_src) $(tool_src) $(part_src) $(unit_src) $(fuzz_src) $(bench_src) \
+		$(wildcard lib/*/*.h lib/*/*.cuh tests/gpu/*.h tests/gpu/*/*.h tests/gpu/*/*.cpp tools/*/*.h tests/lib/*.[ch] tests/bench/*/*.c)
 
 ## clean: remove what was built
 clean:
-	rm -rf build $(patsubst tools/%.c,bin/%,$(tool_src))
+	rm -rf build bin/lsc-cuda.so $(patsubst tools/%.c,bin/%,$(tool_src))
 
 ## help: list the targets
 help:

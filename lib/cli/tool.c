@@ -56,6 +56,11 @@ static void print_features(void)
 #else
 	printf("tls no\n");
 #endif
+#ifdef LSC_HAVE_CURL
+	printf("curl yes\n");
+#else
+	printf("curl no\n");
+#endif
 #ifdef LSC_HAVE_RDMA
 	printf("rdma yes\n");
 #else

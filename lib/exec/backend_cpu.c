@@ -31,7 +31,7 @@ static int cpu_open(void **ret_self, const struct lsc_image *image, const uint8_
 		cpu_close(decoder);
 		return r;
 	}
-	decoder->exact = options->exact;
+	decoder->exact = decoder->experts.exact = options->exact;
 	*ret_self = decoder;
 	return 0;
 }

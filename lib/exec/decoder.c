@@ -174,23 +174,16 @@ static float *floats(float **old, uint64_t n)
 	return *old;
 }
 
-/* Positions of packed activations are an odd number of cache lines apart: those a power of two
- * apart would share few of them. */
-static size_t packed_stride(const struct lsc_packing *packing, uint32_t cols)
-{
-	return (lsc_div_up(lsc_div_up(cols, 32) * packing->step_bytes, 64) | 1) * 64;
-}
-
 /* What the widest activations take for any format of weights. */
 static size_t most_packed(const struct lsc_decoder *decoder)
 {
-	const struct lsc_packing *all[] = {&decoder->kernels->brain};
+	const struct lsc_packing *all[] = {&decoder->kernels->brain, &decoder->kernels->q8};
 	uint32_t widest =
 		LSC_MAX(decoder->hidden_stride, LSC_MAX(decoder->att_stride, decoder->ffn_stride));
 	size_t most = 0, bytes;
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(all); i++) {
-		bytes = packed_stride(all[i], widest);
+		bytes = lsc_packed_stride(all[i], widest);
 		most = LSC_MAX(most, bytes);
 	}
 	return most;
@@ -221,7 +214,6 @@ static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 int lsc_decoder_reserve(struct lsc_decoder *decoder, uint32_t rows, uint32_t positions)
 {
 	uint64_t stride = lsc_align_up(positions, 8 * LSC_PAGE_POSITIONS);
-	uint32_t group = decoder->config->heads / decoder->config->kv_heads;
 	int r = reserve_rows(decoder, rows);
 
 	if (r == 0)
@@ -229,7 +221,8 @@ int lsc_decoder_reserve(struct lsc_decoder *decoder, uint32_t rows, uint32_t pos
 	if (r < 0 || stride <= decoder->score_stride)
 		return r;
 	decoder->score_stride = 0;
-	if (!floats(&decoder->scores, lsc_pool_threads(decoder->pool) * group * stride))
+	if (!floats(&decoder->scores,
+		    lsc_pool_threads(decoder->pool) * LSC_ATTEND_QUERIES * stride))
 		return -ENOMEM;
 	decoder->score_stride = (uint32_t)stride;
 	return 0;
@@ -321,7 +314,7 @@ static void prepare_product(struct lsc_decoder *decoder, struct product *product
 		return;
 	product->matmul = pack.packing->matmul;
 	job->packed = decoder->packed;
-	job->packed_stride = packed_stride(pack.packing, job->cols);
+	job->packed_stride = lsc_packed_stride(pack.packing, job->cols);
 	each_row(decoder, run_pack, &pack, job->m);
 }
 
@@ -380,6 +373,7 @@ struct batch {
 	const struct lsc_layer *weights;
 	uint32_t layer;
 	const struct lsc_row *rows;
+	uint32_t spans[LSC_DECODER_MAX_ROWS + 1]; /* first rows of those that share keys, and n */
 };
 
 static void store_kv(const struct lsc_kv *kv, float *page, uint32_t slot, uint32_t kv_head,
@@ -422,31 +416,51 @@ static void run_prepare(void *data, uint32_t index, unsigned thread)
 	}
 }
 
-/* One task: one row and one kv head with the query heads that share it. */
+/* Rows from index on that share keys: of one request, at consecutive positions, as many as are
+ * worked on together. */
+static uint32_t count_alike(const struct batch *batch, uint32_t index, uint32_t n)
+{
+	const struct lsc_model_config *config = batch->decoder->config;
+	const struct lsc_row *first = &batch->rows[index];
+	uint32_t most = LSC_MAX(LSC_ATTEND_QUERIES / (config->heads / config->kv_heads), 1);
+	uint32_t count = 1;
+
+	while (count < most && index + count < n && first[count].request == first->request &&
+	       first[count].pos == first->pos + count)
+		count++;
+	return count;
+}
+
+/* One task: rows that share keys, and one kv head with the query heads that share it. */
 static void run_attend(void *data, uint32_t task, unsigned thread)
 {
 	const struct batch *batch = data;
 	struct lsc_decoder *decoder = batch->decoder;
 	const struct lsc_model_config *config = decoder->config;
-	const struct lsc_row *row = &batch->rows[task / config->kv_heads];
-	uint32_t index = task / config->kv_heads, kv_head = task % config->kv_heads;
-	uint32_t group = config->heads / config->kv_heads;
-	size_t head = (size_t)kv_head * group * config->head_dim;
-	uint32_t from = lsc_model_sees_from(config, batch->layer, row->pos);
-	uint32_t page = from / LSC_PAGE_POSITIONS;
+	const uint32_t kv_head = task % config->kv_heads;
+	const uint32_t index = batch->spans[task / config->kv_heads];
+	const uint32_t group = config->heads / config->kv_heads;
+	const size_t head = (size_t)kv_head * group * config->head_dim;
+	const struct lsc_row *row = &batch->rows[index];
+	const uint32_t page =
+		lsc_model_sees_from(config, batch->layer, row->pos) / LSC_PAGE_POSITIONS;
 	struct lsc_attend job = {
 		.q = decoder->qkv + (size_t)index * decoder->qkv_stride + head,
 		.out = decoder->att + (size_t)index * decoder->att_stride + head,
+		.q_stride = decoder->qkv_stride,
+		.out_stride = decoder->att_stride,
+		.rows = batch->spans[task / config->kv_heads + 1] - index,
 		.group = group,
 		.head_dim = config->head_dim,
-		.first = from % LSC_PAGE_POSITIONS,
 		.n = row->pos + 1 - page * LSC_PAGE_POSITIONS,
+		.window = batch->layer >= config->window_first ? config->window : 0,
 		.pages = (const float *const *)row->request->layers[batch->layer].pages + page,
 		.keys = lsc_kv_keys(decoder->kv, kv_head),
 		.values = lsc_kv_values(decoder->kv, kv_head),
 		.value_stride = decoder->kv->value_stride,
 		.scale = 1.0f / sqrtf((float)config->head_dim),
-		.scores = decoder->scores + (size_t)thread * group * decoder->score_stride,
+		.scores = decoder->scores +
+			  (size_t)thread * LSC_ATTEND_QUERIES * decoder->score_stride,
 		.score_stride = decoder->score_stride,
 	};
 
@@ -457,17 +471,21 @@ static void attend(struct lsc_decoder *decoder, struct batch *batch, uint32_t n)
 {
 	const struct lsc_model_config *config = decoder->config;
 	uint64_t seen = 0;
+	uint32_t spans = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		seen += batch->rows[i].pos + 1 -
 			lsc_model_sees_from(config, batch->layer, batch->rows[i].pos);
+	for (uint32_t i = 0; i < n; i += count_alike(batch, i, n))
+		batch->spans[spans++] = i;
+	batch->spans[spans] = n;
 	/* A few microseconds of work are not worth sharing. */
 	if (seen * config->heads * config->head_dim < 1 << 15) {
-		for (uint32_t task = 0; task < n * config->kv_heads; task++)
+		for (uint32_t task = 0; task < spans * config->kv_heads; task++)
 			run_attend(batch, task, 0);
 		return;
 	}
-	lsc_pool_run(decoder->pool, run_attend, batch, n * config->kv_heads);
+	lsc_pool_run(decoder->pool, run_attend, batch, spans * config->kv_heads);
 }
 
 /* --- units --- */
@@ -485,7 +503,7 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 		       uint32_t n)
 {
 	const struct lsc_layer *layer = &decoder->layers[index];
-	struct batch batch = {decoder, layer, index, rows};
+	struct batch batch;
 	struct product gate_up = {
 		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
 			decoder->normed, decoder->hidden_stride, decoder->gate_up,
@@ -494,6 +512,10 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 		.up_offset = decoder->ffn_stride,
 	};
 
+	batch.decoder = decoder;
+	batch.weights = layer;
+	batch.layer = index;
+	batch.rows = rows;
 	normalise(decoder, layer->attn_norm, n);
 	for (uint32_t i = 0; layer->qkv_bias && i < n; i++)
 		memcpy(decoder->qkv + (size_t)i * decoder->qkv_stride, layer->qkv_bias,

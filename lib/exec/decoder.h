@@ -52,7 +52,7 @@ struct lsc_decoder {
 	float *x, *normed, *qkv, *att, *gate_up;
 	uint8_t *packed; /* the activations of the product that runs */
 	uint32_t score_stride;
-	float *scores; /* [threads][group][score_stride] */
+	float *scores; /* [threads][LSC_ATTEND_QUERIES][score_stride] */
 	float *logits; /* [LSC_DECODER_HEAD_ROWS][vocab] */
 };
 

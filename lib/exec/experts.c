@@ -93,6 +93,32 @@ int lsc_experts_init(struct lsc_experts *experts, const struct lsc_image *image,
 	return r;
 }
 
+/* How activations are packed for weights of a type; NULL: not at all. */
+static const struct lsc_packing *packing_for(const struct lsc_experts *experts,
+					     enum lsc_dtype dtype)
+{
+	return experts->exact ? NULL : lsc_kernels_packing(experts->kernels, dtype);
+}
+
+/* The products of one kind: packed, where that is faster. */
+static void choose_product(const struct lsc_experts *experts, enum lsc_dtype dtype,
+			   struct lsc_matmul *job, uint32_t slot, lsc_matmul_fn **ret_matmul)
+{
+	const struct lsc_packing *packing = packing_for(experts, dtype);
+
+	job->dtype = dtype;
+	job->packed = experts->packed + slot * experts->packed_stride;
+	job->packed_stride = experts->packed_stride;
+	*ret_matmul = packing ? packing->matmul : experts->kernels->matmul;
+}
+
+static size_t packed_bytes(const struct lsc_experts *experts, enum lsc_dtype dtype, uint32_t cols)
+{
+	const struct lsc_packing *packing = packing_for(experts, dtype);
+
+	return packing ? lsc_packed_stride(packing, cols) : 0;
+}
+
 static void free_buffers(struct lsc_experts *experts)
 {
 	free(experts->logits);
@@ -102,6 +128,8 @@ static void free_buffers(struct lsc_experts *experts)
 	free(experts->x);
 	free(experts->gate_up);
 	free(experts->out);
+	free(experts->packed);
+	experts->packed = NULL;
 	experts->logits = experts->shares = experts->x = experts->gate_up = experts->out = NULL;
 	experts->chosen = experts->slots = NULL;
 	experts->max_rows = 0;
@@ -148,11 +176,18 @@ int lsc_experts_reserve(struct lsc_experts *experts, uint32_t rows)
 	experts->shares = zeros(slots, sizeof(float));
 	experts->chosen = zeros(slots, sizeof(uint32_t));
 	experts->slots = zeros(slots, sizeof(uint32_t));
-	experts->x = zeros(slots * experts->hidden_stride, sizeof(float));
+	experts->packed_stride =
+		LSC_MAX(packed_bytes(experts, experts->gate_up_type, config->hidden),
+			packed_bytes(experts, experts->down_type, config->expert_ffn));
+	if (experts->packed_stride)
+		experts->packed = aligned_alloc(64, slots * experts->packed_stride);
+	if (!packing_for(experts, experts->gate_up_type))
+		experts->x = zeros(slots * experts->hidden_stride, sizeof(float));
 	experts->gate_up = zeros(slots * 2 * experts->ffn_stride, sizeof(float));
 	experts->out = zeros(slots * experts->hidden_stride, sizeof(float));
 	if (!experts->logits || !experts->shares || !experts->chosen || !experts->slots ||
-	    !experts->x || !experts->gate_up || !experts->out) {
+	    (experts->packed_stride ? !experts->packed : !experts->x) || !experts->gate_up ||
+	    !experts->out) {
 		free_buffers(experts);
 		return -ENOMEM;
 	}
@@ -277,14 +312,40 @@ static void run_gather(void *data, uint32_t row, unsigned thread)
 {
 	const struct run *run = data;
 	const struct lsc_experts *experts = run->experts;
-	const uint32_t used = experts->config->experts_used;
+	const struct lsc_packing *packing = packing_for(experts, experts->gate_up_type);
+	const uint32_t used = experts->config->experts_used, hidden = experts->config->hidden;
 	const uint32_t *slots = experts->slots + (size_t)row * used;
+	const float *x = run->x + (size_t)row * experts->hidden_stride;
+	uint8_t *packed = experts->packed + slots[0] * experts->packed_stride;
 
 	(void)thread;
+	if (packing)
+		packing->pack(x, hidden, packed);
 	for (uint32_t i = 0; i < used; i++)
-		memcpy(experts->x + (size_t)slots[i] * experts->hidden_stride,
-		       run->x + (size_t)row * experts->hidden_stride,
-		       experts->config->hidden * sizeof(float));
+		if (!packing)
+			memcpy(experts->x + (size_t)slots[i] * experts->hidden_stride, x,
+			       hidden * sizeof(float));
+		else if (i > 0)
+			memcpy(experts->packed + slots[i] * experts->packed_stride, packed,
+			       lsc_packed_stride(packing, hidden));
+}
+
+/* What came of gate and up, of all of a row's experts. */
+static void run_pack(void *data, uint32_t row, unsigned thread)
+{
+	const struct run *run = data;
+	const struct lsc_experts *experts = run->experts;
+	const struct lsc_packing *packing = packing_for(experts, experts->down_type);
+	const uint32_t used = experts->config->experts_used;
+
+	(void)thread;
+	for (uint32_t i = 0; packing && i < used; i++) {
+		const uint32_t slot = experts->slots[(size_t)row * used + i];
+
+		packing->pack(experts->gate_up + (size_t)slot * 2 * experts->ffn_stride,
+			      experts->config->expert_ffn,
+			      experts->packed + slot * experts->packed_stride);
+	}
 }
 
 /* The expert a task is of, its slots, and the rows of its matrix. */
@@ -309,23 +370,25 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 	uint32_t slot, n, first, rows;
 	const struct lsc_expert *expert = task_of(run, task, &slot, &n, &first, &rows);
 	float *y = experts->gate_up + slot * 2 * stride;
-	const struct lsc_matmul gate = {
-		.dtype = experts->gate_up_type,
+	struct lsc_matmul gate = {
 		.w = expert->gate_up,
 		.cols = experts->config->hidden,
 		.m = n,
-		.x = experts->x + (size_t)slot * experts->hidden_stride,
+		.x = experts->x ? experts->x + (size_t)slot * experts->hidden_stride : NULL,
 		.x_stride = experts->hidden_stride,
 		.y = y,
 		.y_stride = 2 * stride,
 	};
-	struct lsc_matmul up = gate;
+	struct lsc_matmul up;
+	lsc_matmul_fn *matmul;
 
 	(void)thread;
+	choose_product(experts, experts->gate_up_type, &gate, slot, &matmul);
+	up = gate;
 	up.w = (const uint8_t *)gate.w + lsc_dtype_matrix_bytes(gate.dtype, run->rows, gate.cols);
 	up.y = y + stride;
-	experts->kernels->matmul(&gate, first, rows);
-	experts->kernels->matmul(&up, first, rows);
+	matmul(&gate, first, rows);
+	matmul(&up, first, rows);
 	for (uint32_t i = 0; i < n; i++) {
 		float *at = y + i * 2 * stride + first;
 
@@ -339,8 +402,7 @@ static void run_down(void *data, uint32_t task, unsigned thread)
 	const struct lsc_experts *experts = run->experts;
 	uint32_t slot, n, first, rows;
 	const struct lsc_expert *expert = task_of(run, task, &slot, &n, &first, &rows);
-	const struct lsc_matmul job = {
-		.dtype = experts->down_type,
+	struct lsc_matmul job = {
 		.w = expert->down,
 		.cols = experts->config->expert_ffn,
 		.m = n,
@@ -349,9 +411,11 @@ static void run_down(void *data, uint32_t task, unsigned thread)
 		.y = experts->out + (size_t)slot * experts->hidden_stride,
 		.y_stride = experts->hidden_stride,
 	};
+	lsc_matmul_fn *matmul;
 
 	(void)thread;
-	experts->kernels->matmul(&job, first, rows);
+	choose_product(experts, experts->down_type, &job, slot, &matmul);
+	matmul(&job, first, rows);
 }
 
 /* The weighted sum is made where the first expert's output lies. */
@@ -387,6 +451,7 @@ static void run_part(struct run *run)
 	place(run);
 	each_row(run, run_gather);
 	each_task(run, run_gate_up, run->n_active, config->expert_ffn);
+	each_row(run, run_pack);
 	each_task(run, run_down, run->n_active, config->hidden);
 	each_row(run, run_combine);
 }

@@ -13,6 +13,7 @@
 #ifndef LSC_EXEC_EXPERTS_H
 #define LSC_EXEC_EXPERTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -28,6 +29,7 @@ struct lsc_experts {
 	const struct lsc_model_config *config;
 	const struct lsc_kernels *kernels;
 	struct lsc_pool *pool;                  /* borrowed */
+	bool exact; /* set before anything runs: no product packs its activations */
 	enum lsc_dtype gate_up_type, down_type; /* of all experts */
 	const float **routers;                  /* [layers]: [experts][hidden] */
 	struct lsc_expert *weights;             /* [layers][experts] */
@@ -42,6 +44,8 @@ struct lsc_experts {
 	uint32_t *first;    /* [experts + 1]: slots of each expert; they follow each other */
 	uint32_t *active;   /* [experts]: those that have some */
 	float *x, *gate_up; /* [slots][hidden_stride], [slots][2][ffn_stride] */
+	uint8_t *packed;    /* [slots][packed_stride]: of x, and then of what comes of gate and up */
+	size_t packed_stride;
 	float *out;         /* [slots][hidden_stride] */
 };
 

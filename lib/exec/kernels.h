@@ -16,6 +16,12 @@
  * on processors of Intel and AMD; every row does the same, so that here too no bit depends on the
  * machine.
  *
+ * Products of q8 weights, too, pack activations, in blocks of 32: the scale is the largest
+ * magnitude a / 127, and a value x becomes the whole number nearest to x * (127 / a), ties to even;
+ * where a is below LSC_Q8_LEAST all are zero.  Products of whole numbers are added up exactly in a
+ * block; blocks are added in order, each with one fused multiply-add: that sum, as f32, by the
+ * product of both scales.
+ *
  * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
  */
 #ifndef LSC_EXEC_KERNELS_H
@@ -30,6 +36,8 @@
 
 #define LSC_LANES          16
 #define LSC_BRAIN_COLUMNS  1024
+#define LSC_Q8_LEAST       0x1p-100f
+#define LSC_ATTEND_QUERIES 16 /* heads of rows that are worked on together */
 #define LSC_PAGE_POSITIONS 32 /* positions of a KV page; a multiple of the lanes */
 
 /* y[p][row] = w[row] . x[p], or y[p][row] += with add, for positions p < m. */
@@ -47,6 +55,9 @@ struct lsc_matmul {
 	size_t packed_stride;  /* bytes */
 };
 
+/* Rows first .. first+n-1 of a product. */
+typedef void lsc_matmul_fn(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+
 /* Activations as the faster products of one weight format want them; of one row of kernels. */
 struct lsc_packing {
 	uint32_t step_bytes; /* of 32 columns, or what is left of them; 0: there is no such product
@@ -59,20 +70,22 @@ struct lsc_packing {
 	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 };
 
-/* One position's queries for one kv head against that head's keys and values. */
+/* Queries of rows at consecutive positions for one kv head, against that head's keys and values.
+ * A row's result does not depend on those beside it. */
 struct lsc_attend {
-	const float *q; /* [group][head_dim] */
-	float *out;     /* [group][head_dim] */
-	uint32_t group, head_dim;
-	uint32_t first;            /* position that is seen, on the first page: a window's */
-	uint32_t n;                /* positions up to the query's own, which is the last */
+	const float *q; /* [rows][group][head_dim], rows q_stride apart */
+	float *out;     /* the same, rows out_stride apart */
+	size_t q_stride, out_stride;
+	uint32_t rows, group, head_dim;
+	uint32_t n;                /* positions up to the first row's own, which is the last */
+	uint32_t window;           /* how many of them a row sees at most; 0: all */
 	const float *const *pages; /* each holds LSC_PAGE_POSITIONS */
 	size_t keys;               /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
 	size_t values;             /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
 	size_t value_stride;       /* head_dim rounded up to the lanes */
 	float scale;
-	float *scores; /* scratch: [group][score_stride], n rounded up to a page each */
-	size_t score_stride;
+	float *scores;       /* scratch: [LSC_ATTEND_QUERIES][score_stride] */
+	size_t score_stride; /* what the last row sees, rounded up to a page, at least */
 };
 
 struct lsc_kernels {
@@ -81,7 +94,7 @@ struct lsc_kernels {
 	/* Rows first .. first+n-1 of a product, exact. */
 	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
 
-	struct lsc_packing brain; /* of bf16 weights */
+	struct lsc_packing brain, q8; /* of bf16 weights, and of q8 ones */
 
 	/* out = x / sqrt(mean(x^2) + eps) * weight; in place is fine. */
 	void (*rms_norm)(float *out, const float *x, const float *weight, uint32_t n, float eps);
@@ -109,7 +122,16 @@ extern const struct lsc_kernels lsc_kernels_portable, lsc_kernels_avx2, lsc_kern
 static inline const struct lsc_packing *lsc_kernels_packing(const struct lsc_kernels *kernels,
 							    enum lsc_dtype dtype)
 {
-	return dtype == LSC_DTYPE_BF16 ? &kernels->brain : NULL;
+	return dtype == LSC_DTYPE_BF16 ? &kernels->brain
+	       : dtype == LSC_DTYPE_Q8 ? &kernels->q8
+				       : NULL;
+}
+
+/* From one position of packed activations to the next, in bytes: an odd number of cache lines, for
+ * positions a power of two apart would share few of them. */
+static inline size_t lsc_packed_stride(const struct lsc_packing *packing, uint32_t cols)
+{
+	return (((size_t)(cols + 31) / 32 * packing->step_bytes + 63) / 64 | 1) * 64;
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "exec/kernels_steps.h"
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #define LANES  TARGET __attribute__((always_inline)) static inline
@@ -214,6 +215,13 @@ LANES lanes part_fma(wpart w, xpart x, lanes sum, int i)
 		sum.lo = _mm256_fmadd_ps(w, x, sum.lo);
 	return sum;
 }
+
+LANES lanes lanes_join(__m256 low, __m256 high)
+{
+	return (lanes){low, high};
+}
+
+#include "exec/kernels_q8_avx2.h"
 
 #define KERNELS_NAME "avx2"
 #define KERNELS      lsc_kernels_avx2

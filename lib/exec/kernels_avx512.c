@@ -4,6 +4,7 @@
 #include "exec/kernels.h"
 
 #include "base/macros.h"
+#include "exec/kernels_steps.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
 #include "exec/kernels_avx512.h"
@@ -32,6 +33,13 @@ LANES lanes part_fma(wpart w, xpart x, lanes sum, int i)
 	(void)i;
 	return _mm512_fmadd_ps(w, x, sum);
 }
+
+LANES lanes lanes_join(__m256 low, __m256 high)
+{
+	return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+#include "exec/kernels_q8_avx2.h"
 
 #define KERNELS_NAME "avx512"
 #define KERNELS      lsc_kernels_avx512

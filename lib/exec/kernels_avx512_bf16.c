@@ -9,9 +9,11 @@
 #include "exec/kernels.h"
 
 #include "base/macros.h"
+#include "exec/kernels_steps.h"
 
 #define TARGET                                                                                     \
-	__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
+	__attribute__((                                                                            \
+		target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx2,fma,f16c")))
 #include "exec/kernels_avx512.h"
 
 #define PARTS      1
@@ -50,6 +52,31 @@ TARGET static void brain_pack(const float *x, uint32_t cols, uint8_t *packed)
 
 		_mm512_storeu_si512(packed, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 	}
+}
+
+/* Weights become unsigned by 128 more, which 128 times the activations' sum takes away again. */
+typedef struct {
+	__m512i v[8]; /* four columns of all rows each */
+} q8_weights;
+
+LANES void q8_load(q8_weights *weights, const uint8_t *w)
+{
+	UNROLL for (int i = 0; i < 8; i++) weights->v[i] =
+		_mm512_xor_si512(_mm512_loadu_si512(w + 64 * i), _mm512_set1_epi8(-128));
+}
+
+LANES lanes q8_dot(const q8_weights *weights, const struct lsc_q8_step *x)
+{
+	__m512i sum = _mm512_set1_epi32(-128 * x->sum);
+
+	UNROLL for (int i = 0; i < 8; i++)
+	{
+		int32_t four;
+
+		memcpy(&four, x->q + 4 * i, sizeof(four));
+		sum = _mm512_dpbusd_epi32(sum, weights->v[i], _mm512_set1_epi32(four));
+	}
+	return _mm512_cvtepi32_ps(sum);
 }
 
 #define KERNELS_NAME "avx512-bf16"

@@ -13,12 +13,6 @@
  * 9 GB/s without, 20 GB/s with 8 KiB (4 KiB: 14, 16 KiB: 19) of the 23 that plain reading gets. */
 #define PREFETCH_BYTES 8192
 
-#ifdef __clang__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* One tile: rows x cols dot products side by side. */
 #define DEFINE_TILE(name, type, load, load_n)                                                      \
 	LANES void tile_##name(const struct lsc_matmul *job, uint32_t row, uint32_t pos,           \
@@ -275,140 +269,15 @@ TARGET static float softmax(float *x, uint32_t n)
 	return lanes_sum(sum);
 }
 
-/* Scores of one page for `heads` heads: lanes are positions, so that a key is read once for all
- * heads of the group and nothing has to be summed across lanes. */
-LANES void page_scores(const struct lsc_attend *job, const float *keys, uint32_t head,
-		       float *scores, const int heads)
-{
-	lanes sum[TILE_HEADS][2], scale = lanes_set(job->scale);
-	const float *q = job->q + head * job->head_dim;
-
-	UNROLL for (int h = 0; h < heads; h++) sum[h][0] = sum[h][1] = lanes_set(0);
-	for (uint32_t d = 0; d < job->head_dim; d++) {
-		lanes k0 = lanes_load(keys + d * LSC_PAGE_POSITIONS);
-		lanes k1 = lanes_load(keys + d * LSC_PAGE_POSITIONS + 16);
-
-		UNROLL for (int h = 0; h < heads; h++)
-		{
-			lanes v = lanes_set(q[(size_t)h * job->head_dim + d]);
-
-			sum[h][0] = lanes_fma(v, k0, sum[h][0]);
-			sum[h][1] = lanes_fma(v, k1, sum[h][1]);
-		}
-	}
-	UNROLL for (int h = 0; h < heads; h++)
-	{
-		float *to = scores + (head + (size_t)h) * job->score_stride;
-
-		lanes_store(to, lanes_mul(sum[h][0], scale));
-		lanes_store(to + 16, lanes_mul(sum[h][1], scale));
-	}
-}
-
-/* 16 x vectors elements of the weighted sum of values, for `heads` heads: positions in order. */
-LANES void sum_values(const struct lsc_attend *job, uint32_t head, uint32_t element,
-		      const float *sums, const int heads, const int vectors)
-{
-	lanes acc[TILE_HEADS][TILE_VECTORS];
-	const float *p = job->scores + head * job->score_stride;
-
-	UNROLL for (int h = 0; h < heads; h++) UNROLL for (int v = 0; v < vectors; v++) acc[h][v] =
-		lanes_set(0);
-	for (uint32_t t = job->first; t < job->n;) {
-		const float *values = job->pages[t / LSC_PAGE_POSITIONS] + job->values + element +
-				      t % LSC_PAGE_POSITIONS * job->value_stride;
-		uint32_t stop = t / LSC_PAGE_POSITIONS * LSC_PAGE_POSITIONS + LSC_PAGE_POSITIONS;
-
-		stop = job->n < stop ? job->n : stop;
-
-		for (; t < stop; t++, values += job->value_stride) {
-			lanes b[TILE_VECTORS];
-
-			UNROLL for (int v = 0; v < vectors; v++) b[v] = lanes_load(values + 16 * v);
-			UNROLL for (int h = 0; h < heads; h++)
-			{
-				lanes a = lanes_set(p[(size_t)h * job->score_stride + t]);
-
-				UNROLL for (int v = 0; v < vectors; v++) acc[h][v] =
-					lanes_fma(a, b[v], acc[h][v]);
-			}
-		}
-	}
-	UNROLL for (int h = 0; h < heads; h++)
-	{
-		float *out = job->out + (head + (size_t)h) * job->head_dim + element;
-		lanes by = lanes_set(sums[h]);
-
-		UNROLL for (int v = 0; v < vectors; v++)
-		{
-			uint32_t left = job->head_dim - element - 16 * (uint32_t)v;
-
-			if (left >= 16)
-				lanes_store(out + 16 * v, lanes_div(acc[h][v], by));
-			else
-				lanes_store_n(out + 16 * v, lanes_div(acc[h][v], by), left);
-		}
-	}
-}
-
-/* heads heads of the group from head on, all positions. */
-LANES void attend_heads(const struct lsc_attend *job, uint32_t head, const int heads)
-{
-	float sums[TILE_HEADS];
-	uint32_t e = 0;
-
-	for (uint32_t t = 0; t < job->n; t += LSC_PAGE_POSITIONS)
-		page_scores(job, job->pages[t / LSC_PAGE_POSITIONS] + job->keys, head,
-			    job->scores + t, heads);
-	for (int h = 0; h < heads; h++)
-		sums[h] = softmax(job->scores + (head + (size_t)h) * job->score_stride + job->first,
-				  job->n - job->first);
-	for (; e + 16 * TILE_VECTORS <= job->value_stride; e += 16 * TILE_VECTORS)
-		sum_values(job, head, e, sums, heads, TILE_VECTORS);
-	for (; e < job->head_dim; e += 16)
-		sum_values(job, head, e, sums, heads, 1);
-}
-
-TARGET static void attend_tile(const struct lsc_attend *job, uint32_t head)
-{
-	attend_heads(job, head, TILE_HEADS);
-}
-
-TARGET static void attend_three(const struct lsc_attend *job, uint32_t head)
-{
-	attend_heads(job, head, TILE_HEADS > 3 ? 3 : 1);
-}
-
-TARGET static void attend_two(const struct lsc_attend *job, uint32_t head)
-{
-	attend_heads(job, head, TILE_HEADS > 2 ? 2 : 1);
-}
-
-TARGET static void attend_one(const struct lsc_attend *job, uint32_t head)
-{
-	attend_heads(job, head, 1);
-}
-
-TARGET static void attend(const struct lsc_attend *job)
-{
-	uint32_t head = 0;
-
-	for (; head + TILE_HEADS <= job->group; head += TILE_HEADS)
-		attend_tile(job, head);
-	if (TILE_HEADS > 3 && job->group - head == 3)
-		attend_three(job, head);
-	else if (TILE_HEADS > 2 && job->group - head == 2)
-		attend_two(job, head);
-	else if (job->group > head)
-		attend_one(job, head);
-}
-
+#include "exec/kernels_attend.h"
 #include "exec/kernels_brain.h"
+#include "exec/kernels_q8.h"
 
 const struct lsc_kernels KERNELS = {
 	.name = KERNELS_NAME,
 	.matmul = matmul,
 	.brain = {STEP_BYTES, brain_pack, brain_matmul},
+	.q8 = {sizeof(struct lsc_q8_step), q8_pack, q8_matmul},
 	.rms_norm = rms_norm,
 	.swiglu = swiglu,
 	.softmax = softmax,

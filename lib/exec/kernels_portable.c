@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "exec/kernels_steps.h"
 
 #define TARGET
 #define LANES __attribute__((always_inline)) static inline
@@ -213,6 +214,23 @@ LANES void put_four(float *y, lanes a, lanes b, lanes c, lanes d, bool add)
 	put_one(y + 1, b, add);
 	put_one(y + 2, c, add);
 	put_one(y + 3, d, add);
+}
+
+typedef const int8_t *q8_weights;
+
+LANES void q8_load(q8_weights *weights, const uint8_t *w)
+{
+	*weights = (const int8_t *)w;
+}
+
+LANES lanes q8_dot(const q8_weights *weights, const struct lsc_q8_step *x)
+{
+	int32_t sum[16] = {0};
+
+	for (int k = 0; k < 32; k++)
+		for (int r = 0; r < 16; r++)
+			sum[r] += (*weights)[k / 4 * 64 + r * 4 + k % 4] * x->q[k];
+	EACH((float)sum[i]);
 }
 
 #define KERNELS_NAME "portable"

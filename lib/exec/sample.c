@@ -20,8 +20,8 @@ static uint32_t best(const float *logits, uint32_t vocab)
 	return id;
 }
 
-/* Uniform in [0, 1): splitmix64's finaliser over seed and position. */
-static double uniform(uint64_t seed, uint32_t pos)
+/* splitmix64's finaliser. */
+double lsc_sample_uniform(uint64_t seed, uint32_t pos)
 {
 	uint64_t z = seed + 0x9e3779b97f4a7c15u * ((uint64_t)pos + 1);
 
@@ -98,7 +98,7 @@ uint32_t lsc_sample(const float *logits, uint32_t vocab, float temp, float top_p
 		return 0;
 	if (top_p < 1)
 		n = cut(scratch, n, top_p, &sum);
-	left = uniform(seed, pos) * sum;
+	left = lsc_sample_uniform(seed, pos) * sum;
 	for (i = 0; i + 1 < n; i++) {
 		left -= scratch[i].p;
 		if (left < 0)

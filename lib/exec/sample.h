@@ -18,4 +18,7 @@ struct lsc_candidate {
 uint32_t lsc_sample(const float *logits, uint32_t vocab, float temp, float top_p, uint64_t seed,
 		    uint32_t pos, struct lsc_candidate *scratch);
 
+/* The random number of a position, in [0, 1): for what draws elsewhere by the same rules. */
+double lsc_sample_uniform(uint64_t seed, uint32_t pos);
+
 #endif

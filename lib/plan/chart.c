@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "base/svg.h"
 
 #define COLOURS 32
 
@@ -170,37 +171,35 @@ static void put_legend(struct chart *chart, int y)
 	    x, y + 12, chart->pieces - 1, LEFT, y + ROW + 12);
 }
 
-static void put_words(struct chart *chart, const struct lsc_schedule *schedule)
+static void put_words(struct chart *chart, const struct lsc_schedule *schedule, struct lsc_buf *buf)
 {
-	PUT(chart, chart->out, "%s: %u node%s", lsc_order_name(schedule->order), schedule->nodes,
+	PUT(chart, buf, "%s: %u node%s", lsc_order_name(schedule->order), schedule->nodes,
 	    schedule->nodes == 1 ? "" : "s");
 	if (schedule->sources > 1)
-		PUT(chart, chart->out, ", %u sources", schedule->sources);
-	PUT(chart, chart->out, ", %u piece%s, %u round%s", schedule->pieces,
+		PUT(chart, buf, ", %u sources", schedule->sources);
+	PUT(chart, buf, ", %u piece%s, %u round%s", schedule->pieces,
 	    schedule->pieces == 1 ? "" : "s", schedule->rounds, schedule->rounds == 1 ? "" : "s");
 }
 
 static void put_head(struct chart *chart, const struct lsc_schedule *schedules, uint32_t n)
 {
-	PUT(chart, chart->out,
-	    "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
-	    "height=\"%d\" role=\"img\" aria-labelledby=\"title desc\">\n<title id=\"title\">"
-	    "Multicast schedule%s</title>\n<desc id=\"desc\">A row for each node, a column for "
-	    "each round; a filled cell is a piece received, an outlined one a piece sent by a "
-	    "source.",
-	    chart->width, chart->height, chart->width, chart->height, n == 1 ? "" : "s");
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf words = LSC_BUF_INIT;
+
+	PUT(chart, &words,
+	    "A row for each node, a column for each round; a filled cell is a piece received, an "
+	    "outlined one a piece sent by a source.");
 	for (uint32_t i = 0; i < n; i++) {
-		PUT(chart, chart->out, " ");
-		put_words(chart, &schedules[i]);
-		PUT(chart, chart->out, ".");
+		PUT(chart, &words, " ");
+		put_words(chart, &schedules[i], &words);
+		PUT(chart, &words, ".");
 	}
-	PUT(chart, chart->out,
-	    "</desc>\n<style>\n"
-	    "svg{color:#1f2328}\n"
-	    "@media(prefers-color-scheme:dark){svg{color:#e6edf3}}\n"
-	    "path{fill:none}text{fill:currentColor;font:12px system-ui,sans-serif}\n"
-	    ".dim{opacity:.75}\n.row{fill:currentColor;opacity:.08}\n.head{font-weight:600}\n"
-	    ".on,.in{font-size:10px;text-anchor:middle}\n.on{fill:#111}\n</style>\n");
+	if (chart->failed ||
+	    lsc_svg_begin(chart->out, chart->width, chart->height,
+			  n == 1 ? "Multicast schedule" : "Multicast schedules",
+			  (const char *)words.data,
+			  ".row{fill:currentColor;opacity:.08}\n.head{font-weight:600}\n"
+			  ".on,.in{font-size:10px;text-anchor:middle}\n.on{fill:#111}\n") < 0)
+		chart->failed = -ENOMEM;
 }
 
 /* Sizes follow from the longest schedule. */
@@ -244,7 +243,7 @@ int lsc_chart_draw(const struct lsc_schedule *schedules, uint32_t n, struct lsc_
 	put_head(&chart, schedules, n);
 	for (uint32_t i = 0; i < n; i++) {
 		PUT(&chart, buf, "<text x=\"%d\" y=\"%d\" class=\"head\">", LEFT, y + 18);
-		put_words(&chart, &schedules[i]);
+		put_words(&chart, &schedules[i], buf);
 		PUT(&chart, buf, "</text>\n");
 		y += HEAD;
 		for (uint32_t rank = 0; rank < schedules[i].nodes; rank++, y += ROW)

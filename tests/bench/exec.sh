@@ -10,7 +10,7 @@
 #	LSC_BENCH_PYTHON	a Python with numpy and gguf, which make the models; with llama_cpp or
 #				transformers these are measured too.  None: random images, and no peers
 #	LSC_BENCH_MODELS	where the models are kept for the next time (nowhere)
-#	LSC_BENCH_ROUNDS	how often ours and the peers take turns (3); medians count
+#	LSC_BENCH_ROUNDS	how often ours and the peers take turns (3); the best counts
 #	LSC_BENCH_ALONE		a command that runs a round when nobody else measures (none)
 #
 # Each prompt has 512 tokens, and each request generates 32 after 64 positions, 16 of them at
@@ -69,12 +69,8 @@ for case in $cases; do
 	cat "$models/$name/$format".* "$models/$name/$format.lsc"/* >/dev/null 2>&1 # into the page cache
 	round=0
 	while [ $round -lt "$rounds" ]; do
-		for kind in speed start; do
-			# A random image has no tokenizer to take a prompt with.
-			[ $kind = speed ] || [ -n "$python" ] || continue
-			# shellcheck disable=SC2086
-			${LSC_BENCH_ALONE:-} tests/bench/lib/exec-round.sh $kind "$name" "$format" "$threads" >>"$work/raw" || exit
-		done
+		# shellcheck disable=SC2086
+		${LSC_BENCH_ALONE:-} tests/bench/lib/exec-round.sh "$name" "$format" "$threads" >>"$work/raw" || exit
 		round=$((round + 1))
 	done
 done

@@ -175,7 +175,34 @@ static float brain_dot(const float *w, const float *x, uint32_t n, float y, bool
 	return y;
 }
 
+/* The same for q8: row r of the tiles. */
+static float q8_dot(const void *tiles, uint32_t r, const float *x, uint32_t n, float y, bool add)
+{
+	const uint8_t *tile = (const uint8_t *)tiles + r / 16 * lsc_q8_tile_bytes(n);
+	float acc = 0;
+
+	for (uint32_t b = 0; b < lsc_q8_blocks(n); b++) {
+		float most = 0, scale, value;
+		int sum = 0;
+
+		for (uint32_t k = b * 32; k < n && k < b * 32 + 32; k++)
+			most = fmaxf(most, fabsf(x[k]));
+		if (most < LSC_Q8_LEAST)
+			most = 0;
+		for (uint32_t k = b * 32; k < n && k < b * 32 + 32; k++) {
+			value = most > 0 ? rintf(x[k] * (127 / most)) : 0;
+			sum += (int)value * (int8_t)tile[(size_t)(k / 4) * 64 + r % 16 * 4 + k % 4];
+		}
+		lsc_dtype_to_f32(LSC_DTYPE_F16,
+				 tile + lsc_q8_scales(n) + ((size_t)b * 16 + r % 16) * 2, &scale,
+				 1);
+		acc = fmaf((float)sum, scale * (most / 127), acc);
+	}
+	return add ? y + acc : acc;
+}
+
 struct product {
+	enum lsc_dtype dtype;
 	uint32_t rows, cols, m, split;
 	bool add;
 	float scale; /* of activations: small ones meet subnormals */
@@ -183,15 +210,15 @@ struct product {
 
 static bool same_packed(const struct lsc_kernels *kernels, const struct product *p)
 {
-	const struct lsc_packing *packing = lsc_kernels_packing(kernels, LSC_DTYPE_BF16);
+	const struct lsc_packing *packing = lsc_kernels_packing(kernels, p->dtype);
 	size_t n = (size_t)p->rows * p->cols, stride = p->rows + 3;
 	size_t packed_stride = lsc_align_up(lsc_div_up(p->cols, 32) * packing->step_bytes, 64) + 64;
 	uint8_t *packed = aligned_alloc(64, p->m * packed_stride);
 	float *x = random_floats((size_t)p->m * p->cols), *wide = malloc(n * sizeof(*wide));
 	float *y = random_floats(p->m * stride), *before = malloc(p->m * stride * sizeof(*y));
-	uint16_t *w = weights(LSC_DTYPE_BF16, n);
-	struct lsc_matmul job = {LSC_DTYPE_BF16, w,      p->cols, p->m,         NULL, 0, y,
-				 stride,         p->add, packed,  packed_stride};
+	void *w = p->dtype == LSC_DTYPE_Q8 ? tiles(p->rows, p->cols) : weights(p->dtype, n);
+	struct lsc_matmul job = {p->dtype, w,      p->cols, p->m,   NULL,         0,
+				 y,        stride, p->add,  packed, packed_stride};
 	bool same = true;
 
 	memset(packed, 0xff, p->m * packed_stride);
@@ -199,19 +226,22 @@ static bool same_packed(const struct lsc_kernels *kernels, const struct product 
 		before[i] = y[i] *= p->scale;
 	for (size_t i = 0; i < (size_t)p->m * p->cols; i++)
 		x[i] *= p->scale;
-	lsc_dtype_to_f32(LSC_DTYPE_BF16, w, wide, n);
+	if (p->dtype == LSC_DTYPE_BF16)
+		lsc_dtype_to_f32(LSC_DTYPE_BF16, w, wide, n);
 	for (uint32_t pos = 0; pos < p->m; pos++)
 		packing->pack(x + (size_t)pos * p->cols, p->cols, packed + pos * packed_stride);
 	for (uint32_t r = 0; r < p->rows; r += p->split)
 		packing->matmul(&job, r, LSC_MIN(p->split, p->rows - r));
 	for (uint32_t pos = 0; pos < p->m; pos++)
 		for (uint32_t r = 0; r < stride; r++) {
-			float old = before[pos * stride + r];
-			float want = r >= p->rows ? old
-						  : brain_dot(wide + (size_t)r * p->cols,
-							      x + (size_t)pos * p->cols, p->cols,
-							      old, p->add);
+			const float *at = x + (size_t)pos * p->cols;
+			float old = before[pos * stride + r], want = old;
 
+			if (r < p->rows)
+				want = p->dtype == LSC_DTYPE_Q8
+					       ? q8_dot(w, r, at, p->cols, old, p->add)
+					       : brain_dot(wide + (size_t)r * p->cols, at, p->cols,
+							   old, p->add);
 			same &= !memcmp(&y[pos * stride + r], &want, sizeof(want));
 		}
 	free(packed);
@@ -227,18 +257,29 @@ static void test_packed(const struct lsc_kernels *kernels)
 {
 	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},    {33, 32},  {19, 172},  {64, 64},
 					     {40, 200}, {12, 1024}, {9, 1056}, {11, 2065}, {3, 31}};
-	bool same = true, small = true;
+	bool same = true, small = true, same_q8 = true;
 
 	for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
 		for (uint32_t m = 1; m < 14; m++) {
-			struct product p = {shapes[s][0],   shapes[s][1], m,
-					    m % 3 ? 16 : 5, (m + s) % 2,  1};
+			struct product p = {LSC_DTYPE_BF16,
+					    shapes[s][0],
+					    shapes[s][1],
+					    m,
+					    m % 3 ? 16 : 5,
+					    (m + s) % 2,
+					    1};
 
 			same &= same_packed(kernels, &p);
 			p.scale = 1e-37f;
 			small &= same_packed(kernels, &p);
+			p.dtype = LSC_DTYPE_Q8;
+			same_q8 &= same_packed(kernels, &p);
+			p.scale = 3;
+			p.m += 7 * (m % 2);
+			same_q8 &= same_packed(kernels, &p);
 		}
 	ok(same, "%s: products of bf16 by bf16 have the promised order", kernels->name);
+	ok(same_q8, "%s: products of q8 by whole numbers are exact", kernels->name);
 	ok(small, "%s: and take subnormal numbers as zero", kernels->name);
 }
 
@@ -292,24 +333,30 @@ struct attention {
 	float *out;
 };
 
-static void attention_init(struct attention *a, uint32_t group, uint32_t head_dim, uint32_t n)
+/* The last of rows sees n positions. */
+static void attention_init(struct attention *a, uint32_t rows, uint32_t group, uint32_t head_dim,
+			   uint32_t n)
 {
 	uint32_t stride = (uint32_t)lsc_align_up(head_dim, 16);
 
 	for (uint32_t i = 0; i < 8; i++)
 		a->pages[i] = random_floats((size_t)(head_dim + stride) * LSC_PAGE_POSITIONS);
-	a->out = calloc((size_t)group * head_dim, sizeof(float));
+	a->out = calloc((size_t)rows * (group * head_dim + 3), sizeof(float));
 	a->job = (struct lsc_attend){
-		.q = random_floats((size_t)group * head_dim),
+		.q = random_floats((size_t)rows * (group * head_dim + 1)),
 		.out = a->out,
+		.q_stride = group * head_dim + 1,
+		.out_stride = group * head_dim + 3,
+		.rows = rows,
 		.group = group,
 		.head_dim = head_dim,
-		.n = n,
+		.n = n + 1 - rows,
 		.pages = (const float *const *)a->pages,
 		.values = (size_t)head_dim * LSC_PAGE_POSITIONS,
 		.value_stride = stride,
 		.scale = 0.5f,
-		.scores = calloc((size_t)group * 8 * LSC_PAGE_POSITIONS, sizeof(float)),
+		.scores =
+			calloc((size_t)LSC_ATTEND_QUERIES * 8 * LSC_PAGE_POSITIONS, sizeof(float)),
 		.score_stride = 8 * LSC_PAGE_POSITIONS,
 	};
 }
@@ -323,58 +370,80 @@ static void attention_release(struct attention *a)
 	free(a->out);
 }
 
-/* Softmax attention in double. */
-static bool attention_near(const struct attention *a)
+/* Softmax attention of one row in double. */
+static bool row_near(const struct attention *a, uint32_t row)
 {
 	const struct lsc_attend *job = &a->job;
+	const uint32_t n = job->n + row;
 	bool near = true;
 
 	for (uint32_t h = 0; h < job->group; h++) {
+		const float *q = job->q + row * job->q_stride + h * job->head_dim;
 		double sum = 0, out[128] = {0};
 
-		for (uint32_t t = job->first; t < job->n; t++) {
+		for (uint32_t t = job->window && n > job->window ? n - job->window : 0; t < n;
+		     t++) {
 			const float *page = a->pages[t / LSC_PAGE_POSITIONS];
 			uint32_t slot = t % LSC_PAGE_POSITIONS;
 			double s = 0;
 
 			for (uint32_t d = 0; d < job->head_dim; d++)
-				s += (double)job->q[h * job->head_dim + d] *
-				     page[d * LSC_PAGE_POSITIONS + slot];
+				s += (double)q[d] * page[d * LSC_PAGE_POSITIONS + slot];
 			s = exp(s * job->scale);
 			sum += s;
 			for (uint32_t d = 0; d < job->head_dim; d++)
 				out[d] += s * page[job->values + slot * job->value_stride + d];
 		}
 		for (uint32_t d = 0; d < job->head_dim; d++)
-			near &= fabs(out[d] / sum - a->out[h * job->head_dim + d]) < 1e-5;
+			near &= fabs(out[d] / sum -
+				     a->out[row * job->out_stride + h * job->head_dim + d]) < 1e-5;
 	}
 	return near;
 }
 
+/* Row by row, with the portable kernels. */
+static bool same_alone(const struct attention *a, const struct lsc_kernels *plain)
+{
+	const struct lsc_attend *job = &a->job;
+	float *alone = calloc((size_t)job->group * job->head_dim, sizeof(*alone));
+	bool same = true;
+
+	for (uint32_t row = 0; row < job->rows; row++) {
+		struct lsc_attend one = *job;
+
+		one.q += row * job->q_stride;
+		one.out = alone;
+		one.rows = 1;
+		one.n += row;
+		plain->attend(&one);
+		same &= !memcmp(alone, a->out + row * job->out_stride,
+				(size_t)job->group * job->head_dim * sizeof(*alone));
+	}
+	free(alone);
+	return same;
+}
+
 static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kernels *plain)
 {
-	static const uint32_t dims[] = {8, 16, 24, 64, 128};
+	static const uint32_t dims[] = {8, 24, 64, 128}, rows[] = {1, 2, 5, 16};
+	static const uint32_t groups[] = {1, 3, 4, 7};
 	bool same = true, near = true;
 
-	for (size_t d = 0; d < LSC_ARRAY_SIZE(dims); d++)
-		for (uint32_t group = 1; group < 9; group++)
-			for (uint32_t n = 1; n <= 256; n += 51) {
-				struct attention a;
-				size_t bytes = group * dims[d] * sizeof(float);
-				float *got = malloc(bytes);
+	for (uint32_t i = 0; i < 64; i++)
+		for (uint32_t n = 16; n <= 256; n += 80) {
+			uint32_t m = rows[i % 4];
+			struct attention a;
 
-				attention_init(&a, group, dims[d], n);
-				a.job.first = n > 51 ? n % 32 : 0;
-				kernels->attend(&a.job);
-				near &= attention_near(&a);
-				memcpy(got, a.out, bytes);
-				plain->attend(&a.job);
-				same &= !memcmp(got, a.out, bytes);
-				free(got);
-				attention_release(&a);
-			}
+			attention_init(&a, m, groups[i / 4 % 4], dims[i / 16], n);
+			a.job.window = n == 96 ? 40 : 0;
+			kernels->attend(&a.job);
+			for (uint32_t row = 0; row < m; row++)
+				near &= row_near(&a, row);
+			same &= same_alone(&a, plain);
+			attention_release(&a);
+		}
 	ok(near, "%s: attention is softmax(qk)v", kernels->name);
-	ok(same, "%s: attention equals the portable one", kernels->name);
+	ok(same, "%s: attention of rows equals the portable one of each alone", kernels->name);
 }
 
 int main(void)

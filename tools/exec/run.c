@@ -31,6 +31,7 @@ struct run_options {
 	bool chat, ids, have_n;
 	uint64_t n, seed;
 	struct lsc_engine_options engine;
+	struct exec_device device;
 	double temp, top_p, timeout_s;
 };
 
@@ -86,7 +87,10 @@ static error_t parse_number(int key, char *arg, struct run_options *opt, struct 
 		r = lsc_parse_duration(arg, &opt->timeout_s, &err);
 		break;
 	default:
-		return exec_engine_option(&opt->engine, key, arg, state) ? 0 : ARGP_ERR_UNKNOWN;
+		return exec_engine_option(&opt->engine, key, arg, state) ||
+				       exec_device_option(&opt->device, key, arg, state)
+			       ? 0
+			       : ARGP_ERR_UNKNOWN;
 	}
 	lsc_tool_check(state, r, &err);
 	return 0;
@@ -336,6 +340,9 @@ int lsc_exec_run_main(int argc, char **argv)
 	struct run_options opt = {.top_p = 1};
 	struct lsc_err err = LSC_ERR_INIT;
 
+	int r;
+
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	return lsc_tool_finish(run(&opt, &err), &err);
+	r = exec_device_find(&opt.device, &opt.engine, &err);
+	return lsc_tool_finish(r < 0 ? r : run(&opt, &err), &err);
 }

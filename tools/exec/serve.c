@@ -16,6 +16,7 @@
 struct serve_options {
 	const char *dir;
 	struct lsc_engine_options engine;
+	struct exec_device device;
 	struct lsc_access access;
 	struct lsc_serve serve;
 };
@@ -42,6 +43,7 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 		return 0;
 	default:
 		if (exec_engine_option(&opt->engine, key, arg, state) ||
+		    exec_device_option(&opt->device, key, arg, state) ||
 		    lsc_serve_option(&opt->serve, key, arg, state) ||
 		    lsc_access_option(&opt->access, key, arg))
 			return 0;
@@ -95,7 +97,9 @@ int lsc_exec_serve_main(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = lsc_access_open(&opt.access, &err);
+	r = exec_device_find(&opt.device, &opt.engine, &err);
+	if (r == 0)
+		r = lsc_access_open(&opt.access, &err);
 	if (r == 0)
 		r = lsc_loop_new(&loop, &err);
 	if (r == 0)

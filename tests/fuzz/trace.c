@@ -1,0 +1,71 @@
+/* fuzz trace: any bytes as a trace; one that is understood is the same however it is cut, in order,
+ * within its bounds, and makes a timetable */
+#include "load/trace.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "load/timetable.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void check(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static int read_cut(struct lsc_trace *trace, const uint8_t *data, size_t len, size_t piece)
+{
+	int r = 0;
+
+	for (size_t at = 0; at < len && !r; at += piece)
+		r = lsc_trace_add(trace, data + at, LSC_MIN(piece, len - at), NULL);
+	return r ? r : lsc_trace_end(trace, NULL);
+}
+
+static void check_rows(const struct lsc_trace *trace)
+{
+	for (uint32_t i = 0; i < trace->n; i++) {
+		const struct lsc_trace_row *row = &trace->rows[i];
+
+		check(row->at_ns >= (i ? trace->rows[i - 1].at_ns : 0));
+		check(row->prompt <= LSC_TRACE_MAX_TOKENS && row->output <= LSC_TRACE_MAX_TOKENS);
+		check(row->n_blocks <= trace->n_blocks &&
+		      row->first_block <= trace->n_blocks - row->n_blocks);
+	}
+}
+
+static void check_timetable(const struct lsc_trace *trace)
+{
+	LSC_CLEANUP(lsc_timetable_release) struct lsc_timetable table = LSC_TIMETABLE_INIT;
+	struct lsc_timetable_options options = {
+		.speed = 2, .scale = 1.5, .cv = 1, .prompt = {5, 1}, .output = {5, 0}};
+
+	check(lsc_timetable_make(&table, &options, trace, NULL) == 0);
+	check(table.n >= trace->n);
+	for (uint32_t i = 0; i < table.n; i++) {
+		check(table.dues[i].prompt > 0 && table.dues[i].output == 5);
+		check(!i || table.dues[i].at_ns >= table.dues[i - 1].at_ns);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	LSC_CLEANUP(lsc_trace_release) struct lsc_trace whole = LSC_TRACE_INIT;
+	LSC_CLEANUP(lsc_trace_release) struct lsc_trace cut = LSC_TRACE_INIT;
+	int r = read_cut(&whole, data, len, len ? len : 1);
+
+	check(read_cut(&cut, data, len, 7) == r);
+	if (r < 0)
+		return 0;
+	check(cut.n == whole.n && cut.n_blocks == whole.n_blocks);
+	check(!memcmp(cut.rows, whole.rows, whole.n * sizeof(*whole.rows)));
+	check_rows(&whole);
+	check_timetable(&whole);
+	return 0;
+}
