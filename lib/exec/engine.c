@@ -38,9 +38,6 @@ static int open_backend(struct lsc_engine *engine, const uint8_t *data,
 	size_t n;
 
 	engine->ops = device && device->ops ? device->ops : &lsc_backend_cpu;
-	if (engine->image->config.experts && engine->ops != &lsc_backend_cpu)
-		return lsc_err_set(err, EOPNOTSUPP, "a mixture of experts does not run on %s",
-				   engine->ops->name);
 	n = engine->ops->max_rows;
 	engine->rows = calloc(n, sizeof(*engine->rows));
 	engine->heads = calloc(n, sizeof(*engine->heads));

@@ -2,8 +2,6 @@
  * cut up. */
 #include "exec/engine.h"
 
-#include "exec/backend.h"
-#include "exec/device.h"
 #include "tap.h"
 #include "toy.h"
 
@@ -471,10 +469,6 @@ static void test_experts(void)
 		{.first = 0, .last = 1},  {.first = 0, .last = 5}, {.first = 2, .last = 25},
 		{.first = 6, .last = 25}, {.first = 7, .last = 8}, {.first = 25, .last = 26},
 	};
-	const struct lsc_backend_ops ops = {.name = "a device", .max_rows = 8};
-	const struct lsc_device device = {.ops = &ops};
-	const struct lsc_engine_options elsewhere = {.device = &device};
-	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_engine *engine;
 	struct toy toy;
 	uint32_t ids[N];
@@ -499,8 +493,6 @@ static void test_experts(void)
 	}
 	is_int(wrong, 0, "units that part a layer from its experts do not run");
 	lsc_engine_close(engine);
-	is_int(lsc_engine_open(&engine, &toy.image, toy.data, &elsewhere, &err), -EOPNOTSUPP,
-	       "nor does it run elsewhere: %s", err.text);
 	free(want);
 	toy_release(&toy);
 	c.experts = 80;
