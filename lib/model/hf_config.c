@@ -183,7 +183,9 @@ static int parse_experts(const json_t *root, struct lsc_model_config *config, st
 		return r;
 	if (config->experts == 0)
 		return lsc_err_set(err, EBADMSG, "key '%s' is 0", count);
-	config->norm_topk = mixtral || json_is_true(get(root, "norm_topk_prob"));
+	if (!mixtral)
+		return get_bool(root, "norm_topk_prob", false, &config->norm_topk, err);
+	config->norm_topk = true;
 	return 0;
 }
 

@@ -277,7 +277,8 @@ static inline void toy_layer(const struct toy *toy, uint32_t unit, double *x, ui
 		double *row = qkv + (size_t)t * all, *xt = x + (size_t)t * c->hidden;
 		uint32_t from = 0;
 
-		if (c->window && unit - 1 >= c->window_first && t >= c->window)
+		if (c->window && (unit - 1) / lsc_model_layer_units(c) >= c->window_first &&
+		    t >= c->window)
 			from = t + 1 - c->window;
 
 		toy_norm(normed, xt, an, c->hidden, c->norm_eps);

@@ -173,7 +173,7 @@ static void pass(const struct job *job, struct lsc_engine *engine, uint32_t pos,
 
 	for (uint32_t i = 0; i < job->batch; i++)
 		works[i] = (struct lsc_work){.key = {.request = i},
-					     .last = config.layers + 1,
+					     .last = toy.image.n_units - 1,
 					     .pos = pos,
 					     .n = n,
 					     .ids = ids,
@@ -304,7 +304,8 @@ static void test_steady(unsigned threads, uint32_t batch)
 	struct job job = {threads, batch, NULL};
 	unsigned allocations, calls;
 
-	ok(run(&job, true), "%u threads, batch %u: runs to its end, traced", threads, batch);
+	ok(run(&job, true), "%s%u threads, batch %u: runs to its end, traced",
+	   toy.image.config.experts ? "with experts, " : "", threads, batch);
 	allocations = sum(shared->allocations).total;
 	calls = sum(shared->calls).total;
 	ok(allocations == 0, "%u tokens: %u allocations", TOKENS, allocations);
@@ -371,6 +372,8 @@ static bool may_trace(void)
 
 int main(void)
 {
+	struct lsc_model_config experts = config;
+
 #ifdef SANITIZED
 	printf("1..0 # SKIP a sanitizer allocates and makes system calls of its own\n");
 	return 0;
@@ -390,6 +393,13 @@ int main(void)
 	test_steady(2, 1);
 	test_steady(2, 16);
 	test_awake();
+	toy_release(&toy);
+	experts.experts = 7;
+	experts.experts_used = 3;
+	experts.expert_ffn = 96;
+	toy_init(&toy, &experts, LSC_DTYPE_BF16, 1);
+	test_steady(1, 1);
+	test_steady(2, 16);
 	munmap(shared, sizeof(*shared));
 	shared = NULL;
 	free(logits);
