@@ -214,7 +214,7 @@ $(B)/%.o: %.c $(B)/flags
 # kernels are where the time goes and get -O3 whatever the rest has.  With sanitizers clang takes
 # minutes for that, and seconds for -O1.
 $(B)/lib/exec/%.o: LSC_EXEC_CFLAGS = -ffp-contract=off
-$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off $(if $(SAN),-O1,-O3)
+$(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off $(if $(SAN),-O1 -fno-var-tracking,-O3)
 
 # Changes only when the flags do, and so rebuilds what they touch.
 $(B)/flags: FORCE

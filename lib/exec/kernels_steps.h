@@ -4,10 +4,7 @@
 
 #include <stdint.h>
 
-/* A sanitizer's checks, unrolled, take minutes to compile. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNROLL
-#elif defined(__clang__)
+#ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL _Pragma("GCC unroll 16")

@@ -135,7 +135,7 @@ expect_one_line "'cast' stream has version 3.7; this program reads 2.x"
 
 mkdir "$SCRATCH/three" "$SCRATCH/four"
 for i in three four; do
-	start_server exec_$i lsc-exec serve --dir "$SCRATCH/$i" --listen 127.0.0.1:0
+	start_server exec_$i lsc-exec serve --exact --dir "$SCRATCH/$i" --listen 127.0.0.1:0
 done
 start_server four lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$exec_four"
 refused "a worker refuses what is no run" "record 'run': key 'image' is missing" \
