@@ -211,8 +211,8 @@ $(B)/%.o: %.c $(B)/flags
 		$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(LSC_EXEC_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Execution fuses multiply and add where it says so and nowhere else, so that all nodes agree; its
-# kernels are where the time goes and get -O3 whatever the rest has.  With sanitizers clang takes
-# minutes for that, and seconds for -O1.
+# kernels are where the time goes and get -O3 whatever the rest has.  With sanitizers compilers take
+# minutes for that, or to follow variables for the debugger, and seconds for this.
 $(B)/lib/exec/%.o: LSC_EXEC_CFLAGS = -ffp-contract=off
 $(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off $(if $(SAN),-O1 -fno-var-tracking,-O3)
 
