@@ -28,8 +28,8 @@ struct lsc_expert {
 struct lsc_experts {
 	const struct lsc_model_config *config;
 	const struct lsc_kernels *kernels;
-	struct lsc_pool *pool;                  /* borrowed */
-	bool exact; /* set before anything runs: no product packs its activations */
+	struct lsc_pool *pool; /* borrowed */
+	bool exact;            /* set before anything runs: no product packs its activations */
 	enum lsc_dtype gate_up_type, down_type; /* of all experts */
 	const float **routers;                  /* [layers]: [experts][hidden] */
 	struct lsc_expert *weights;             /* [layers][experts] */
@@ -44,9 +44,9 @@ struct lsc_experts {
 	uint32_t *first;    /* [experts + 1]: slots of each expert; they follow each other */
 	uint32_t *active;   /* [experts]: those that have some */
 	float *x, *gate_up; /* [slots][hidden_stride], [slots][2][ffn_stride] */
-	uint8_t *packed;    /* [slots][packed_stride]: of x, and then of what comes of gate and up */
+	uint8_t *packed; /* [slots][packed_stride]: of x, and then of what comes of gate and up */
 	size_t packed_stride;
-	float *out;         /* [slots][hidden_stride] */
+	float *out; /* [slots][hidden_stride] */
 };
 
 #define LSC_EXPERTS_INIT                                                                           \

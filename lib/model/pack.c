@@ -405,7 +405,8 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 	packer->rows = malloc(packer->rows_values * sizeof(float));
 	packer->converted = malloc(packer->rows_values * sizeof(float));
 	packer->blocks = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8_0, 1, widest + LSC_Q8_COLS));
-	if (!packer->piece || !packer->chunk || !packer->rows || !packer->converted || !packer->blocks)
+	if (!packer->piece || !packer->chunk || !packer->rows || !packer->converted ||
+	    !packer->blocks)
 		return lsc_err_set(err, ENOMEM, "cannot pack: %m");
 	return 0;
 }
