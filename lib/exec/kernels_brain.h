@@ -12,11 +12,6 @@
  */
 #define BLOCK_BRAIN 8 /* rows that stay: 16 KiB, half a first-level cache */
 
-/* How far ahead streamed weights are fetched, into the second level: in the first, fetches that
- * wait for page tables keep the loads waiting.  One thread of an EPYC 9004, pages of 4 KiB, GB/s:
- * none 11 to 20, first level 15, this 20 to 24, plain reading 17 to 25. */
-#define STREAM_AHEAD 8192
-
 struct brain_rows {
 	const uint8_t *w;
 	size_t row_bytes, step_bytes; /* from a row to the next, from a step to the next */
@@ -116,6 +111,45 @@ TARGET __attribute__((noinline)) static void brain_stream(const struct lsc_matmu
 	brain_tile(job, from, row, 0, column, STREAM_ROWS, 1, STREAM_ROWS);
 }
 
+/* The same sums where a row is one block, row after row: memory is read from its start to its end.
+ */
+TARGET __attribute__((noinline)) static void
+brain_lines(const struct lsc_matmul *job, const struct brain_rows *from, uint32_t row)
+{
+	const uint8_t *x = job->packed, *soon = from->soon;
+	float *y = job->y + row;
+
+	for (int q = 0; q < STREAM_ROWS; q += 4) {
+		lanes sum[4];
+
+		UNROLL for (int r = 0; r < 4; r++)
+		{
+			const uint8_t *w = from->w + (size_t)(q + r) * from->row_bytes;
+			const uint8_t *at = x;
+			lanes one = lanes_set(0);
+
+			for (uint32_t step = 0; step < from->steps; step++) {
+				__builtin_prefetch(soon, 0, 2);
+				UNROLL for (int i = 0; i < PARTS; i++) one =
+					part_fma(part_load((const uint16_t *)w, i),
+						 xpart_load(at, i), one, i);
+				w += 64;
+				at += STEP_BYTES;
+				soon += 64;
+			}
+			if (from->left) {
+				uint16_t tail[32] = {0};
+
+				memcpy(tail, w, from->left * sizeof(tail[0]));
+				UNROLL for (int i = 0; i < PARTS; i++) one =
+					part_fma(part_load(tail, i), xpart_load(at, i), one, i);
+			}
+			sum[r] = one;
+		}
+		put_four(y + q, sum[0], sum[1], sum[2], sum[3], job->add);
+	}
+}
+
 /* Rows from row on as they lie. */
 LANES struct brain_rows brain_rows(const struct lsc_matmul *job, uint32_t row, uint32_t column,
 				   uint32_t width)
@@ -128,21 +162,27 @@ LANES struct brain_rows brain_rows(const struct lsc_matmul *job, uint32_t row, u
 		.step_bytes = 64,
 		.steps = width / 32,
 		.left = width % 32,
-		.soon = (const uint8_t *)w + STREAM_AHEAD,
+		.soon = (const uint8_t *)w,
 	};
 }
 
 /* --- one position: rows as they stream by --- */
 
+/* While rows are used, as many of the next are fetched, into the second level: in the first,
+ * fetches that wait for page tables keep the loads waiting. */
 TARGET static void brain_one(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
 	for (uint32_t row = first, rows; n; row += rows, n -= rows) {
 		rows = n < STREAM_ROWS ? 1 : STREAM_ROWS;
 		for (uint32_t column = 0; column < job->cols; column += LSC_BRAIN_COLUMNS) {
-			const struct brain_rows from = brain_rows(
+			struct brain_rows from = brain_rows(
 				job, row, column, LSC_MIN(job->cols - column, LSC_BRAIN_COLUMNS));
 
-			if (rows > 1)
+			from.soon = (const uint8_t *)job->w + (row + rows) * from.row_bytes +
+				    column / 32 * rows * 64;
+			if (rows > 1 && job->cols <= LSC_BRAIN_COLUMNS)
+				brain_lines(job, &from, row);
+			else if (rows > 1)
 				brain_stream(job, &from, row, column);
 			else
 				brain_one_row(job, &from, row, 0, 1, column);
