@@ -117,37 +117,12 @@ LANES lanes lanes_power2(lanes v)
 		_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(v), bias), 23));
 }
 
-LANES float lanes_sum(lanes v)
+LANES __m256 lanes_halves(lanes v)
 {
-	__m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-	__m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-	__m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
-
-	return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
+	return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
 }
 
-/* --- products of packed activations --- */
-
-/* Subnormals in and out count as zero, as they do for vdpbf16ps; what to give flush_end(). */
-LANES unsigned flush_begin(void)
-{
-	unsigned mode = _mm_getcsr();
-
-	_mm_setcsr(mode | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON);
-	return mode;
-}
-
-LANES void flush_end(unsigned mode)
-{
-	_mm_setcsr(mode);
-}
-
-LANES void put_one(float *y, lanes v, bool add)
-{
-	float sum = lanes_sum(v);
-
-	*y = add ? *y + sum : sum;
-}
+#include "exec/kernels_x86.h"
 
 /* Four trees at once: halves are added where two, then four vectors meet. */
 LANES void put_four(float *y, lanes a, lanes b, lanes c, lanes d, bool add)

@@ -8,23 +8,6 @@
 
 #define N 70 /* positions: three pages, the last not full */
 
-static struct lsc_model_config base_config(void)
-{
-	return (struct lsc_model_config){.arch = "llama",
-					 .hidden = 48,
-					 .ffn = 76,
-					 .layers = 3,
-					 .heads = 6,
-					 .kv_heads = 2,
-					 .head_dim = 8,
-					 .vocab = 101,
-					 .context = 512,
-					 .norm_eps = 1e-5f,
-					 .rope_theta = 10000,
-					 .tied = true,
-					 .bos = 1};
-}
-
 static struct lsc_engine *open_engine(const struct subject *s, bool gpu, uint64_t kv_bytes)
 {
 	const struct lsc_engine_options options = {.threads = 1,
@@ -122,7 +105,7 @@ static void test_shape(const char *name, const struct lsc_model_config *config,
 
 static void test_shapes(void)
 {
-	struct lsc_model_config c = base_config();
+	struct lsc_model_config c = toy_config();
 
 	test_shape("tied, grouped queries, f32", &c, LSC_DTYPE_F32);
 	test_shape("tied, grouped queries, bf16", &c, LSC_DTYPE_BF16);
@@ -134,19 +117,19 @@ static void test_shapes(void)
 	c.ffn = 96;
 	c.hidden = 100;
 	test_shape("rows that are no whole blocks, q8", &c, LSC_DTYPE_Q8);
-	c = base_config();
+	c = toy_config();
 	c.qkv_bias = true;
 	c.head_dim = 20;
 	c.heads = 7;
 	c.kv_heads = 1;
 	test_shape("biases, odd heads, f16", &c, LSC_DTYPE_F16);
-	c = base_config();
+	c = toy_config();
 	c.qk_norm = true;
 	c.head_dim = 32;
 	c.kv_heads = 6;
 	c.hidden = 40;
 	test_shape("norms of queries and keys, wide heads, f16", &c, LSC_DTYPE_F16);
-	c = base_config();
+	c = toy_config();
 	c.rope_theta = 500000;
 	c.rope_scaling = LSC_ROPE_LLAMA3;
 	c.rope_factor = 8;
@@ -155,7 +138,7 @@ static void test_shapes(void)
 	c.rope_original_context = 64;
 	c.head_dim = 16;
 	test_shape("llama 3 positions, f32", &c, LSC_DTYPE_F32);
-	c = base_config();
+	c = toy_config();
 	c.window = 20;
 	c.window_first = 1;
 	test_shape("a window from layer 1 on, f32", &c, LSC_DTYPE_F32);
@@ -381,7 +364,7 @@ static void test_used_pages(const struct subject *s, const uint32_t *ids, const 
 static void test_long(void)
 {
 	enum { LONG = 1100 };
-	struct lsc_model_config c = base_config();
+	struct lsc_model_config c = toy_config();
 	uint32_t ids[LONG];
 	struct lsc_engine *engine;
 	struct subject s;
@@ -474,7 +457,7 @@ static void test_devices(void)
 static void test_unable(void)
 {
 	struct lsc_engine_options options = {.kv_bytes = 1 << 20};
-	struct lsc_model_config c = base_config();
+	struct lsc_model_config c = toy_config();
 	struct lsc_engine *engine = NULL;
 	struct lsc_err err = LSC_ERR_INIT;
 	struct subject s;
@@ -506,7 +489,7 @@ static void test_unable(void)
 
 static void test_requests(enum lsc_dtype dtype)
 {
-	struct lsc_model_config c = base_config();
+	struct lsc_model_config c = toy_config();
 	uint32_t ids[N];
 	struct subject s;
 	float *want;

@@ -22,6 +22,24 @@ struct toy {
 	uint32_t state; /* of the generator */
 };
 
+/* Small, with numbers that are no multiples of much. */
+static inline struct lsc_model_config toy_config(void)
+{
+	return (struct lsc_model_config){.arch = "llama",
+					 .hidden = 48,
+					 .ffn = 76,
+					 .layers = 4,
+					 .heads = 6,
+					 .kv_heads = 2,
+					 .head_dim = 8,
+					 .vocab = 101,
+					 .context = 512,
+					 .norm_eps = 1e-5f,
+					 .rope_theta = 10000,
+					 .tied = true,
+					 .bos = 1};
+}
+
 static inline float toy_uniform(struct toy *toy)
 {
 	toy->state = toy->state * 1664525u + 1013904223u;

@@ -7,27 +7,10 @@
 
 #define N 70 /* positions: three pages, the last not full */
 
-static struct lsc_model_config base_config(void)
-{
-	return (struct lsc_model_config){.arch = "llama",
-					 .hidden = 48,
-					 .ffn = 76,
-					 .layers = 4,
-					 .heads = 6,
-					 .kv_heads = 2,
-					 .head_dim = 8,
-					 .vocab = 101,
-					 .context = 512,
-					 .norm_eps = 1e-5f,
-					 .rope_theta = 10000,
-					 .tied = true,
-					 .bos = 1};
-}
-
 /* Experts of a width that is no multiple of anything. */
 static struct lsc_model_config experts_config(void)
 {
-	struct lsc_model_config config = base_config();
+	struct lsc_model_config config = toy_config();
 
 	config.experts = 5;
 	config.experts_used = 2;
@@ -131,26 +114,26 @@ static void test_shape(const char *name, const struct lsc_model_config *config,
 
 static void test_shapes(void)
 {
-	struct lsc_model_config c = base_config();
+	struct lsc_model_config c = toy_config();
 
 	test_shape("tied, grouped queries", &c, LSC_DTYPE_F32);
 	c.tied = false;
 	c.rope_scaling = LSC_ROPE_LINEAR;
 	c.rope_factor = 4;
 	test_shape("its own head, linear positions, bf16", &c, LSC_DTYPE_BF16);
-	c = base_config();
+	c = toy_config();
 	c.qkv_bias = true;
 	c.head_dim = 20;
 	c.heads = 7;
 	c.kv_heads = 1;
 	test_shape("biases, odd heads, f16", &c, LSC_DTYPE_F16);
-	c = base_config();
+	c = toy_config();
 	c.qk_norm = true;
 	c.head_dim = 32;
 	c.kv_heads = 6;
 	c.hidden = 40;
 	test_shape("norms of queries and keys, wide heads", &c, LSC_DTYPE_BF16);
-	c = base_config();
+	c = toy_config();
 	c.rope_theta = 500000;
 	c.rope_scaling = LSC_ROPE_LLAMA3;
 	c.rope_factor = 8;
@@ -159,7 +142,7 @@ static void test_shapes(void)
 	c.rope_original_context = 64;
 	c.head_dim = 16;
 	test_shape("llama 3 positions", &c, LSC_DTYPE_F32);
-	c = base_config();
+	c = toy_config();
 	c.qkv_bias = true;
 	c.ffn = 100; /* up is not where gate's rows end */
 	test_shape("quantised, half a tile between gate and up", &c, LSC_DTYPE_Q8);
@@ -177,7 +160,7 @@ static void test_shapes(void)
 	c.experts_used = 2;
 	c.expert_ffn = 20;
 	test_shape("quantised experts, half a tile between gate and up", &c, LSC_DTYPE_Q8);
-	c = base_config();
+	c = toy_config();
 	c.head_dim = 32;
 	c.rope_scaling = LSC_ROPE_YARN;
 	c.rope_factor = 4;
@@ -193,7 +176,7 @@ static void test_windows(void)
 	static const uint32_t windows[][2] = {{1, 0}, {5, 0}, {32, 0}, {33, 2}, {40, 0}, {64, 3}};
 
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(windows); i++) {
-		struct lsc_model_config c = base_config();
+		struct lsc_model_config c = toy_config();
 		char name[64];
 
 		c.window = windows[i][0];
@@ -348,7 +331,7 @@ static void test_batch(const struct toy *toy, const uint32_t *ids, const float *
 static void test_window_pages(void)
 {
 	enum { LONG = 300, WINDOW = 50 };
-	struct lsc_model_config c = base_config();
+	struct lsc_model_config c = toy_config();
 	uint32_t ids[LONG];
 	struct lsc_engine *engine;
 	uint64_t page, most = 0;
@@ -502,7 +485,7 @@ static void test_experts(void)
 
 int main(void)
 {
-	struct lsc_model_config config = base_config();
+	struct lsc_model_config config = toy_config();
 	uint32_t ids[N];
 	struct toy toy;
 	float *want;

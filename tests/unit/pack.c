@@ -15,6 +15,7 @@
 #include "model/checkpoint.h"
 #include "model/image.h"
 #include "model/q8.h"
+#include "packed.h"
 #include "tap.h"
 
 /* A model of one layer, as wide as Q4_K and Q6_K ask for. */
@@ -283,21 +284,6 @@ static void add_weights(const char *dir, const char *name, enum lsc_dtype dtype,
 
 /* --- images --- */
 
-static bool pack(const char *source, const char *dir, enum lsc_dtype dtype, struct lsc_image *image)
-{
-	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
-	const struct lsc_image_options options = {.dtype = dtype, .blocks = 2};
-	struct lsc_err err = LSC_ERR_INIT;
-	uint32_t bad;
-
-	if (lsc_checkpoint_open(&checkpoint, source, &err) == 0 &&
-	    lsc_image_pack(&checkpoint, dir, &options, &err) == 0 &&
-	    lsc_image_open(image, dir, &err) == 0 && lsc_image_verify(image, 1, &bad, &err) == 0)
-		return bad == image->n_pieces;
-	printf("# %s\n", err.text);
-	return false;
-}
-
 /* Whether rows at .. of a tensor hold a weight's values. */
 static bool holds(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
 		  uint32_t at, const struct weight *weight)
@@ -341,7 +327,7 @@ static void test_gguf(void)
 		LSC_CLEANUP_FREE char *dir = in_scratch(lsc_dtype_name(stored[i]));
 
 		write_gguf(source, i ? 3 : 2);
-		ok(pack(source, dir, stored[i], &image) && holds_all(&image),
+		ok(pack(source, dir, stored[i], 2, &image) && holds_all(&image),
 		   "a GGUF of eight types as %s", lsc_dtype_name(stored[i]));
 	}
 }
@@ -399,7 +385,7 @@ static void test_gguf_q8(void)
 		LSC_CLEANUP_FREE char *dir = in_scratch(i ? "more-q8" : "q8");
 
 		write_gguf(source, 3);
-		ok(pack(source, dir, LSC_DTYPE_Q8, &image) && holds_all_q8(&image),
+		ok(pack(source, dir, LSC_DTYPE_Q8, 2, &image) && holds_all_q8(&image),
 		   "a GGUF %s as q8", i ? "with more of Q8_0" : "of eight types");
 		weights[Q].dtype = weights[UP].dtype = LSC_DTYPE_Q8_0;
 	}
@@ -424,9 +410,9 @@ static void test_hf(void)
 	LSC_CLEANUP_FREE char *three_dir = in_scratch("three");
 
 	add_weights(single, "model.safetensors", LSC_DTYPE_F32, 0, WEIGHTS);
-	ok(pack(single, one_dir, LSC_DTYPE_BF16, &one) && holds_all(&one), "one file of F32");
-	ok(pack(single, again_dir, LSC_DTYPE_BF16, &again) && lsc_hash_equal(&one.id, &again.id) &&
-		   same_image(&one, &again),
+	ok(pack(single, one_dir, LSC_DTYPE_BF16, 2, &one) && holds_all(&one), "one file of F32");
+	ok(pack(single, again_dir, LSC_DTYPE_BF16, 2, &again) &&
+		   lsc_hash_equal(&one.id, &again.id) && same_image(&one, &again),
 	   "again: the same bytes, the same id");
 
 	/* What is in BF16 or F16 is rounded already: as an F16 image nothing else happens to it. */
@@ -439,7 +425,7 @@ static void test_hf(void)
 	write_text(sharded, "model.safetensors.index.json",
 		   "{\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\",\"z\":"
 		   "\"c.safetensors\",\"w\":\"a.safetensors\"}}");
-	ok(pack(sharded, three_dir, LSC_DTYPE_F32, &three) && holds_all(&three),
+	ok(pack(sharded, three_dir, LSC_DTYPE_F32, 2, &three) && holds_all(&three),
 	   "three shards of F16, BF16 and F32");
 }
 
@@ -492,7 +478,7 @@ static void test_memory(void)
 	struct rusage usage;
 
 	write_safetensors(path, LSC_DTYPE_F32, 0, WEIGHTS, 512u << 20);
-	ok(pack(source, dir, LSC_DTYPE_F32, &image) && getrusage(RUSAGE_SELF, &usage) == 0,
+	ok(pack(source, dir, LSC_DTYPE_F32, 2, &image) && getrusage(RUSAGE_SELF, &usage) == 0,
 	   "a source of 512 MB");
 	if (strstr(getenv("LSC_BUILD") ? getenv("LSC_BUILD") : "", "address"))
 		skip("a sanitizer's own memory is in the way");

@@ -11,6 +11,7 @@
 #include "model/checkpoint.h"
 #include "model/hf_config.h"
 #include "model/image.h"
+#include "packed.h"
 #include "tap.h"
 
 #define HIDDEN  32u
@@ -267,21 +268,6 @@ static void write_model(const char *path, bool gguf, bool qwen, bool q8)
 
 /* --- images --- */
 
-static bool pack(const char *source, const char *dir, enum lsc_dtype dtype, struct lsc_image *image)
-{
-	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
-	const struct lsc_image_options options = {.dtype = dtype, .blocks = 9};
-	struct lsc_err err = LSC_ERR_INIT;
-	uint32_t bad;
-
-	if (lsc_checkpoint_open(&checkpoint, source, &err) == 0 &&
-	    lsc_image_pack(&checkpoint, dir, &options, &err) == 0 &&
-	    lsc_image_open(image, dir, &err) == 0 && lsc_image_verify(image, 1, &bad, &err) == 0)
-		return bad == image->n_pieces;
-	printf("# %s\n", err.text);
-	return false;
-}
-
 /* Whether rows first .. first+rows-1 of a tensor are those of one of the checkpoint's. */
 static bool holds(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
 		  uint32_t first, uint32_t rows, enum kind kind, uint32_t layer, uint32_t expert)
@@ -353,8 +339,8 @@ static void test_model(const char *name, bool qwen)
 
 	write_model(hf, false, qwen, false);
 	write_model(gguf, true, qwen, false);
-	ok(pack(hf, one, LSC_DTYPE_F32, &a) && holds_all(&a, qwen), "%s from safetensors", name);
-	ok(pack(gguf, two, LSC_DTYPE_F32, &b) && holds_all(&b, qwen), "%s from GGUF", name);
+	ok(pack(hf, one, LSC_DTYPE_F32, 9, &a) && holds_all(&a, qwen), "%s from safetensors", name);
+	ok(pack(gguf, two, LSC_DTYPE_F32, 9, &b) && holds_all(&b, qwen), "%s from GGUF", name);
 	ok(a.bytes == b.bytes && a.data && !memcmp(a.data, b.data, a.bytes), "the same image");
 }
 
@@ -387,7 +373,7 @@ static void test_blocks(void)
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
 
 	write_model(gguf, true, false, true);
-	ok(pack(gguf, dir, LSC_DTYPE_Q8, &image) && holds_blocks(&image, GATE) &&
+	ok(pack(gguf, dir, LSC_DTYPE_Q8, 9, &image) && holds_blocks(&image, GATE) &&
 		   holds_blocks(&image, UP) &&
 		   lsc_image_tensor(&image, 1, LSC_TENSOR_ROUTER)->dtype == LSC_DTYPE_F32,
 	   "experts of Q8_0 come into q8 as they are");

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "allocations.h"
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "exec/arrival.h"
@@ -19,39 +20,12 @@
 
 static const uint32_t prompt[] = {1, 17, 300, 5};
 
-/* --- counting allocations --- */
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 static unsigned allocations;
 
-#ifndef SANITIZED /* who has an allocator of their own */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *old, size_t size);
-
-void *malloc(size_t size)
+#ifndef SANITIZED
+static void count_allocation(void)
 {
 	__atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
-	return __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	__atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
-	return __libc_calloc(n, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-	__atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
-	return __libc_realloc(old, size);
 }
 #endif
 

@@ -11,7 +11,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/futex.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -20,18 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "allocations.h"
 #include "exec/engine.h"
 #include "exec/sample.h"
 #include "tap.h"
 #include "toy.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 #define BEFORE 40  /* positions before the first token that counts */
 #define TOKENS 160 /* five pages of KV */
@@ -53,57 +45,6 @@ static void count_allocation(void)
 
 	if (token)
 		atomic_fetch_add(&shared->allocations[token], 1);
-}
-
-/* glibc's own, under the names that it has for those who replace the others. */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void *__libc_memalign(size_t align, size_t size);
-void __libc_free(void *at);
-
-void *malloc(size_t size)
-{
-	count_allocation();
-	return __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	count_allocation();
-	return __libc_calloc(n, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-	count_allocation();
-	return __libc_realloc(old, size);
-}
-
-void *memalign(size_t align, size_t size)
-{
-	count_allocation();
-	return __libc_memalign(align, size);
-}
-
-void *aligned_alloc(size_t align, size_t size)
-{
-	count_allocation();
-	return __libc_memalign(align, size);
-}
-
-int posix_memalign(void **ret, size_t align, size_t size)
-{
-	count_allocation();
-	*ret = __libc_memalign(align, size);
-	return *ret ? 0 : ENOMEM;
-}
-
-void free(void *at)
-{
-	if (at)
-		count_allocation();
-	__libc_free(at);
 }
 #endif
 
