@@ -16,6 +16,7 @@
 #define FEW_ROWS   4  /* up to this many, small steps stay on the caller's thread */
 #define HEAD_ROWS  16 /* rows of logits computed at once */
 #define TASK_ROWS  16 /* of a matrix in one task at least, and its multiple */
+#define FIRST_POSITIONS 32768
 #define TASKS_EACH 4  /* tasks of a product for each thread */
 
 /* --- weights --- */
@@ -211,21 +212,34 @@ static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 	return 0;
 }
 
+/* Scratch, written before it is read.  There is room for FIRST_POSITIONS from the beginning, of which
+ * the kernel gives what is used.  A cache line more keeps queries apart in the cache. */
+static int reserve_scores(struct lsc_decoder *decoder, uint32_t positions)
+{
+	uint64_t stride = LSC_MAX(decoder->score_stride, FIRST_POSITIONS);
+	uint64_t queries = (uint64_t)lsc_pool_threads(decoder->pool) * LSC_ATTEND_QUERIES;
+
+	if (decoder->score_stride >= lsc_align_up(positions, LSC_PAGE_POSITIONS))
+		return 0;
+	while (stride < positions)
+		stride *= 2;
+	stride = lsc_align_up(stride, LSC_PAGE_POSITIONS) + LSC_LANES;
+	free(decoder->scores);
+	decoder->score_stride = 0;
+	decoder->scores = aligned_alloc(64, queries * stride * sizeof(float));
+	if (!decoder->scores)
+		return -ENOMEM;
+	decoder->score_stride = (uint32_t)stride;
+	return 0;
+}
+
 int lsc_decoder_reserve(struct lsc_decoder *decoder, uint32_t rows, uint32_t positions)
 {
-	uint64_t stride = lsc_align_up(positions, 8 * LSC_PAGE_POSITIONS);
 	int r = reserve_rows(decoder, rows);
 
 	if (r == 0)
 		r = lsc_rope_reach(&decoder->rope, positions);
-	if (r < 0 || stride <= decoder->score_stride)
-		return r;
-	decoder->score_stride = 0;
-	if (!floats(&decoder->scores,
-		    lsc_pool_threads(decoder->pool) * LSC_ATTEND_QUERIES * stride))
-		return -ENOMEM;
-	decoder->score_stride = (uint32_t)stride;
-	return 0;
+	return r < 0 ? r : reserve_scores(decoder, positions);
 }
 
 float *lsc_decoder_x(const struct lsc_decoder *decoder, uint32_t row)

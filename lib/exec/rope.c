@@ -6,8 +6,10 @@
 
 #include "base/macros.h"
 
-/* Positions the table grows by: a few hundred microseconds. */
-#define GROWTH 256
+/* Positions that are worked out at once: a few hundred microseconds.  There is room for FIRST from
+ * the beginning, and then for twice as many each time: the kernel gives memory as it is used. */
+#define STEP  256
+#define FIRST 32768
 
 /* Llama 3.1: waves longer than the original context turn slower by the factor, short ones stay,
  * those between are blended. */
@@ -66,19 +68,31 @@ void lsc_rope_release(struct lsc_rope *rope)
 	*rope = (struct lsc_rope)LSC_ROPE_INIT;
 }
 
-int lsc_rope_reach(struct lsc_rope *rope, uint32_t n)
+static int make_room(struct lsc_rope *rope, uint32_t len)
 {
-	uint32_t len = (uint32_t)lsc_align_up(n, GROWTH);
+	uint32_t room = LSC_MAX(rope->room, FIRST);
 	float *table;
 
-	if (n <= rope->len)
-		return 0;
-	table = reallocarray(rope->table, len, 2 * (rope->half + 1ul) * sizeof(*table));
+	while (room < len)
+		room = LSC_MIN(room, UINT32_MAX / 2) * 2;
+	table = reallocarray(rope->table, room, 2 * (rope->half + 1ul) * sizeof(*table));
 	if (!table)
 		return -ENOMEM;
 	rope->table = table;
+	rope->room = room;
+	return 0;
+}
+
+int lsc_rope_reach(struct lsc_rope *rope, uint32_t n)
+{
+	uint32_t len = (uint32_t)lsc_align_up(n, STEP);
+
+	if (n <= rope->len)
+		return 0;
+	if (len > rope->room && make_room(rope, len) < 0)
+		return -ENOMEM;
 	for (uint32_t pos = rope->len; pos < len; pos++) {
-		float *cosines = table + (size_t)pos * 2 * rope->half;
+		float *cosines = rope->table + (size_t)pos * 2 * rope->half;
 
 		for (uint32_t i = 0; i < rope->half; i++) {
 			cosines[i] = (float)(rope->size * cos(pos * rope->speeds[i]));

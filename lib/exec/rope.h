@@ -14,7 +14,7 @@ struct lsc_rope {
 	double *speeds; /* [half]: radians a position, scaled as the model asks */
 	double size;    /* that cosines and sines are multiplied by */
 	float *table;   /* [len][2][half]: cosines, sines */
-	uint32_t len;
+	uint32_t len, room; /* positions: worked out, and that the table has room for */
 };
 
 #define LSC_ROPE_INIT                                                                              \
