@@ -83,8 +83,10 @@ struct lsc_backend_plugin {
 #define LSC_BACKEND_SIZES                                                                          \
 	((uint32_t)(sizeof(struct lsc_image) + 3 * sizeof(struct lsc_model_config) +               \
 		    5 * sizeof(struct lsc_tensor) + 7 * sizeof(struct lsc_kv) +                    \
-		    11 * sizeof(struct lsc_kv_request) + 13 * sizeof(struct lsc_row) +             \
-		    17 * sizeof(struct lsc_chunk) + 19 * sizeof(struct lsc_engine_options) +       \
-		    23 * sizeof(struct lsc_draw) + 29 * LSC_DTYPE_COUNT + 31 * LSC_TENSOR_ROLES))
+		    11 * sizeof(struct lsc_kv_request) + 37 * sizeof(struct lsc_kv_layer) +        \
+		    41 * sizeof(struct lsc_unit) + 43 * sizeof(struct lsc_block) +                 \
+		    13 * sizeof(struct lsc_row) + 17 * sizeof(struct lsc_chunk) +                  \
+		    19 * sizeof(struct lsc_engine_options) + 23 * sizeof(struct lsc_draw) +        \
+		    29 * LSC_DTYPE_COUNT + 31 * LSC_TENSOR_ROLES))
 
 #endif

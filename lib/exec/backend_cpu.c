@@ -26,12 +26,11 @@ static int cpu_open(void **ret_self, const struct lsc_image *image, const uint8_
 
 	if (!decoder)
 		return lsc_err_set(err, ENOMEM, "no memory for a decoder");
-	r = lsc_decoder_init(decoder, image, data, kv, options->kernels, options->threads, err);
+	r = lsc_decoder_init(decoder, image, data, kv, options, err);
 	if (r < 0) {
 		cpu_close(decoder);
 		return r;
 	}
-	decoder->exact = decoder->experts.exact = options->exact;
 	*ret_self = decoder;
 	return 0;
 }
@@ -39,7 +38,7 @@ static int cpu_open(void **ret_self, const struct lsc_image *image, const uint8_
 static int cpu_reserve(void *self, uint32_t rows, uint32_t positions, struct lsc_err *err)
 {
 	if (lsc_decoder_reserve(self, rows, positions) < 0)
-		return lsc_err_set(err, ENOMEM, "no memory for %u positions", rows);
+		return lsc_err_set(err, ENOMEM, "no memory for %u positions", positions);
 	return 0;
 }
 

@@ -1,9 +1,10 @@
 /* decoder - units over a batch of rows
  *
  * A layer is five jobs for the pool: the three products into heads (qkv), attention, the product
- * back (o), gate and up with their activation, and down.  What is small (norms, rotary embedding,
- * writing keys and values) is done by the caller alone while there are few rows, because handing
- * it over would take longer than doing it.
+ * back (o), gate and up with their activation, and down; or experts (experts.c) for the last two.
+ * What is small (norms, rotary embedding, writing keys and values, packing activations) is done by
+ * the caller alone while there are few rows, because handing it over would take longer than doing
+ * it.
  */
 #include "exec/decoder.h"
 
@@ -13,11 +14,11 @@
 
 #include "base/macros.h"
 
-#define FEW_ROWS   4  /* up to this many, small steps stay on the caller's thread */
-#define HEAD_ROWS  16 /* rows of logits computed at once */
-#define TASK_ROWS  16 /* of a matrix in one task at least, and its multiple */
+#define FEW_ROWS        4  /* up to this many, small steps stay on the caller's thread */
+#define HEAD_ROWS       16 /* rows of logits computed at once */
+#define TASK_ROWS       16 /* of a matrix in one task at least, and its multiple */
+#define TASKS_EACH      4  /* tasks of a product for each thread */
 #define FIRST_POSITIONS 32768
-#define TASKS_EACH 4  /* tasks of a product for each thread */
 
 /* --- weights --- */
 
@@ -113,8 +114,8 @@ static int load(struct lsc_decoder *decoder, const struct lsc_image *image, cons
 }
 
 int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
-		     const uint8_t *data, struct lsc_kv *kv, const struct lsc_kernels *kernels,
-		     unsigned threads, struct lsc_err *err)
+		     const uint8_t *data, struct lsc_kv *kv,
+		     const struct lsc_engine_options *options, struct lsc_err *err)
 {
 	const struct lsc_model_config *config = &image->config;
 	uint32_t heads = config->heads * config->head_dim;
@@ -122,7 +123,8 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 
 	*decoder = (struct lsc_decoder){
 		.config = config,
-		.kernels = kernels ? kernels : lsc_kernels(),
+		.kernels = options->kernels ? options->kernels : lsc_kernels(),
+		.exact = options->exact,
 		.kv = kv,
 		.hidden_stride = (uint32_t)lsc_align_up(config->hidden, LSC_LANES),
 		.qkv_stride = (uint32_t)lsc_align_up(
@@ -137,10 +139,10 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 	if (r == 0)
 		r = lsc_rope_init(&decoder->rope, config, err);
 	if (r == 0)
-		r = lsc_pool_new(&decoder->pool, threads, err);
+		r = lsc_pool_new(&decoder->pool, options->threads, err);
 	if (r == 0)
 		r = lsc_experts_init(&decoder->experts, image, data, decoder->kernels,
-				     decoder->pool, err);
+				     decoder->pool, decoder->exact, err);
 	return r;
 }
 
@@ -212,8 +214,8 @@ static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 	return 0;
 }
 
-/* Scratch, written before it is read.  There is room for FIRST_POSITIONS from the beginning, of which
- * the kernel gives what is used.  A cache line more keeps queries apart in the cache. */
+/* Scratch, written before it is read.  There is room for FIRST_POSITIONS from the beginning, of
+ * which the kernel gives what is used.  A cache line more keeps queries apart in the cache. */
 static int reserve_scores(struct lsc_decoder *decoder, uint32_t positions)
 {
 	uint64_t stride = LSC_MAX(decoder->score_stride, FIRST_POSITIONS);
@@ -263,7 +265,7 @@ static void each_row(struct lsc_decoder *decoder, lsc_pool_fn *fn, void *data, u
 struct product {
 	const struct lsc_kernels *kernels;
 	struct lsc_matmul job;
-	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+	lsc_matmul_fn *matmul;
 	uint32_t rows;      /* of the matrix */
 	uint32_t task;      /* rows in a task */
 	uint32_t up_offset; /* gate and up: from a gate to its up in y */

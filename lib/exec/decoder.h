@@ -37,7 +37,7 @@ struct lsc_layer {
 struct lsc_decoder {
 	const struct lsc_model_config *config;
 	const struct lsc_kernels *kernels;
-	bool exact;            /* set before anything runs: no product packs its activations */
+	bool exact;            /* no product packs its activations */
 	struct lsc_pool *pool; /* owned, as is rope */
 	struct lsc_rope rope;
 	struct lsc_kv *kv; /* borrowed */
@@ -53,7 +53,7 @@ struct lsc_decoder {
 	uint8_t *packed; /* the activations of the product that runs */
 	uint32_t score_stride;
 	float *scores; /* [threads][LSC_ATTEND_QUERIES][score_stride] */
-	float *logits; /* [LSC_DECODER_HEAD_ROWS][vocab] */
+	float *logits; /* of rows of the head at once, [vocab] each */
 };
 
 #define LSC_DECODER_INIT                                                                           \
@@ -69,8 +69,8 @@ int lsc_decoder_find(const struct lsc_image *image, uint32_t unit, enum lsc_tens
 
 /* Borrows image, data and kv.  The tensors' shapes are checked, their bytes not looked at. */
 int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
-		     const uint8_t *data, struct lsc_kv *kv, const struct lsc_kernels *kernels,
-		     unsigned threads, struct lsc_err *err);
+		     const uint8_t *data, struct lsc_kv *kv,
+		     const struct lsc_engine_options *options, struct lsc_err *err);
 void lsc_decoder_release(struct lsc_decoder *decoder);
 
 /* Buffers for rows (at most LSC_DECODER_MAX_ROWS) that see at most this many positions. */

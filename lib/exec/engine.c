@@ -94,11 +94,6 @@ void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *ke
 	lsc_kv_drop(&engine->kv, key);
 }
 
-void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16])
-{
-	lsc_kv_drop_client(&engine->kv, client);
-}
-
 int lsc_engine_load(struct lsc_engine *engine, uint32_t first, uint32_t last, struct lsc_err *err)
 {
 	return engine->ops->load ? engine->ops->load(engine->backend, first, last, err) : 0;

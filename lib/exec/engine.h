@@ -3,7 +3,8 @@
  * A request is (client, number) and has a KV cache for the units it ran here.  Frames of
  * different requests that are waiting run as one batch.  Every output row is computed in a fixed
  * order that depends neither on the batch, nor on the split into stages, nor on the number of
- * threads: a token is the same bit for bit whichever nodes computed it.
+ * threads: a token is the same bit for bit whichever nodes computed it, as long as all of them are
+ * exact or none is, and none computes on a GPU.
  *
  * One thread calls an engine; inside, `threads` work.
  */
@@ -75,9 +76,8 @@ int lsc_engine_run(struct lsc_engine *engine, struct lsc_work *works, unsigned n
  * does so too; on the CPU there is nothing to do. */
 int lsc_engine_load(struct lsc_engine *engine, uint32_t first, uint32_t last, struct lsc_err *err);
 
-/* Forgets a request's KV, or that of all requests of a client. */
+/* Forgets a request's KV. */
 void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *key);
-void lsc_engine_drop_client(struct lsc_engine *engine, const uint8_t client[16]);
 
 /* What it keeps of requests, for whoever decides whom there is room for (kv.h). */
 struct lsc_kv;

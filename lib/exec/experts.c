@@ -65,7 +65,7 @@ static int load_layer(struct lsc_experts *experts, const struct lsc_image *image
 
 int lsc_experts_init(struct lsc_experts *experts, const struct lsc_image *image,
 		     const uint8_t *data, const struct lsc_kernels *kernels, struct lsc_pool *pool,
-		     struct lsc_err *err)
+		     bool exact, struct lsc_err *err)
 {
 	const struct lsc_model_config *config = &image->config;
 	int r = 0;
@@ -74,6 +74,7 @@ int lsc_experts_init(struct lsc_experts *experts, const struct lsc_image *image,
 		.config = config,
 		.kernels = kernels,
 		.pool = pool,
+		.exact = exact,
 		.hidden_stride = (uint32_t)lsc_align_up(config->hidden, LSC_LANES),
 		.ffn_stride = (uint32_t)lsc_align_up(config->expert_ffn, LSC_LANES),
 		.router_stride = (uint32_t)lsc_align_up(config->experts, LSC_LANES),
@@ -339,7 +340,7 @@ static void run_pack(void *data, uint32_t row, unsigned thread)
 	const uint32_t used = experts->config->experts_used;
 
 	(void)thread;
-	for (uint32_t i = 0; packing && i < used; i++) {
+	for (uint32_t i = 0; i < used; i++) {
 		const uint32_t slot = experts->slots[(size_t)row * used + i];
 
 		packing->pack(experts->gate_up + (size_t)slot * 2 * experts->ffn_stride,
@@ -451,7 +452,8 @@ static void run_part(struct run *run)
 	place(run);
 	each_row(run, run_gather);
 	each_task(run, run_gate_up, run->n_active, config->expert_ffn);
-	each_row(run, run_pack);
+	if (packing_for(run->experts, run->experts->down_type))
+		each_row(run, run_pack);
 	each_task(run, run_down, run->n_active, config->hidden);
 	each_row(run, run_combine);
 }

@@ -28,8 +28,8 @@ struct lsc_expert {
 struct lsc_experts {
 	const struct lsc_model_config *config;
 	const struct lsc_kernels *kernels;
-	struct lsc_pool *pool; /* borrowed */
-	bool exact;            /* set before anything runs: no product packs its activations */
+	struct lsc_pool *pool;                  /* borrowed */
+	bool exact;                             /* no product packs its activations */
 	enum lsc_dtype gate_up_type, down_type; /* of all experts */
 	const float **routers;                  /* [layers]: [experts][hidden] */
 	struct lsc_expert *weights;             /* [layers][experts] */
@@ -57,7 +57,7 @@ struct lsc_experts {
 /* Borrows everything.  For a model without experts there is nothing to do. */
 int lsc_experts_init(struct lsc_experts *experts, const struct lsc_image *image,
 		     const uint8_t *data, const struct lsc_kernels *kernels, struct lsc_pool *pool,
-		     struct lsc_err *err);
+		     bool exact, struct lsc_err *err);
 void lsc_experts_release(struct lsc_experts *experts);
 
 /* Buffers for so many rows in one run, so that runs allocate nothing: 0 or -ENOMEM. */

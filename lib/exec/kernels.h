@@ -60,18 +60,16 @@ typedef void lsc_matmul_fn(const struct lsc_matmul *job, uint32_t first, uint32_
 
 /* Activations as the faster products of one weight format want them; of one row of kernels. */
 struct lsc_packing {
-	uint32_t step_bytes; /* of 32 columns, or what is left of them; 0: there is no such product
-			      */
+	uint32_t step_bytes; /* of 32 columns, or what is left of them */
 
 	/* One position; the columns that are missing from the last 32 are zero. */
 	void (*pack)(const float *x, uint32_t cols, uint8_t *packed);
 
-	/* Rows first .. first+n-1 of a product. */
-	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+	lsc_matmul_fn *matmul;
 };
 
 /* Queries of rows at consecutive positions for one kv head, against that head's keys and values.
- * A row's result does not depend on those beside it. */
+ * Where values are finite a row's result does not depend on those beside it. */
 struct lsc_attend {
 	const float *q; /* [rows][group][head_dim], rows q_stride apart */
 	float *out;     /* the same, rows out_stride apart */
@@ -91,8 +89,7 @@ struct lsc_attend {
 struct lsc_kernels {
 	const char *name; /* "avx512-bf16", "avx512", "avx2", "portable" */
 
-	/* Rows first .. first+n-1 of a product, exact. */
-	void (*matmul)(const struct lsc_matmul *job, uint32_t first, uint32_t n);
+	lsc_matmul_fn *matmul; /* exact */
 
 	struct lsc_packing brain, q8; /* of bf16 weights, and of q8 ones */
 

@@ -9,8 +9,8 @@
 #define BLOCK_ROWS 16
 
 /* How far ahead of use weights are fetched, in the order in which they lie: the rows of a tile are
- * too short for the processor to see a stream in them.  Decoding bf16, one thread of an EPYC 9004:
- * 9 GB/s without, 20 GB/s with 8 KiB (4 KiB: 14, 16 KiB: 19) of the 23 that plain reading gets. */
+ * too short for the processor to see a stream in them.  Decoding bf16 exactly, one thread of an
+ * EPYC 9004, pages of 4 KiB: 9 GB/s without, 20 GB/s with 8 KiB (4 KiB: 14, 16 KiB: 19). */
 #define PREFETCH_BYTES 8192
 
 /* One tile: rows x cols dot products side by side. */

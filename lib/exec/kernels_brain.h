@@ -17,7 +17,7 @@ struct brain_rows {
 	size_t row_bytes, step_bytes; /* from a row to the next, from a step to the next */
 	uint32_t steps;               /* whole ones */
 	uint32_t left;                /* columns after them */
-	const uint8_t *soon;          /* fetched meanwhile, a line each step */
+	const uint8_t *soon;          /* fetched meanwhile, some lines each step */
 };
 
 /* rows x cols sums of products over the steps of one block of columns; each step fetches `fetch`
@@ -162,7 +162,6 @@ LANES struct brain_rows brain_rows(const struct lsc_matmul *job, uint32_t row, u
 		.step_bytes = 64,
 		.steps = width / 32,
 		.left = width % 32,
-		.soon = (const uint8_t *)w,
 	};
 }
 
@@ -193,29 +192,22 @@ TARGET static void brain_one(const struct lsc_matmul *job, uint32_t first, uint3
 /* --- several positions: blocks of rows --- */
 
 /* Rows a power of two apart share few lines of the cache: they are copied side by side, row r of
- * step s to s * TILE_ROWS + r of its tile. */
+ * step s to s * TILE_ROWS + r of its tile.  They have whole steps alone. */
 #define SHARES_LINES(row_bytes) ((row_bytes) % 2048 == 0)
 
 TARGET static void brain_copy(struct brain_rows *from, uint32_t rows, uint8_t *to)
 {
-	const uint32_t steps = from->steps + (from->left > 0);
 	const uint8_t *w = from->w;
 
 	for (uint32_t r = 0; r < rows; r++, w += from->row_bytes) {
-		uint8_t *at = to + (r / TILE_ROWS * steps * TILE_ROWS + r % TILE_ROWS) * 64;
+		uint8_t *at = to + (r / TILE_ROWS * from->steps * TILE_ROWS + r % TILE_ROWS) * 64;
 
 		for (uint32_t step = 0; step < from->steps; step++, at += TILE_ROWS * 64)
 			memcpy(at, w + step * 64, 64);
-		if (from->left) {
-			memset(at, 0, 64);
-			memcpy(at, w + from->steps * 64, from->left * sizeof(uint16_t));
-		}
 	}
 	from->w = to;
 	from->row_bytes = 64;
 	from->step_bytes = TILE_ROWS * 64;
-	from->steps = steps;
-	from->left = 0;
 }
 
 /* All positions past a block of rows.  While a tile runs it fetches a row of the next block; rows

@@ -301,11 +301,6 @@ static void drop_matching(struct lsc_kv *kv, const uint8_t *client)
 	}
 }
 
-void lsc_kv_drop_client(struct lsc_kv *kv, const uint8_t client[16])
-{
-	drop_matching(kv, client);
-}
-
 void lsc_kv_release(struct lsc_kv *kv)
 {
 	struct lsc_kv_page *page, *next;

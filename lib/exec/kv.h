@@ -94,7 +94,6 @@ uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, ui
 			uint32_t end, uint32_t n);
 
 void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key);
-void lsc_kv_drop_client(struct lsc_kv *kv, const uint8_t client[16]);
 
 /* Where a head's planes lie in a page, in floats. */
 static inline size_t lsc_kv_keys(const struct lsc_kv *kv, uint32_t kv_head)

@@ -10,10 +10,10 @@
 #include "model/config.h"
 
 struct lsc_rope {
-	uint32_t half;  /* head_dim / 2 */
-	double *speeds; /* [half]: radians a position, scaled as the model asks */
-	double size;    /* that cosines and sines are multiplied by */
-	float *table;   /* [len][2][half]: cosines, sines */
+	uint32_t half;      /* head_dim / 2 */
+	double *speeds;     /* [half]: radians a position, scaled as the model asks */
+	double size;        /* that cosines and sines are multiplied by */
+	float *table;       /* [len][2][half]: cosines, sines */
 	uint32_t len, room; /* positions: worked out, and that the table has room for */
 };
 

@@ -72,12 +72,19 @@ __attribute__((unused)) static const char *test_data(const char *relative)
 	return access(p, R_OK) == 0 ? p : NULL;
 }
 
-/* A scratch folder, made by tests/run and removed by it; the current folder outside of it. */
+/* A scratch folder, made by tests/run and removed by it; outside of it one that stays. */
 __attribute__((unused)) static const char *scratch(void)
 {
-	const char *dir = getenv("LSC_SCRATCH");
+	static char own[] = "/tmp/lsc-test.XXXXXX";
+	static const char *dir;
 
-	return dir ? dir : ".";
+	if (!dir)
+		dir = getenv("LSC_SCRATCH");
+	if (!dir)
+		dir = mkdtemp(own);
+	if (!dir)
+		abort();
+	return dir;
 }
 
 __attribute__((unused)) static int done_testing(void)

@@ -255,8 +255,9 @@ static bool same_packed(const struct lsc_kernels *kernels, const struct product 
 
 static void test_packed(const struct lsc_kernels *kernels)
 {
-	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},    {33, 32},  {19, 172},  {64, 64},
-					     {40, 200}, {12, 1024}, {9, 1056}, {11, 2065}, {3, 31}};
+	static const uint32_t shapes[][2] = {{1, 1},     {7, 15},   {33, 32},   {19, 172},
+					     {64, 64},   {40, 200}, {12, 1024}, {9, 1056},
+					     {11, 2065}, {3, 31},   {12, 2048}};
 	bool same = true, small = true, same_q8 = true;
 
 	for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
