@@ -81,7 +81,6 @@ int lsc_trace_json_row(struct lsc_trace *trace, const char *line, size_t len, st
 	json_t *root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	const json_t *ids = json_object_get(root, "hash_ids");
 	uint64_t prompt = 0, output = 0;
-	uint32_t before = trace->n;
 	int64_t at_ns = 0;
 	int r;
 
@@ -93,7 +92,7 @@ int lsc_trace_json_row(struct lsc_trace *trace, const char *line, size_t len, st
 	if ((r = take_time(root, &at_ns, err)) < 0 ||
 	    (r = take_count(root, "input_length", &prompt, err)) < 0 ||
 	    (r = take_count(root, "output_length", &output, err)) < 0 ||
-	    (r = lsc_trace_put(trace, at_ns, prompt, output, err)) < 0)
+	    (r = lsc_trace_put(trace, at_ns, prompt, output, err)) <= 0)
 		return r;
-	return trace->n > before ? take_blocks(trace, ids, err) : 1;
+	return take_blocks(trace, ids, err);
 }
