@@ -149,7 +149,10 @@ expect_status 69 "no server to tell a model" few http://127.0.0.1:1
 expect_one_line "no --model, and the server tells none: 'http://127.0.0.1:1/v1/models'"
 expect_status 76 "a server without a list" few "http://$fast/nowhere"
 expect_one_line "answers with status 404"
-expect_status 64 "no URL of HTTP" few file:///etc/passwd
+for bad in file:///etc/passwd ftp://127.0.0.1 http:// http://127.0.0.1:99999 'http://[::1' ''; do
+	expect_status 64 "no URL of HTTP: '$bad'" few "$bad" --model m
+	expect_one_line "'$bad' is no URL of HTTP"
+done
 expect_status 1 "no server" few http://127.0.0.1:1 --model m --json
 expect_equal "no connection" "$(get .errors.connect)" 6
 

@@ -35,11 +35,26 @@ struct conn {
 	struct lsc_watch *watch;
 };
 
-int replay_http_check(struct lsc_err *err)
+static bool is_url(const char *url)
+{
+	CURLU *parts = curl_url();
+	char *scheme = NULL, *host = NULL;
+	bool is = parts && !curl_url_set(parts, CURLUPART_URL, url, CURLU_GUESS_SCHEME) &&
+		  !curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) &&
+		  (!strcmp(scheme, "http") || !strcmp(scheme, "https")) &&
+		  !curl_url_get(parts, CURLUPART_HOST, &host, 0) && *host;
+
+	curl_free(scheme);
+	curl_free(host);
+	curl_url_cleanup(parts);
+	return is;
+}
+
+int replay_http_check(const char *url, struct lsc_err *err)
 {
 	if (curl_global_init(CURL_GLOBAL_DEFAULT))
 		return lsc_err_set(err, ENOMEM, "cannot start libcurl");
-	return 0;
+	return is_url(url) ? 0 : lsc_err_set(err, EINVAL, "'%s' is no URL of HTTP", url);
 }
 
 /* --- what libcurl asks of the loop --- */
@@ -342,9 +357,7 @@ static int get_failed(CURLcode code, long status, const char *url, const char *w
 
 	if (code == CURLE_OK)
 		return lsc_err_set(err, EPROTO, "'%s' answers with status %ld", url, status);
-	if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
-		errnum = EINVAL;
-	else if (code == CURLE_SSL_CACERT_BADFILE)
+	if (code == CURLE_SSL_CACERT_BADFILE)
 		errnum = EIO;
 	else if (end_of(code) == REPLAY_END_CONNECT)
 		errnum = ECONNREFUSED;

@@ -53,8 +53,8 @@ struct replay_exchange {
 	char words[256];
 };
 
-/* Whether it is built in: 0 or -EOPNOTSUPP. */
-int replay_http_check(struct lsc_err *err);
+/* Whether it is built in, else -EOPNOTSUPP, and this a URL of HTTP, else -EINVAL. */
+int replay_http_check(const char *url, struct lsc_err *err);
 
 /* For requests to one path ("/completions") of a server, some connections being kept for them. */
 int replay_http_new(struct replay_http **ret_http, struct lsc_loop *loop,
