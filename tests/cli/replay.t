@@ -117,6 +117,9 @@ for model in crlf cr utf8 together no-usage comments late; do
 	expect_status 0 "$model: an answer" few "http://$fast" --model $model --json
 	expect_equal "$model: all of it" "$(get '[.complete, .tokens, .itl_s.n] | @csv')" 6,30,24
 done
+# A connection that stays open after an answer holds no place, and is no part of the answer.
+expect_status 0 "late: one at a time" few "http://$fast" --model late --json --max-concurrency 1
+expect_equal "late: without waiting for its end" "$(get '.complete == 6 and .at_once == 1 and .seconds < 0.6')" true
 expect_status 0 "chat" few "http://$fast" --chat --model utf8 --json
 expect_equal "all of it" "$(get '[.complete, .tokens] | @csv')" 6,30
 expect_status 0 "without text" few "http://$fast" --model silent --json
@@ -237,6 +240,17 @@ expect_equal "interrupted" $? 1
 expect_equal "with a report of what there was" "$(get '.sent > 0 and .sent < 1000 and .due == 10000 and
 	.errors.cut == .sent and .failed == 0')" true
 expect_one_line "signal 2: nothing more is sent; waiting for"
+lsc-replay "http://$fast" --model late --poisson 50 --limit 10000 --prompt-tokens 9 --output-tokens 5 --json \
+	>"$SCRATCH/out" 2>"$SCRATCH/err" &
+pid=$!
+ended_at_exit $pid
+sleep 0.7
+kill -INT $pid
+sleep 0.1
+kill -INT $pid 2>/dev/null
+wait $pid
+expect_equal "interrupted while connections end" $? 1
+expect_equal "after complete answers" "$(get '.complete > 0 and .complete >= .sent - 1')" true
 lsc-replay "http://$slow" --poisson 50 --limit 10000 --prompt-tokens 9 --output-tokens 5 --json \
 	>"$SCRATCH/out" 2>"$SCRATCH/err" &
 pid=$!

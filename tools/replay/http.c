@@ -27,6 +27,7 @@ struct replay_http {
 	struct lsc_timer *timer;
 	struct curl_slist *headers;
 	char *url;
+	struct replay_exchange *complete; /* on_complete is due */
 };
 
 struct conn {
@@ -150,11 +151,17 @@ static enum replay_end end_of(CURLcode code)
 	}
 }
 
+/* Tells what libcurl's callbacks found, behind them: within them it may not be called. */
 static void take_ended(struct replay_http *http)
 {
+	struct replay_exchange *complete;
 	CURLMsg *message;
 	int left;
 
+	while ((complete = http->complete) != NULL) {
+		http->complete = complete->next_complete;
+		http->ops->on_complete(complete);
+	}
 	while ((message = curl_multi_info_read(http->multi, &left)) != NULL) {
 		struct replay_exchange *exchange = NULL;
 		CURLcode code = message->data.result;
@@ -173,6 +180,7 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *data)
 {
 	struct replay_exchange *exchange = data;
 	uint64_t now_ns = lsc_clock_ns();
+	int r;
 
 	(void)one;
 	if (!exchange->status) {
@@ -182,7 +190,12 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *data)
 		curl_easy_getinfo(exchange->easy, CURLINFO_CONTENT_TYPE, &type);
 		exchange->is_stream = type && !strncasecmp(type, "text/event-stream", 17);
 	}
-	return exchange->http->ops->on_bytes(exchange, now_ns, bytes, len) < 0 ? 0 : len;
+	r = exchange->http->ops->on_bytes(exchange, now_ns, bytes, len);
+	if (r > 0) {
+		exchange->next_complete = exchange->http->complete;
+		exchange->http->complete = exchange;
+	}
+	return r < 0 ? 0 : len;
 }
 
 /* What requests of every kind have in common; a failure is found when they are sent. */
@@ -253,6 +266,8 @@ int replay_exchange_start(struct replay_exchange *exchange, struct lsc_err *err)
 				   curl_multi_strerror(code));
 	exchange->started = true;
 	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	if (http->complete)
+		lsc_timer_arm(http->timer, 0);
 	return 0;
 }
 
@@ -261,6 +276,12 @@ void replay_exchange_cancel(struct replay_exchange *exchange)
 	if (exchange->started)
 		curl_multi_remove_handle(exchange->http->multi, exchange->easy);
 	exchange->started = false;
+	for (struct replay_exchange **at = &exchange->http->complete; *at;
+	     at = &(*at)->next_complete)
+		if (*at == exchange) {
+			*at = exchange->next_complete;
+			break;
+		}
 }
 
 /* --- a server --- */
