@@ -232,25 +232,33 @@ lsc-replay "http://$slow" --model hang --poisson 20 --limit 10000 --prompt-token
 pid=$!
 ended_at_exit $pid
 sleep 0.7
-kill -INT $pid
+kill -TERM $pid
 sleep 0.2
-kill -INT $pid
+kill -TERM $pid
 wait $pid
 expect_equal "interrupted" $? 1
 expect_equal "with a report of what there was" "$(get '.sent > 0 and .sent < 1000 and .due == 10000 and
 	.errors.cut == .sent and .failed == 0')" true
-expect_one_line "signal 2: nothing more is sent; waiting for"
+expect_one_line "signal 15: nothing more is sent; waiting for"
 lsc-replay "http://$fast" --model late --poisson 50 --limit 10000 --prompt-tokens 9 --output-tokens 5 --json \
 	>"$SCRATCH/out" 2>"$SCRATCH/err" &
 pid=$!
 ended_at_exit $pid
 sleep 0.7
-kill -INT $pid
+kill -TERM $pid
 sleep 0.1
-kill -INT $pid 2>/dev/null
+kill -TERM $pid 2>/dev/null
 wait $pid
 expect_equal "interrupted while connections end" $? 1
 expect_equal "after complete answers" "$(get '.complete > 0 and .complete >= .sent - 1')" true
+(trap '' HUP && exec lsc-replay "http://$fast" --poisson 20 --limit 20 --prompt-tokens 9 --output-tokens 5) \
+	>"$SCRATCH/out" 2>"$SCRATCH/err" &
+pid=$!
+ended_at_exit $pid
+sleep 0.3
+kill -HUP $pid
+wait $pid
+expect_equal "a signal that is ignored from the start" $? 0
 lsc-replay "http://$slow" --poisson 50 --limit 10000 --prompt-tokens 9 --output-tokens 5 --json \
 	>"$SCRATCH/out" 2>"$SCRATCH/err" &
 pid=$!
