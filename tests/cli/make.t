@@ -40,4 +40,12 @@ expect_equal "both are there" "$(build -n all | grep -c 'LINK.*lsc-cuda')" 1
 expect_equal "no C++ compiler" "$(build -n all CXX=none-such | grep -c 'LINK.*lsc-cuda')" 0
 expect_status 2 "which is said to whoever insists" build -n all CXX=none-such WITH_CUDA=yes
 expect_one_line "WITH_CUDA=yes, and there is no C++ compiler (none-such)"
+
+# --- and so does the emulated device, which is missed by name ---
+
+mkdir -p "$SCRATCH/none/gpu"
+LSC_BUILD="$SCRATCH/none" tests/run gpu >"$SCRATCH/out"
+expect_equal "what is not emulated is told" "$(tail -n 2 "$SCRATCH/out")" \
+	"skipped: gpu, in the emulation: no C++ compiler here
+0 passed, 0 failed, 1 skipped"
 done_testing
