@@ -47,13 +47,7 @@ static int add_word(struct lsc_buf *buf, const char *word, size_t len)
 {
 	int r = lsc_buf_add(buf, " ", 1);
 
-	for (size_t i = 0; i < len && !r; i++) {
-		if (word[i] == '"' || word[i] == '\\')
-			r = lsc_buf_add(buf, "\\", 1);
-		if (!r)
-			r = lsc_buf_add(buf, word + i, 1);
-	}
-	return r;
+	return r ? r : lsc_json_escape(word, len, buf);
 }
 
 static uint32_t count_words(const char *bytes, size_t len)
@@ -200,17 +194,7 @@ static int add_model(const char *model, struct lsc_buf *buf)
 {
 	int r = lsc_buf_add_str(buf, "{\"model\":\"");
 
-	for (; *model && !r; model++) {
-		unsigned char c = (unsigned char)*model;
-
-		if (c < ' ')
-			r = lsc_buf_printf(buf, "\\u%04x", c);
-		else if (c == '"' || c == '\\')
-			r = lsc_buf_printf(buf, "\\%c", c);
-		else
-			r = lsc_buf_add(buf, model, 1);
-	}
-	return r;
+	return r ? r : lsc_json_escape(model, strlen(model), buf);
 }
 
 int lsc_ask_body(const struct lsc_ask *ask, const struct lsc_text *text,
