@@ -440,7 +440,7 @@ static float *run_rows(const struct attention *a, const struct room *room, unsig
 	void **now = calloc(rows, sizeof(*now));
 	float *qkv = calloc((size_t)rows * pad(width), sizeof(*qkv)), *got, *other;
 	struct lsc_cuda_attend job = {
-		.shape = &room->shape,
+		.shape = room->shape,
 		.n = rows,
 		.layer = LAYER,
 		.window = a->window,
