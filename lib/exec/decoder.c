@@ -197,7 +197,7 @@ static size_t most_packed(const struct lsc_decoder *decoder)
 
 static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 {
-	uint64_t n = lsc_align_up(rows, 8);
+	uint64_t n = lsc_align_up(rows, LSC_ARRANGED);
 
 	if (rows <= decoder->max_rows)
 		return 0;
@@ -320,12 +320,26 @@ static void run_pack(void *data, uint32_t row, unsigned thread)
 			    pack->to + row * job->packed_stride);
 }
 
+/* So many rows, arranged. */
+static void run_arrange(void *data, uint32_t group, unsigned thread)
+{
+	const struct pack *pack = data;
+	const struct lsc_matmul *job = pack->job;
+	const uint32_t first = group * LSC_ARRANGED;
+
+	for (uint32_t row = first; row < LSC_MIN(first + LSC_ARRANGED, job->m); row++)
+		run_pack(data, row, thread);
+	pack->packing->arrange(pack->to + first * job->packed_stride, job->packed_stride,
+			       job->cols);
+}
+
 /* Chooses how a product is computed, and packs its activations where that is faster. */
 static void prepare_product(struct lsc_decoder *decoder, struct product *product)
 {
 	struct lsc_matmul *job = &product->job;
 	struct pack pack = {lsc_kernels_packing(decoder->kernels, job->dtype), job,
 			    decoder->packed};
+	uint32_t groups = (uint32_t)lsc_div_up(job->m, LSC_ARRANGED);
 
 	product->kernels = decoder->kernels;
 	product->matmul = decoder->kernels->matmul;
@@ -334,7 +348,12 @@ static void prepare_product(struct lsc_decoder *decoder, struct product *product
 	product->matmul = pack.packing->matmul;
 	job->packed = decoder->packed;
 	job->packed_stride = lsc_packed_stride(pack.packing, job->cols);
-	each_row(decoder, run_pack, &pack, job->m);
+	if (job->m > 1 && pack.packing->arrange) {
+		job->arranged = groups * LSC_ARRANGED;
+		lsc_pool_run(decoder->pool, run_arrange, &pack, groups);
+	} else {
+		each_row(decoder, run_pack, &pack, job->m);
+	}
 }
 
 static void share_product(struct lsc_decoder *decoder, struct product *product, lsc_pool_fn *fn)
@@ -355,7 +374,7 @@ static void multiply(struct lsc_decoder *decoder, const struct lsc_matrix *matri
 {
 	struct product product = {
 		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride, add,
-			NULL, 0},
+			NULL, 0, 0},
 		.rows = matrix->rows,
 	};
 
@@ -526,7 +545,7 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 	struct product gate_up = {
 		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
 			decoder->normed, decoder->hidden_stride, decoder->gate_up,
-			2 * (size_t)decoder->ffn_stride, false, NULL, 0},
+			2 * (size_t)decoder->ffn_stride, false, NULL, 0, 0},
 		.rows = decoder->config->ffn,
 		.up_offset = decoder->ffn_stride,
 	};

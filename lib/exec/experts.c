@@ -110,6 +110,7 @@ static void choose_product(const struct lsc_experts *experts, enum lsc_dtype dty
 	job->dtype = dtype;
 	job->packed = experts->packed + slot * experts->packed_stride;
 	job->packed_stride = experts->packed_stride;
+	job->arranged = packing && packing->arrange ? job->m / LSC_ARRANGED * LSC_ARRANGED : 0;
 	*ret_matmul = packing ? packing->matmul : experts->kernels->matmul;
 }
 
@@ -349,6 +350,33 @@ static void run_pack(void *data, uint32_t row, unsigned thread)
 	}
 }
 
+struct arrange {
+	const struct run *run;
+	const struct lsc_packing *packing;
+	uint32_t cols;
+};
+
+/* What an expert has packed, as far as it fills groups. */
+static void run_arrange(void *data, uint32_t index, unsigned thread)
+{
+	const struct arrange *arrange = data;
+	const struct lsc_experts *experts = arrange->run->experts;
+	const uint32_t *first = experts->first + experts->active[index];
+
+	(void)thread;
+	for (uint32_t slot = first[0]; slot + LSC_ARRANGED <= first[1]; slot += LSC_ARRANGED)
+		arrange->packing->arrange(experts->packed + slot * experts->packed_stride,
+					  experts->packed_stride, arrange->cols);
+}
+
+static void arrange(const struct run *run, enum lsc_dtype dtype, uint32_t cols)
+{
+	struct arrange data = {run, packing_for(run->experts, dtype), cols};
+
+	if (data.packing && data.packing->arrange)
+		lsc_pool_run(run->experts->pool, run_arrange, &data, run->n_active);
+}
+
 /* The expert a task is of, its slots, and the rows of its matrix. */
 static const struct lsc_expert *task_of(const struct run *run, uint32_t task, uint32_t *ret_slot,
 					uint32_t *ret_n, uint32_t *ret_first, uint32_t *ret_rows)
@@ -451,9 +479,11 @@ static void run_part(struct run *run)
 	each_row(run, run_choose);
 	place(run);
 	each_row(run, run_gather);
+	arrange(run, run->experts->gate_up_type, config->hidden);
 	each_task(run, run_gate_up, run->n_active, config->expert_ffn);
 	if (packing_for(run->experts, run->experts->down_type))
 		each_row(run, run_pack);
+	arrange(run, run->experts->down_type, config->expert_ffn);
 	each_task(run, run_down, run->n_active, config->hidden);
 	each_row(run, run_combine);
 }
