@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/macros.h"
+#include "matrix.h"
 #include "tap.h"
 
 static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16"};
@@ -62,7 +63,7 @@ static void *tiles(uint32_t rows, uint32_t cols)
 	void *w = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8, rows, cols));
 	float *values = random_floats((size_t)rows * cols);
 
-	lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
+	matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
 	free(values);
 	return w;
 }
