@@ -28,6 +28,10 @@
  * product of both scales.
  *
  * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
+ *
+ * What is infinite or no number makes the products that it meets, and its own norm and activation,
+ * one or the other, and changes no others; the rows agree on all of it, but for which bits say that
+ * something is no number.
  */
 #ifndef LSC_EXEC_KERNELS_H
 #define LSC_EXEC_KERNELS_H

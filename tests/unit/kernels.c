@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/macros.h"
+#include "matrix.h"
 #include "tap.h"
 
 static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16", "amx"};
@@ -62,7 +63,7 @@ static void *tiles(uint32_t rows, uint32_t cols)
 	void *w = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8, rows, cols));
 	float *values = random_floats((size_t)rows * cols);
 
-	lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
+	matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
 	free(values);
 	return w;
 }
@@ -111,14 +112,17 @@ static void test_matmul(const struct lsc_kernels *kernels)
 						LSC_DTYPE_Q8};
 	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},  {33, 16},
 					     {19, 172}, {64, 64}, {40, 200}};
-	bool same = true;
+	bool same = true, many = true;
 
 	for (size_t d = 0; d < LSC_ARRAY_SIZE(dtypes); d++)
 		for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
 			for (uint32_t m = 1; m < 14; m++)
 				same &= same_product(kernels, dtypes[d], shapes[s][0], shapes[s][1],
 						     m, m % 3 ? 16 : 5, m & 1);
+	for (size_t d = 0; d < LSC_ARRAY_SIZE(dtypes); d++)
+		many &= same_product(kernels, dtypes[d], 5, 2100, 67, 4, true);
 	ok(same, "%s: every product has the promised order", kernels->name);
+	ok(many, "%s: of many columns and positions, too", kernels->name);
 }
 
 /* --- products of packed activations --- */
