@@ -324,7 +324,7 @@ static int print_end(struct answer *answer, struct lsc_err *err)
 		r = lsc_detokenizer_end(&answer->detokenizer, &answer->raw);
 	if (text && r == 0 && (r = settle(answer)) == 0)
 		r = lsc_stopper_end(&answer->stopper, &answer->text);
-	if (r >= 0 && !opt->sampling.how.logprobs)
+	if (r >= 0 && (text || opt->ids)) /* lines of logprobs have ended */
 		r = lsc_buf_add_str(&answer->text, "\n");
 	return r < 0 ? r : flush_text(answer, err);
 }
