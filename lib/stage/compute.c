@@ -188,6 +188,9 @@ static int check(const struct lsc_job *job, const struct lsc_image *image, struc
 	if (run->n > context || run->pos > context - run->n)
 		return lsc_err_set(err, ERANGE, "position %u is past the model's context",
 				   run->pos + run->n - 1);
+	if (run->reach > context)
+		return lsc_err_set(err, ERANGE, "%u positions are more than the model's context",
+				   run->reach);
 	return 0;
 }
 
@@ -256,8 +259,10 @@ static bool pick_ready(struct lsc_compute *compute, struct lsc_store_image **ret
 		if (r > 0 && batch->n &&
 		    (image != *ret_image || stage->first > last || stage->last < first))
 			r = 0;
-		if (r > 0)
+		if (r > 0) {
+			lsc_guest_follow(guest, &job->run);
 			r = remember(job, guest, &err) < 0 ? -err.code : 1;
+		}
 		if (r < 0) {
 			fail(compute, lsc_jobs_take_at(&compute->waiting, at), &err);
 			failed = true;

@@ -89,7 +89,6 @@ static struct lsc_guest *add(struct lsc_roster *roster, const struct lsc_run_fra
 int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 		    struct lsc_guest **ret_guest, struct lsc_err *err)
 {
-	const struct lsc_frame_stage *stage = &run->route[run->stage];
 	struct lsc_guest *guest = lsc_roster_find(roster, &run->client, run->request);
 
 	if (!guest)
@@ -97,13 +96,19 @@ int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 	if (!guest)
 		return lsc_err_set(err, ENOBUFS, "no room for another request beside %u",
 				   roster->n);
+	*ret_guest = guest;
+	return 0;
+}
+
+void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run)
+{
+	const struct lsc_frame_stage *stage = &run->route[run->stage];
+
 	guest->first = stage->first;
 	guest->last = stage->last;
 	guest->pos = run->pos;
 	guest->reach = LSC_MAX(run->reach, run->pos + run->n);
 	guest->decodes = run->n == 1;
-	*ret_guest = guest;
-	return 0;
 }
 
 /* Unlinks and frees the one that *at points to. */
@@ -172,7 +177,8 @@ int lsc_guest_remember(struct lsc_guest *guest, const uint32_t *ids, uint32_t po
 	if (guest->n_past < pos)
 		return -ESTALE;
 	if (n > guest->past_cap - pos) {
-		uint32_t cap = LSC_MAX(2 * guest->past_cap, guest->reach + FIRST_PAST);
+		uint32_t cap =
+			LSC_MAX(2 * guest->past_cap, LSC_MAX(guest->reach, pos + n) + FIRST_PAST);
 		uint32_t *past = reallocarray(guest->past, cap, sizeof(*past));
 
 		if (!past)

@@ -22,10 +22,10 @@ struct lsc_guest {
 	struct lsc_request_key key;
 	struct lsc_store_image *image; /* of its latest run that could; NULL: none yet */
 	uint64_t since;                /* microseconds since 1970: the older wins */
-	uint32_t first, last;          /* the units of its latest run */
-	uint32_t pos;                  /* of that */
+	uint32_t first, last;          /* the units of that run */
+	uint32_t pos;                  /* of it */
 	uint32_t reach;                /* positions that it is known to need */
-	bool decodes;                  /* that was one position */
+	bool decodes;                  /* it was one position */
 	uint64_t seen_ns;              /* when it came or was computed */
 	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
 	uint64_t away_step; /* in which step that was */
@@ -49,9 +49,12 @@ void lsc_roster_release(struct lsc_roster *roster);
 struct lsc_guest *lsc_roster_find(const struct lsc_roster *roster,
 				  const struct lsc_client_id *client, uint64_t request);
 
-/* The guest of a run, found or made, after its latest run: -ENOBUFS where there are too many. */
+/* The guest of a run, found or made: -ENOBUFS where there are too many. */
 int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 		    struct lsc_guest **ret_guest, struct lsc_err *err);
+
+/* Takes note of a run of it that was found to fit its image: what does not, counts for nothing. */
+void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run);
 
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest);
 

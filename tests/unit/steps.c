@@ -24,7 +24,8 @@
 struct request { /* its number is its index + 1 */
 	uint32_t n_prompt, wanted;
 	uint64_t since;
-	unsigned cut; /* the route: units 0 .. cut - 1 at the first worker; 0: all */
+	unsigned cut;   /* the route: units 0 .. cut - 1 at the first worker; 0: all */
+	uint32_t reach; /* that it says; 0: what it has */
 	struct lsc_sampling sampling;
 	uint32_t ids[LONG + TOKENS];
 	float logprobs[TOKENS];
@@ -54,7 +55,8 @@ static void send_part(uint64_t number, const struct request *request, uint32_t p
 				      .n_stages = request->cut ? 2 : 1,
 				      .sampling = request->sampling,
 				      .since = request->since,
-				      .reach = request->n_prompt + request->n,
+				      .reach = request->reach ? request->reach
+							      : request->n_prompt + request->n,
 				      .ids = request->ids + pos};
 	for (unsigned s = 0; s < run->n_stages; s++)
 		snprintf(run->route[s].endpoint, sizeof(run->route[s].endpoint), "%s",
@@ -400,6 +402,28 @@ static void test_room(void)
 	stop();
 }
 
+/* What one says it will need counts against others: it has to be possible. */
+static void test_reach(void)
+{
+	struct request *greedy, *other;
+
+	if (!ok(start(kv_of(96)), "workers with room for 96 positions again"))
+		return;
+	greedy = ask(5, 1, 0);
+	send_all(0, 1);
+	turn_until(greedy->n == 1);
+	greedy->reach = image.config.context + 1;
+	send_part(1, greedy, 5, 1);
+	turn_until(greedy->fail.code);
+	ok(greedy->fail.code == ERANGE, "more than the context is never needed: %s",
+	   greedy->fail.why);
+	other = ask(20, 3, 0);
+	send_all(1, 1);
+	turn_until(other->n == 3 || other->fail.code);
+	ok(other->n == 3, "who says so keeps nobody out: %s", other->fail.why);
+	stop();
+}
+
 static void test_gone(void)
 {
 	struct request *request;
@@ -453,6 +477,7 @@ int main(void)
 	test_routes();
 	test_long_prompt();
 	test_room();
+	test_reach();
 	test_gone();
 	lsc_loop_free(loop);
 	lsc_image_close(&image);
