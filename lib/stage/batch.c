@@ -11,16 +11,6 @@
 
 #include "base/macros.h"
 
-const struct lsc_frame_stage *lsc_job_stage(const struct lsc_job *job)
-{
-	return &job->run.route[job->run.stage];
-}
-
-bool lsc_job_is_last(const struct lsc_job *job)
-{
-	return job->run.stage + 1 == job->run.n_stages;
-}
-
 void lsc_batch_release(struct lsc_batch *batch)
 {
 	free(batch->between);
@@ -28,13 +18,45 @@ void lsc_batch_release(struct lsc_batch *batch)
 	batch->between_cap = 0;
 }
 
-struct lsc_pick *lsc_batch_add(struct lsc_batch *batch, struct lsc_job *job,
-			       struct lsc_guest *guest)
+/* --- places --- */
+
+/* Where a job goes: to a free place, or to that of another; NULL: there is none for it. */
+static struct lsc_pick *find_place(struct lsc_batch *batch, const struct lsc_job *job,
+				   const struct lsc_guest *guest)
 {
-	struct lsc_pick *pick = &batch->picks[batch->n++];
+	struct lsc_pick *youngest = NULL;
+	unsigned prompts = 0;
+
+	if (batch->n < LSC_STORE_BATCH)
+		return &batch->picks[batch->n];
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct lsc_pick *pick = &batch->picks[i];
+
+		if (lsc_job_left(pick->job) == 1)
+			continue;
+		prompts++;
+		if (!youngest || lsc_guest_is_older(youngest->guest, pick->guest))
+			youngest = pick;
+	}
+	if (lsc_job_left(job) == 1)
+		return prompts > 1 ? youngest : NULL;
+	if (!youngest)
+		return &batch->picks[batch->n - 1];
+	return lsc_guest_is_older(guest, youngest->guest) ? youngest : NULL;
+}
+
+bool lsc_batch_has_place(struct lsc_batch *batch, const struct lsc_job *job,
+			 const struct lsc_guest *guest)
+{
+	return find_place(batch, job, guest) != NULL;
+}
+
+void lsc_batch_add(struct lsc_batch *batch, struct lsc_job *job, struct lsc_guest *guest)
+{
+	struct lsc_pick *pick = find_place(batch, job, guest);
 
 	*pick = (struct lsc_pick){.job = job, .guest = guest, .unit = lsc_job_stage(job)->first};
-	return pick;
+	batch->n = LSC_MAX(batch->n, (unsigned)(pick - batch->picks) + 1);
 }
 
 /* --- results --- */

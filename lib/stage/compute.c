@@ -236,8 +236,8 @@ static int remember(struct lsc_job *job, struct lsc_guest *guest, struct lsc_err
 	return r < 0 ? lsc_err_set(err, -r, "no memory for %u tokens", run->n) : 0;
 }
 
-/* Picks what can run, in the order in which it came, whose units touch.  Whether something was
- * found that cannot, and failed. */
+/* Picks what can run whose units touch: of whoever there is a place for, in the order in which it
+ * came.  Whether something was found that cannot, and failed. */
 static bool pick_ready(struct lsc_compute *compute, struct lsc_store_image **ret_image)
 {
 	struct lsc_job **at = &compute->waiting.first, *job;
@@ -247,15 +247,17 @@ static bool pick_ready(struct lsc_compute *compute, struct lsc_store_image **ret
 
 	compute->visit++;
 	batch->n = 0;
-	while ((job = *at) && batch->n < LSC_STORE_BATCH) {
+	while ((job = *at)) {
 		struct lsc_guest *guest = guest_of(compute, job);
 		const struct lsc_frame_stage *stage = lsc_job_stage(job);
 		struct lsc_store_image *image = NULL;
 		struct lsc_err err = LSC_ERR_INIT;
 		bool behind = guest->visit == compute->visit; /* an earlier job of it waits */
-		int r = behind ? 0 : look(compute, job, &image, &err);
+		int r = 0;
 
 		guest->visit = compute->visit;
+		if (!behind && lsc_batch_has_place(batch, job, guest))
+			r = look(compute, job, &image, &err);
 		if (r > 0 && batch->n &&
 		    (image != *ret_image || stage->first > last || stage->last < first))
 			r = 0;
@@ -288,8 +290,8 @@ static int by_age(const void *left, const void *right)
 	return lsc_guest_is_older(a->guest, b->guest) ? -1 : 1;
 }
 
-/* Requests that decode and are not in this step. */
-static unsigned count_live(const struct lsc_compute *compute)
+/* Requests that decode and of which nothing waits here: they are on their way. */
+static unsigned count_away(const struct lsc_compute *compute)
 {
 	uint64_t now = lsc_clock_ns();
 	const struct lsc_guest *guest = NULL;
@@ -305,26 +307,22 @@ static unsigned count_live(const struct lsc_compute *compute)
 static void share_rows(struct lsc_compute *compute)
 {
 	struct lsc_batch *batch = &compute->batch;
-	unsigned decodes = 0, live;
+	unsigned decodes = 0;
 	uint32_t rows;
 
 	for (unsigned i = 0; i < batch->n; i++) {
-		batch->picks[i].rows =
-			batch->picks[i].job->run.n - batch->picks[i].job->n_done == 1;
+		batch->picks[i].rows = lsc_job_left(batch->picks[i].job) == 1;
 		decodes += batch->picks[i].rows;
 	}
 	if (decodes == batch->n)
 		return;
-	live = decodes + count_live(compute);
-	rows = lsc_pace_rows(&compute->pace, live);
-	if (rows == 0 && decodes == 0)
-		rows = (uint32_t)LSC_MAX(compute->pace.rows, 1);
+	rows = lsc_pace_rows(&compute->pace, decodes, count_away(compute));
 	for (unsigned i = 0; i < batch->n && rows; i++) {
 		struct lsc_pick *pick = &batch->picks[i];
 
 		if (pick->rows)
 			continue;
-		pick->rows = LSC_MIN(pick->job->run.n - pick->job->n_done, rows);
+		pick->rows = LSC_MIN(lsc_job_left(pick->job), rows);
 		rows -= pick->rows;
 	}
 }
@@ -401,7 +399,7 @@ static bool make_step(struct lsc_compute *compute)
 	admit(compute);
 	drop_idle(batch);
 	for (unsigned i = 0; i < batch->n; i++)
-		if (batch->picks[i].job->run.n == 1)
+		if (lsc_job_left(batch->picks[i].job) == 1)
 			decodes++;
 		else
 			rows += batch->picks[i].rows;

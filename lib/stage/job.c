@@ -22,6 +22,21 @@ void lsc_job_free(struct lsc_job *job)
 	free(job);
 }
 
+const struct lsc_frame_stage *lsc_job_stage(const struct lsc_job *job)
+{
+	return &job->run.route[job->run.stage];
+}
+
+bool lsc_job_is_last(const struct lsc_job *job)
+{
+	return job->run.stage + 1 == job->run.n_stages;
+}
+
+uint32_t lsc_job_left(const struct lsc_job *job)
+{
+	return job->run.n - job->n_done;
+}
+
 void lsc_jobs_add(struct lsc_jobs *jobs, struct lsc_job *job)
 {
 	if (!jobs->first)

@@ -52,6 +52,13 @@ struct lsc_jobs {
 struct lsc_job *lsc_job_new(enum lsc_job_kind kind); /* NULL when out of memory */
 void lsc_job_free(struct lsc_job *job);
 
+/* The stage of its route that a job is for, and whether it is the last. */
+const struct lsc_frame_stage *lsc_job_stage(const struct lsc_job *job);
+bool lsc_job_is_last(const struct lsc_job *job);
+
+/* Positions that are still to be computed; one: it decodes, or a prompt ends. */
+uint32_t lsc_job_left(const struct lsc_job *job);
+
 void lsc_jobs_add(struct lsc_jobs *jobs, struct lsc_job *job);
 struct lsc_job *lsc_jobs_take(struct lsc_jobs *jobs); /* the first, or NULL */
 void lsc_jobs_release(struct lsc_jobs *jobs);

@@ -17,8 +17,9 @@
 #include "tap.h"
 
 #define WORKERS  2
-#define REQUESTS 24
+#define REQUESTS 200
 #define TOKENS   20
+#define MANY     60 /* tokens */
 #define LONG     700
 
 struct request { /* its number is its index + 1 */
@@ -27,8 +28,8 @@ struct request { /* its number is its index + 1 */
 	unsigned cut;   /* the route: units 0 .. cut - 1 at the first worker; 0: all */
 	uint32_t reach; /* that it says; 0: what it has */
 	struct lsc_sampling sampling;
-	uint32_t ids[LONG + TOKENS];
-	float logprobs[TOKENS];
+	uint32_t ids[LONG + MANY];
+	float logprobs[MANY];
 	uint32_t n; /* tokens that came */
 	struct lsc_fail_frame fail;
 };
@@ -40,6 +41,14 @@ static struct lsc_loop *loop;
 static struct request requests[REQUESTS], before[REQUESTS];
 static unsigned n_requests, n_open;
 static const struct lsc_client_id client = {{4, 2}};
+
+/* When the first token of one came. */
+static struct {
+	const struct request *request;
+	struct lsc_stage_stats stats;
+	unsigned open;     /* requests that were not done */
+	uint32_t n_tokens; /* of all others */
+} first;
 
 static void send_part(uint64_t number, const struct request *request, uint32_t pos, uint32_t n)
 {
@@ -77,6 +86,31 @@ static void drop(uint64_t number)
 			lsc_link_send(links[i], &pack, NULL, 0, NULL);
 }
 
+static unsigned count_open(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < n_requests; i++)
+		n += !requests[i].fail.code && requests[i].n < requests[i].wanted;
+	return n;
+}
+
+static uint32_t count_tokens(void)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < n_requests; i++)
+		n += requests[i].n;
+	return n;
+}
+
+static void note_first(void)
+{
+	first.stats = lsc_worker_stats(workers[0]);
+	first.open = count_open();
+	first.n_tokens = count_tokens() - 1;
+}
+
 static void take_token(const struct lsc_token_frame *token)
 {
 	struct request *request = &requests[token->request - 1];
@@ -86,6 +120,8 @@ static void take_token(const struct lsc_token_frame *token)
 		return;
 	request->ids[at] = token->drawn.token;
 	request->logprobs[request->n++] = token->drawn.logprob;
+	if (request == first.request && request->n == 1)
+		note_first();
 	if (request->n < request->wanted)
 		send_part(token->request, request, at, 1);
 }
@@ -202,19 +238,10 @@ static struct request *ask(uint32_t n_prompt, uint32_t wanted, unsigned cut)
 	return request;
 }
 
-static void send_all(unsigned first, unsigned n)
+static void send_all(unsigned from, unsigned n)
 {
-	for (unsigned i = first; i < first + n; i++)
+	for (unsigned i = from; i < from + n; i++)
 		send_part(i + 1, &requests[i], 0, requests[i].n_prompt);
-}
-
-static unsigned count_open(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < n_requests; i++)
-		n += !requests[i].fail.code && requests[i].n < requests[i].wanted;
-	return n;
 }
 
 /* Each of the requests alone, one after another, at one worker: what they should get. */
@@ -314,34 +341,78 @@ static void test_routes(void)
 	stop();
 }
 
+/* n requests that decode and, once they do, n_prompts beside them, of which the first has most
+ * tokens; how many tokens each of the n got, on average, until that had its first.  *ret_steps:
+ * steps till then. */
+static double ask_beside(unsigned n, unsigned n_prompts, uint32_t most, unsigned cut,
+			 uint64_t *ret_steps)
+{
+	struct lsc_stage_stats then;
+	unsigned all = n + n_prompts;
+	uint32_t tokens;
+
+	for (unsigned i = 0; i < n; i++)
+		ask(6, MANY, cut);
+	for (unsigned i = 0; i < n_prompts; i++)
+		ask(i ? 20 : most, 4, cut);
+	answer_alone();
+	renumber();
+	first.request = &requests[all + n];
+	send_all(all, n);
+	turn_until(requests[all].n > 2);
+	then = lsc_worker_stats(workers[0]);
+	tokens = count_tokens();
+	send_all(all + n, n_prompts);
+	turn_until(first.request->n);
+	*ret_steps = first.stats.steps - then.steps;
+	tokens = first.n_tokens - tokens;
+	turn_until(count_open() == all);
+	return (double)tokens / n;
+}
+
 static void test_long_prompt(void)
 {
-	struct lsc_stage_stats then, now;
-	uint32_t least = UINT32_MAX;
+	uint64_t steps;
+	double each;
 
 	if (!ok(start(0), "and again"))
 		return;
-	for (unsigned i = 0; i < 4; i++)
-		ask(6, i ? 15 : TOKENS, 0);
-	ask(LONG, 4, 0);
-	answer_alone();
-	renumber();
-	for (unsigned i = 5; i < 9; i++)
-		requests[i].wanted = before[i - 5].wanted;
-	send_all(5, 4);
-	turn_until(requests[5].n > 2);
-	then = lsc_worker_stats(workers[0]);
-	send_all(9, 1);
-	turn_until(requests[9].n > 0);
-	turn_some();
-	now = lsc_worker_stats(workers[0]);
-	for (unsigned i = 5; i < 9; i++)
-		least = LSC_MIN(least, requests[i].n);
-	turn_until(count_open() == 5);
+	each = ask_beside(4, 1, LONG, 0, &steps);
 	ok(same_as_before(5), "a long prompt beside decodes: nothing changes for either");
-	ok(now.rows - then.rows >= LONG && now.steps - then.steps > 4 && least > 4,
-	   "it takes %llu steps, in which the others get on",
-	   (unsigned long long)(now.steps - then.steps));
+	ok(steps > 20 && each > 5, "it takes %llu steps, in which the others get %.1f tokens each",
+	   (unsigned long long)steps, each);
+	stop();
+}
+
+/* More than a step takes. */
+static void test_crowd(void)
+{
+	uint64_t steps;
+	double each;
+
+	if (!ok(start(0), "and for a crowd"))
+		return;
+	each = ask_beside(4, 70, LONG, 0, &steps);
+	ok(same_as_before(74), "74 at once: nothing changes for any");
+	ok(each > 5, "those that decode get %.1f tokens each while prompts crowd in", each);
+	stop();
+	if (!ok(start(0), "and for another"))
+		return;
+	ask_beside(80, 1, 40, 0, &steps);
+	ok(same_as_before(81), "80 decode beside a prompt: nothing changes for any");
+	ok(first.open > 81 + 1, "which is answered while %u of them go on", first.open - 82);
+	stop();
+}
+
+static void test_alternation(void)
+{
+	uint64_t steps;
+
+	if (!ok(start(0), "and for those that go round"))
+		return;
+	ask_beside(8, 1, 100, 2, &steps);
+	ok(same_as_before(9), "a prompt beside 8 that go round two workers: nothing changes");
+	ok(first.open > 9 + 1, "it is answered while %u of them go on", first.open - 10);
 	stop();
 }
 
@@ -476,6 +547,8 @@ int main(void)
 	test_together();
 	test_routes();
 	test_long_prompt();
+	test_crowd();
+	test_alternation();
 	test_room();
 	test_reach();
 	test_gone();
