@@ -120,11 +120,10 @@ static uint32_t head_unit(const struct lsc_engine *engine)
 static uint32_t layers_of(const struct lsc_engine *engine, const struct lsc_work *work,
 			  uint32_t *ret_end)
 {
-	const struct lsc_model_config *config = &engine->image->config;
-	uint32_t each = lsc_model_layer_units(config);
+	uint32_t first;
 
-	*ret_end = LSC_MIN(work->last / each, config->layers);
-	return work->first ? (work->first - 1) / each : 0;
+	lsc_model_layers(&engine->image->config, work->first, work->last, &first, ret_end);
+	return first;
 }
 
 static int check(const struct lsc_engine *engine, const struct lsc_work *work)
@@ -154,12 +153,8 @@ static int reserve(struct lsc_engine *engine, const struct lsc_work *work,
 	const bool known = request != NULL;
 	int r = 0;
 
-	for (uint32_t layer = first; layer < end; layer++)
-		if (request ? !lsc_kv_reaches(
-				      request, layer, work->pos,
-				      lsc_model_sees_from(&engine->image->config, layer, work->pos))
-			    : work->pos > 0)
-			return -ESTALE;
+	if (!lsc_kv_reaches(request, &engine->image->config, first, end, work->pos))
+		return -ESTALE;
 	request = lsc_kv_request(&engine->kv, &work->key);
 	if (!request)
 		return -ENOMEM;

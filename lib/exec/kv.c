@@ -140,12 +140,17 @@ void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t la
 	}
 }
 
-bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
-		    uint32_t from)
+bool lsc_kv_reaches(const struct lsc_kv_request *request, const struct lsc_model_config *config,
+		    uint32_t first, uint32_t end, uint32_t pos)
 {
-	const struct lsc_kv_layer *of = &request->layers[layer];
+	for (uint32_t layer = first; pos && layer < end; layer++) {
+		uint32_t from = lsc_model_sees_from(config, layer, pos);
 
-	return pos == 0 || (of->len >= pos && from / LSC_PAGE_POSITIONS >= of->first);
+		if (!request || request->layers[layer].len < pos ||
+		    from / LSC_PAGE_POSITIONS < request->layers[layer].first)
+			return false;
+	}
+	return true;
 }
 
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n)
@@ -250,14 +255,16 @@ uint64_t lsc_kv_room(const struct lsc_kv *kv)
 	return kv->limit_pages - kv->used_pages;
 }
 
+/* What begins anew gives back what there is, of which a window's past is gone already. */
 uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, uint32_t first,
-			uint32_t end, uint32_t n)
+			uint32_t end, uint32_t pos, uint32_t n)
 {
 	const struct lsc_kv_request *request = lsc_kv_find(kv, key);
-	uint64_t want = lsc_div_up(n, LSC_PAGE_POSITIONS), missing = 0;
+	uint64_t want = lsc_div_up((uint64_t)pos + n, LSC_PAGE_POSITIONS), missing = 0;
 
 	for (uint32_t layer = first; layer < end; layer++) {
-		uint64_t has = request ? request->layers[layer].n_pages : 0;
+		const struct lsc_kv_layer *of = request ? &request->layers[layer] : NULL;
+		uint64_t has = of ? of->n_pages - (pos ? 0 : of->first) : 0;
 
 		missing += want > has ? want - has : 0;
 	}

@@ -228,14 +228,6 @@ static struct lsc_router_request *find_request(struct lsc_router *router, uint64
 	return request;
 }
 
-static bool is_end(const struct lsc_model_config *config, uint32_t token)
-{
-	for (uint32_t i = 0; i < config->n_eos; i++)
-		if (config->eos[i] == token)
-			return true;
-	return false;
-}
-
 static void get_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
@@ -263,7 +255,7 @@ static void go_on(struct lsc_router_request *request)
 /* Whether a token ends the answer without being part of it. */
 static bool ends(struct lsc_router_request *request, uint32_t token)
 {
-	if (is_end(&request->router->fleet.image->config, token))
+	if (lsc_model_is_end(&request->router->fleet.image->config, token))
 		return true;
 	for (size_t i = 0; i < request->stop_ids.n; i++)
 		if (request->stop_ids.ids[i] == token) {

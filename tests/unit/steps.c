@@ -473,6 +473,31 @@ static void test_room(void)
 	stop();
 }
 
+static void test_vain(void)
+{
+	struct request *request;
+
+	if (!ok(start(kv_of(192)), "workers with room for 192 positions"))
+		return;
+	ask(40, 2, 0)->since = 1;
+	send_all(0, 1);
+	turn_until(requests[0].n == 2);
+	ask(20, 2, 0)->since = 3;
+	send_all(1, 1);
+	turn_until(requests[1].n == 2);
+	/* One of 4 pages a layer, where the oldest has 2 and wants one more, and the youngest has
+	 * one, of 6. */
+	request = ask(100, 2, 0);
+	request->since = 2;
+	send_all(2, 1);
+	turn_until(request->fail.code);
+	is_int(request->fail.code, ENOSPC, "one that has no room if younger ones go is refused");
+	turn_some();
+	ok(lsc_worker_stats(workers[0]).gave_way == 0 && lsc_worker_stats(workers[0]).guests == 2,
+	   "and none of these gives way in vain");
+	stop();
+}
+
 /* What one says it will need counts against others: it has to be possible. */
 static void test_reach(void)
 {
@@ -550,6 +575,7 @@ int main(void)
 	test_crowd();
 	test_alternation();
 	test_room();
+	test_vain();
 	test_reach();
 	test_gone();
 	lsc_loop_free(loop);

@@ -236,14 +236,6 @@ static int encode_prompt(const struct runner *runner, const struct run_options *
 
 /* --- the answer --- */
 
-static bool is_end(const struct lsc_model_config *config, uint32_t token)
-{
-	for (uint32_t i = 0; i < config->n_eos; i++)
-		if (config->eos[i] == token)
-			return true;
-	return false;
-}
-
 /* Whether a token ends the answer without being part of it. */
 static bool ends(const struct lsc_model_config *config, const struct lsc_tokens *stop_ids,
 		 uint32_t token)
@@ -251,7 +243,7 @@ static bool ends(const struct lsc_model_config *config, const struct lsc_tokens 
 	for (size_t i = 0; i < stop_ids->n; i++)
 		if (stop_ids->ids[i] == token)
 			return true;
-	return is_end(config, token);
+	return lsc_model_is_end(config, token);
 }
 
 struct answer {
