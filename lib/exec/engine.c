@@ -134,7 +134,8 @@ static int check(const struct lsc_engine *engine, const struct lsc_work *work)
 		return -EINVAL;
 	if (!lsc_model_may_begin(config, work->first) || !lsc_model_may_end(config, work->last))
 		return -EINVAL;
-	if (!work->out || (work->first ? !work->in : !work->ids))
+	if ((!work->out && work->last != head_unit(engine)) ||
+	    (work->first ? !work->in : !work->ids))
 		return -EINVAL;
 	if (work->n > config->context || work->pos > config->context - work->n)
 		return -ERANGE;
@@ -214,7 +215,8 @@ static void want_logits(struct lsc_engine *engine, const struct lsc_work *work, 
 {
 	size_t at = (size_t)row * engine->image->config.vocab;
 
-	if (work->last != head_unit(engine) || (row + 1 < work->n && !work->all_logits))
+	if (work->last != head_unit(engine) ||
+	    (!work->all_logits && (!work->out || row + 1 < work->n)))
 		return;
 	engine->heads[*n_heads] = index;
 	engine->draws[*n_heads] = work->all_logits ? NULL : work->draw;
@@ -264,7 +266,7 @@ static void settle(struct lsc_engine *engine, struct lsc_work *work)
 		if (from > LSC_PAGE_POSITIONS)
 			lsc_kv_slide(&engine->kv, request, layer, from - LSC_PAGE_POSITIONS);
 	}
-	if (work->all_logits && work->last == head_unit(engine))
+	if (work->all_logits && work->out && work->last == head_unit(engine))
 		memcpy(work->out, work->all_logits + (size_t)(work->n - 1) * vocab,
 		       vocab * sizeof(float));
 }

@@ -57,8 +57,8 @@ struct lsc_work {
 	uint32_t pos, n;
 	const uint32_t *ids;   /* [n] where first is 0 */
 	const float *in;       /* [n][hidden] where it is not */
-	float *out;            /* [n][hidden] where last is not the head; else [vocab]: the logits
-				* of position pos+n-1.  May be in. */
+	float *out;            /* [n][hidden] where last is not the head, may be in; else [vocab]:
+				* the logits of position pos+n-1, or NULL, and they are not computed */
 	float *all_logits;     /* optional [n][vocab], for tests */
 	struct lsc_draw *draw; /* optional, where last is the head: a token will do, if the device
 				* draws; drawn is set to whether it did */

@@ -87,7 +87,7 @@ static void explain(struct lsc_job *job, int result, const struct lsc_err *err)
 	}
 }
 
-/* Logits become a token once all positions of the run are through. */
+/* Logits become a token once all positions of the run are through, unless more are to come. */
 static void conclude(struct lsc_pick *pick, float *logits, struct lsc_store_image *image)
 {
 	struct lsc_job *job = pick->job;
@@ -95,7 +95,7 @@ static void conclude(struct lsc_pick *pick, float *logits, struct lsc_store_imag
 
 	job->n_done += pick->rows;
 	job->finished = job->n_done == run->n;
-	if (!job->finished || !lsc_job_is_last(job))
+	if (!lsc_job_draws(job) || !job->finished)
 		return;
 	if (pick->draw.drawn)
 		job->drawn = (struct lsc_drawn){.token = pick->draw.token};
@@ -137,7 +137,7 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 	const struct lsc_model_config *config = &image->image.config;
 	size_t done = (size_t)job->n_done * config->hidden;
 	bool ends = last == lsc_job_stage(job)->last;
-	bool whole = job->n_done + pick->rows == run->n;
+	bool draws = ends && lsc_job_draws(job) && job->n_done + pick->rows == run->n;
 
 	*work = (struct lsc_work){.key = pick->guest->key,
 				  .first = pick->unit,
@@ -149,7 +149,7 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 	if (pick->unit == lsc_job_stage(job)->first)
 		work->in = (const float *)job->body + done;
 	if (ends && lsc_job_is_last(job))
-		work->out = image->logits + (size_t)index * config->vocab;
+		work->out = draws ? image->logits + (size_t)index * config->vocab : NULL;
 	else
 		work->out = job->out ? job->out + done : pick->x;
 	pick->x = work->out;
@@ -157,7 +157,7 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 				       .top_p = run->sampling.top_p,
 				       .seed = run->sampling.seed,
 				       .pos = run->pos + run->n};
-	if (ends && lsc_job_is_last(job) && whole && lsc_sampling_is_plain(&run->sampling))
+	if (draws && lsc_sampling_is_plain(&run->sampling))
 		work->draw = &pick->draw;
 }
 

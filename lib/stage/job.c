@@ -32,6 +32,11 @@ bool lsc_job_is_last(const struct lsc_job *job)
 	return job->run.stage + 1 == job->run.n_stages;
 }
 
+bool lsc_job_draws(const struct lsc_job *job)
+{
+	return lsc_job_is_last(job) && job->run.reach <= job->run.pos + job->run.n;
+}
+
 uint32_t lsc_job_left(const struct lsc_job *job)
 {
 	return job->run.n - job->n_done;

@@ -42,6 +42,8 @@ static struct request requests[REQUESTS], before[REQUESTS];
 static unsigned n_requests, n_open;
 static const struct lsc_client_id client = {{4, 2}};
 
+static struct lsc_token_frame latest;
+
 /* When the first token of one came. */
 static struct {
 	const struct request *request;
@@ -116,6 +118,7 @@ static void take_token(const struct lsc_token_frame *token)
 	struct request *request = &requests[token->request - 1];
 	uint32_t at = request->n_prompt + request->n;
 
+	latest = *token;
 	if (token->pos != at || request->n == request->wanted)
 		return;
 	request->ids[at] = token->drawn.token;
@@ -416,6 +419,31 @@ static void test_alternation(void)
 	stop();
 }
 
+/* A prompt in parts, as a router sends it. */
+static void test_parts(void)
+{
+	struct request *request;
+	bool drawn = false;
+
+	if (!ok(start(0), "and for parts"))
+		return;
+	request = ask(40, TOKENS, 0);
+	answer_alone();
+	renumber();
+	request = &requests[1];
+	request->reach = 40;
+	for (uint32_t pos = 0; pos < 40; pos += 8) {
+		send_part(2, request, pos, 8);
+		turn_until(latest.pos == pos + 8);
+		drawn = drawn || (pos < 32 && latest.drawn.token);
+		request->reach = pos + 16 < 40 ? 40 : 0;
+	}
+	turn_until(count_open() == 1);
+	ok(same_as_before(1), "a prompt in parts gets the same answer");
+	ok(!drawn, "only the last of them draws a token");
+	stop();
+}
+
 /* --- room --- */
 
 static uint64_t kv_of(uint32_t positions)
@@ -574,6 +602,7 @@ int main(void)
 	test_long_prompt();
 	test_crowd();
 	test_alternation();
+	test_parts();
 	test_room();
 	test_vain();
 	test_reach();
