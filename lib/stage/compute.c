@@ -48,15 +48,30 @@ struct lsc_compute {
 
 /* --- finishing --- */
 
-/* Hands jobs over that are done with. */
+/* Hands jobs over that are done with, if any, and what was counted so far. */
 static void hand_over(struct lsc_compute *compute, struct lsc_jobs *jobs)
 {
-	if (!jobs->first)
-		return;
+	bool any = jobs->first != NULL;
+	uint64_t bytes = 0;
+
+	for (const struct lsc_store_image *image = compute->store.images; image;
+	     image = image->next)
+		bytes += lsc_engine_kv_used(image->engine);
+	compute->count.kv_bytes = bytes;
+	compute->count.guests = compute->roster.n;
 	pthread_mutex_lock(&compute->lock);
+	compute->stats = compute->count;
 	lsc_jobs_move(&compute->finished, jobs);
 	pthread_mutex_unlock(&compute->lock);
-	compute->notify(compute->data);
+	if (any)
+		compute->notify(compute->data);
+}
+
+static void tell_count(struct lsc_compute *compute)
+{
+	struct lsc_jobs none = LSC_JOBS_INIT;
+
+	hand_over(compute, &none);
 }
 
 static void finish(struct lsc_compute *compute, struct lsc_job *job)
@@ -71,20 +86,6 @@ static void fail(struct lsc_compute *compute, struct lsc_job *job, const struct 
 {
 	job->err = *err;
 	finish(compute, job);
-}
-
-static void count_guests(struct lsc_compute *compute)
-{
-	uint64_t bytes = 0;
-
-	for (const struct lsc_store_image *image = compute->store.images; image;
-	     image = image->next)
-		bytes += lsc_engine_kv_used(image->engine);
-	compute->count.kv_bytes = bytes;
-	compute->count.guests = compute->roster.n;
-	pthread_mutex_lock(&compute->lock);
-	compute->stats = compute->count;
-	pthread_mutex_unlock(&compute->lock);
 }
 
 /* --- guests --- */
@@ -380,7 +381,8 @@ static void on_through(void *data)
 		}
 		lsc_jobs_add(&done, lsc_jobs_take_at(&compute->waiting, at));
 	}
-	hand_over(compute, &done);
+	if (done.first)
+		hand_over(compute, &done);
 }
 
 /* Whether there was something to do. */
@@ -403,6 +405,9 @@ static bool make_step(struct lsc_compute *compute)
 			decodes++;
 		else
 			rows += batch->picks[i].rows;
+	compute->count.steps++;
+	compute->count.decodes += decodes;
+	compute->count.rows += rows;
 	start = lsc_clock_ns();
 	compute->step++;
 	compute->n_away = 0;
@@ -411,10 +416,7 @@ static bool make_step(struct lsc_compute *compute)
 	if (batch->n)
 		lsc_pace_step(&compute->pace, decodes, rows, lsc_clock_ns() - start);
 	batch->n = 0;
-	compute->count.steps++;
-	compute->count.decodes += decodes;
-	compute->count.rows += rows;
-	count_guests(compute);
+	tell_count(compute);
 	return true;
 }
 
@@ -439,7 +441,7 @@ static void drop(struct lsc_compute *compute, const struct lsc_job *dropped)
 		fail_waiting(compute, guest, &err);
 		forget(compute, guest);
 	}
-	count_guests(compute);
+	tell_count(compute);
 }
 
 /* Runs that wait for units of an image nobody receives any more will not be run. */

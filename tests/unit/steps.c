@@ -484,6 +484,7 @@ static void test_room(void)
 	turn_until(older->fail.code);
 	ok(older->fail.code == ENOSPC && older->n == 0,
 	   "one that is younger than all is refused: %s", older->fail.why);
+	turn_some();
 	ok(lsc_worker_stats(workers[0]).guests == 1, "and holds nothing");
 	drop(1);
 	turn_until(kv_held() == 0);
