@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "exec/kernels.h"
+#include "exec/request_table.h"
 #include "model/image.h"
 
 struct lsc_device; /* exec/device.h */
@@ -35,11 +36,6 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 		    const uint8_t *data, const struct lsc_engine_options *options,
 		    struct lsc_err *err);
 void lsc_engine_close(struct lsc_engine *engine);
-
-struct lsc_request_key {
-	uint8_t client[16];
-	uint64_t request;
-};
 
 /* What to draw from the logits of a work's last position (sample.h). */
 struct lsc_draw {

@@ -24,11 +24,10 @@ struct lsc_kv_layer {
 };
 
 struct lsc_kv_request {
-	struct lsc_request_key key;
-	struct lsc_kv_request *next; /* in its bucket */
-	uint64_t pages;              /* that it holds, of all layers */
-	uint64_t batch;              /* the engine's mark: the last batch it was part of */
-	void *table;                 /* the backend's own; NULL at first */
+	struct lsc_request_entry entry; /* first */
+	uint64_t pages;                 /* that it holds, of all layers */
+	uint64_t batch;                 /* the engine's mark: the last batch it was part of */
+	void *table;                    /* the backend's own; NULL at first */
 	struct lsc_kv_layer layers[];
 };
 
@@ -52,9 +51,7 @@ struct lsc_kv {
 	uint64_t fresh;         /* pages of it that were never used begin here */
 	struct lsc_kv_page *free;
 	struct lsc_kv_memory memory; /* all NULL: malloc's */
-	struct lsc_kv_request **buckets;
-	uint32_t n_buckets; /* a power of two */
-	uint32_t n_requests;
+	struct lsc_request_table requests;
 };
 
 #define LSC_KV_INIT                                                                                \

@@ -139,7 +139,7 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 	bool ends = last == lsc_job_stage(job)->last;
 	bool draws = ends && lsc_job_draws(job) && job->n_done + pick->rows == run->n;
 
-	*work = (struct lsc_work){.key = pick->guest->key,
+	*work = (struct lsc_work){.key = pick->guest->entry.key,
 				  .first = pick->unit,
 				  .last = last,
 				  .pos = run->pos + job->n_done,

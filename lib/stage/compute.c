@@ -58,7 +58,7 @@ static void hand_over(struct lsc_compute *compute, struct lsc_jobs *jobs)
 	     image = image->next)
 		bytes += lsc_engine_kv_used(image->engine);
 	compute->count.kv_bytes = bytes;
-	compute->count.guests = compute->roster.n;
+	compute->count.guests = compute->roster.guests.n;
 	pthread_mutex_lock(&compute->lock);
 	compute->stats = compute->count;
 	lsc_jobs_move(&compute->finished, jobs);
@@ -107,7 +107,7 @@ static void forget(struct lsc_compute *compute, struct lsc_guest *guest)
 {
 	come_back(compute, guest);
 	for (struct lsc_store_image *image = compute->store.images; image; image = image->next)
-		lsc_engine_drop(image->engine, &guest->key);
+		lsc_engine_drop(image->engine, &guest->entry.key);
 	for (unsigned i = 0; i < compute->batch.n; i++)
 		if (compute->batch.picks[i].guest == guest)
 			compute->batch.picks[i] = (struct lsc_pick){.rows = 0};
@@ -116,8 +116,9 @@ static void forget(struct lsc_compute *compute, struct lsc_guest *guest)
 
 static bool belongs(const struct lsc_job *job, const struct lsc_guest *guest)
 {
-	return job->run.request == guest->key.request &&
-	       !memcmp(job->run.client.bytes, guest->key.client, sizeof(guest->key.client));
+	return job->run.request == guest->entry.key.request &&
+	       !memcmp(job->run.client.bytes, guest->entry.key.client,
+		       sizeof(guest->entry.key.client));
 }
 
 /* What waits of a guest comes back with err; whether something did. */
@@ -147,8 +148,9 @@ static void evict(void *data, struct lsc_guest *guest)
 
 	lsc_err_set(&err, ENOSPC, "its KV had to give way to that of an older request");
 	if (!fail_waiting(compute, guest, &err) && (job = lsc_job_new(LSC_JOB_LOST))) {
-		memcpy(job->run.client.bytes, guest->key.client, sizeof(guest->key.client));
-		job->run.request = guest->key.request;
+		memcpy(job->run.client.bytes, guest->entry.key.client,
+		       sizeof(guest->entry.key.client));
+		job->run.request = guest->entry.key.request;
 		job->run.pos = guest->pos;
 		fail(compute, job, &err);
 	}
@@ -436,7 +438,8 @@ static void drop(struct lsc_compute *compute, const struct lsc_job *dropped)
 	guest = all ? lsc_roster_next(&compute->roster, NULL) : NULL;
 	for (; guest; guest = next) {
 		next = lsc_roster_next(&compute->roster, guest);
-		if (memcmp(guest->key.client, dropped->run.client.bytes, sizeof(guest->key.client)))
+		if (memcmp(guest->entry.key.client, dropped->run.client.bytes,
+			   sizeof(guest->entry.key.client)))
 			continue;
 		fail_waiting(compute, guest, &err);
 		forget(compute, guest);

@@ -19,7 +19,7 @@ static const struct lsc_model_config *config_of(const struct lsc_guest *guest)
 /* Pages that a guest holds. */
 static uint64_t holds(struct lsc_kv *kv, const struct lsc_guest *guest)
 {
-	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->key);
+	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->entry.key);
 
 	return request ? request->pages : 0;
 }
@@ -41,7 +41,7 @@ static uint64_t pages_for(const struct lsc_model_config *config, uint32_t layer,
 static uint64_t lacks(struct lsc_kv *kv, const struct lsc_guest *guest, uint32_t first,
 		      uint32_t end, uint32_t upto)
 {
-	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->key);
+	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->entry.key);
 	uint64_t pages = 0;
 
 	for (uint32_t layer = first; layer < end; layer++) {
@@ -147,12 +147,12 @@ int lsc_room_make(const struct lsc_roster *roster, const struct lsc_guest *guest
 	int r;
 
 	lsc_model_layers(config_of(guest), stage->first, stage->last, &first, &end);
-	missing = lsc_kv_missing(kv, &guest->key, first, end, at, rows);
+	missing = lsc_kv_missing(kv, &guest->entry.key, first, end, at, rows);
 	if (missing == 0 && !is_new) /* as for most tokens */
 		return 0;
 	/* Where what is here does not reach, the engine says so, and nothing is needed. */
 	if (first == end ||
-	    !lsc_kv_reaches(lsc_kv_find(kv, &guest->key), config_of(guest), first, end, at))
+	    !lsc_kv_reaches(lsc_kv_find(kv, &guest->entry.key), config_of(guest), first, end, at))
 		return 0;
 	if (is_new)
 		upto = LSC_MAX(upto, guest->reach);

@@ -18,15 +18,14 @@
 #define LSC_ROSTER_MAX 65536 /* guests: they cost memory, and come from outside */
 
 struct lsc_guest {
-	struct lsc_guest *next; /* in its bucket */
-	struct lsc_request_key key;
-	struct lsc_store_image *image; /* of its latest run that could; NULL: none yet */
-	uint64_t since;                /* microseconds since 1970: the older wins */
-	uint32_t first, last;          /* the units of that run */
-	uint32_t pos;                  /* of it */
-	uint32_t reach;                /* positions that it is known to need */
-	bool decodes;                  /* it was one position */
-	uint64_t seen_ns;              /* when it came or was computed */
+	struct lsc_request_entry entry; /* with its key */
+	struct lsc_store_image *image;  /* of its latest run that could; NULL: none yet */
+	uint64_t since;                 /* microseconds since 1970: the older wins */
+	uint32_t first, last;           /* the units of that run */
+	uint32_t pos;                   /* of it */
+	uint32_t reach;                 /* positions that it is known to need */
+	bool decodes;                   /* it was one position */
+	uint64_t seen_ns;               /* when it came or was computed */
 	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
 	uint64_t away_step; /* in which step that was */
 	uint64_t visit;     /* a mark of whoever goes through what waits */
@@ -35,8 +34,7 @@ struct lsc_guest {
 };
 
 struct lsc_roster {
-	struct lsc_guest **buckets; /* NULL at first */
-	uint32_t n_buckets, n;
+	struct lsc_request_table guests;
 };
 
 #define LSC_ROSTER_INIT                                                                            \

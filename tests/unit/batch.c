@@ -17,7 +17,7 @@ static bool offer(uint32_t left, uint64_t since)
 	struct lsc_guest *guest = &guests[n_offered++];
 
 	*job = (struct lsc_job){.run = {.n = left + 5, .n_stages = 1}, .n_done = 5};
-	*guest = (struct lsc_guest){.key.request = n_offered, .since = since};
+	*guest = (struct lsc_guest){.entry.key.request = n_offered, .since = since};
 	if (!lsc_batch_has_place(&batch, job, guest))
 		return false;
 	lsc_batch_add(&batch, job, guest);

@@ -61,7 +61,7 @@ static void test_names(void)
 
 	for (uint64_t i = 0; i < 1000; i++)
 		take(i, 0, 1, 0);
-	is_int(roster.n, 1000, "requests have names");
+	is_int(roster.guests.n, 1000, "requests have names");
 	for (uint64_t i = 0; i < 1000; i++)
 		n += lsc_roster_find(&roster, &client, i) != NULL;
 	is_int(n, 1000, "by which they are found");
