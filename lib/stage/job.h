@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "model/image.h"
 #include "net/frame.h"
 
 enum lsc_job_kind {
@@ -61,6 +62,9 @@ bool lsc_job_draws(const struct lsc_job *job);
 
 /* Positions that are still to be computed; one: it decodes, or a prompt ends. */
 uint32_t lsc_job_left(const struct lsc_job *job);
+
+/* Whether a run fits its image: its units, and the bytes that came with it.  -EINVAL, -ERANGE. */
+int lsc_job_check(const struct lsc_job *job, const struct lsc_image *image, struct lsc_err *err);
 
 void lsc_jobs_add(struct lsc_jobs *jobs, struct lsc_job *job);
 struct lsc_job *lsc_jobs_take(struct lsc_jobs *jobs); /* the first, or NULL */

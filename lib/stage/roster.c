@@ -75,18 +75,39 @@ void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run)
 
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest)
 {
+	lsc_roster_return(roster, guest);
 	lsc_request_table_remove(&roster->guests, &guest->entry);
 	free(guest->past);
 	free(guest);
 }
 
-void lsc_roster_leave(struct lsc_roster *roster, const struct lsc_store_image *image)
+void lsc_roster_close(struct lsc_roster *roster, const struct lsc_store_image *image)
 {
 	struct lsc_guest *guest = NULL;
 
 	while ((guest = lsc_roster_next(roster, guest)))
 		if (guest->image == image)
 			guest->image = NULL;
+}
+
+void lsc_roster_step(struct lsc_roster *roster)
+{
+	roster->step++;
+	roster->n_away = 0;
+}
+
+void lsc_roster_leave(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t now_ns)
+{
+	guest->away_ns = now_ns;
+	guest->away_step = roster->step;
+	roster->n_away++;
+}
+
+void lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest)
+{
+	if (guest->away_ns && guest->away_step == roster->step && roster->n_away)
+		roster->n_away--;
+	guest->away_ns = 0;
 }
 
 void lsc_roster_release(struct lsc_roster *roster)

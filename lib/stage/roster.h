@@ -35,6 +35,8 @@ struct lsc_guest {
 
 struct lsc_roster {
 	struct lsc_request_table guests;
+	uint64_t step; /* the latest, and how many left in it and are not back: */
+	unsigned n_away;
 };
 
 #define LSC_ROSTER_INIT                                                                            \
@@ -57,7 +59,14 @@ void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run);
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest);
 
 /* An image goes: nobody has it any more. */
-void lsc_roster_leave(struct lsc_roster *roster, const struct lsc_store_image *image);
+void lsc_roster_close(struct lsc_roster *roster, const struct lsc_store_image *image);
+
+/* A step begins: whoever left in an earlier one is not counted as away any more. */
+void lsc_roster_step(struct lsc_roster *roster);
+
+/* A guest's client gets what was computed of it in this step; and it is back, or was not away. */
+void lsc_roster_leave(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t now_ns);
+void lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest);
 
 /* Walks over all: next(NULL) is the first, after the last comes NULL. */
 struct lsc_guest *lsc_roster_next(const struct lsc_roster *roster, const struct lsc_guest *guest);
