@@ -73,7 +73,7 @@ static void share_rows(struct lsc_compute *compute)
 	}
 	if (decodes == batch->n)
 		return;
-	rows = lsc_pace_rows(&compute->pace, decodes, lsc_queue_count_away(&compute->queue));
+	rows = lsc_pace_rows(&compute->pace, decodes, lsc_queue_count_others(&compute->queue));
 	for (unsigned i = 0; i < batch->n && rows; i++) {
 		struct lsc_pick *pick = &batch->picks[i];
 

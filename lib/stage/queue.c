@@ -136,6 +136,8 @@ void lsc_queue_add(struct lsc_queue *queue, struct lsc_job *job, uint64_t *ret_a
 		fail(queue, job, &err);
 		return;
 	}
+	if (!guest->turn)
+		guest->turn = queue->visit;
 	if (guest->away_ns)
 		*ret_away_ns = now - guest->away_ns;
 	lsc_roster_return(&queue->roster, guest);
@@ -244,57 +246,107 @@ static int remember(struct lsc_job *job, struct lsc_guest *guest, struct lsc_err
 	return r < 0 ? lsc_err_set(err, -r, "no memory for %u tokens", run->n) : 0;
 }
 
-bool lsc_queue_pick(struct lsc_queue *queue, struct lsc_batch *batch,
-		    struct lsc_store_image **ret_image)
+/* What a step is about: units that touch, of one image. */
+struct focus {
+	struct lsc_store_image *image;
+	uint32_t first, last;
+};
+
+static bool touches(const struct focus *focus, const struct lsc_store_image *image,
+		    const struct lsc_frame_stage *stage)
 {
-	struct lsc_job **at = &queue->waiting.first, *job;
-	uint32_t first = UINT32_MAX, last = 0;
+	return focus->image == image && stage->first <= focus->last && stage->last >= focus->first;
+}
+
+/* Goes through the jobs that are the first of their requests here; next(NULL) begins. */
+static struct lsc_job **next_first(struct lsc_queue *queue, struct lsc_job **at)
+{
+	if (!at)
+		queue->visit++;
+	for (at = at ? at : &queue->waiting.first; *at; at = &(*at)->next) {
+		struct lsc_guest *guest = guest_of(queue, *at);
+
+		if (guest->visit != queue->visit) {
+			guest->visit = queue->visit;
+			return at;
+		}
+	}
+	return NULL;
+}
+
+/* The units of whoever can run and had its last turn before all others that can: where units do
+ * not touch, or images differ, they take turns.  Whether something failed. */
+static bool find_focus(struct lsc_queue *queue, struct focus *ret_focus)
+{
+	struct lsc_job **at = NULL;
+	uint64_t turn = UINT64_MAX;
 	bool failed = false;
 
-	queue->visit++;
-	batch->n = 0;
-	while ((job = *at)) {
-		struct lsc_guest *guest = guest_of(queue, job);
-		const struct lsc_frame_stage *stage = lsc_job_stage(job);
-		struct lsc_store_image *image = NULL;
+	while ((at = next_first(queue, at))) {
+		struct lsc_store_image *image;
 		struct lsc_err err = LSC_ERR_INIT;
-		bool behind = guest->visit == queue->visit; /* an earlier job of it waits */
-		int r = 0;
+		struct lsc_guest *guest = guest_of(queue, *at);
+		int r = guest->turn < turn ? look(queue, *at, &image, &err) : 0;
 
-		guest->visit = queue->visit;
-		if (!behind && lsc_batch_has_place(batch, job, guest))
-			r = look(queue, job, &image, &err);
-		if (r > 0 && batch->n &&
-		    (image != *ret_image || stage->first > last || stage->last < first))
-			r = 0;
 		if (r > 0) {
-			lsc_guest_follow(guest, &job->run);
-			r = remember(job, guest, &err) < 0 ? -err.code : 1;
-		}
-		if (r < 0) {
+			turn = guest->turn;
+			*ret_focus = (struct focus){image, lsc_job_stage(*at)->first,
+						    lsc_job_stage(*at)->last};
+		} else if (r < 0) {
 			fail(queue, lsc_jobs_take_at(&queue->waiting, at), &err);
 			failed = true;
-			continue;
 		}
-		at = &job->next;
-		if (r == 0)
-			continue;
-		guest->image = *ret_image = image;
-		lsc_batch_add(batch, job, guest);
-		first = LSC_MIN(first, stage->first);
-		last = LSC_MAX(last, stage->last);
 	}
 	return failed;
 }
 
-unsigned lsc_queue_count_away(const struct lsc_queue *queue)
+bool lsc_queue_pick(struct lsc_queue *queue, struct lsc_batch *batch,
+		    struct lsc_store_image **ret_image)
+{
+	struct focus focus = {NULL, 0, 0};
+	bool failed = find_focus(queue, &focus);
+	struct lsc_job **at = NULL;
+
+	batch->n = 0;
+	while (focus.image && (at = next_first(queue, at))) {
+		struct lsc_guest *guest = guest_of(queue, *at);
+		const struct lsc_frame_stage *stage = lsc_job_stage(*at);
+		struct lsc_store_image *image = NULL;
+		struct lsc_err err = LSC_ERR_INIT;
+		int r = 0;
+
+		if (lsc_batch_has_place(batch, *at, guest))
+			r = look(queue, *at, &image, &err);
+		if (r > 0 && !touches(&focus, image, stage))
+			continue;
+		if (r > 0) {
+			lsc_guest_follow(guest, &(*at)->run);
+			r = remember(*at, guest, &err) < 0 ? -err.code : 1;
+		}
+		if (r < 0) {
+			fail(queue, lsc_jobs_take_at(&queue->waiting, at), &err);
+			failed = true;
+		}
+		if (r <= 0)
+			continue;
+		guest->image = image;
+		guest->turn = queue->visit;
+		lsc_batch_add(batch, *at, guest);
+		focus.first = LSC_MIN(focus.first, stage->first);
+		focus.last = LSC_MAX(focus.last, stage->last);
+	}
+	*ret_image = focus.image;
+	return failed;
+}
+
+unsigned lsc_queue_count_others(const struct lsc_queue *queue)
 {
 	uint64_t now = lsc_clock_ns();
 	const struct lsc_guest *guest = NULL;
 	unsigned n = 0;
 
 	while ((guest = lsc_roster_next(&queue->roster, guest)))
-		n += guest->decodes && guest->visit != queue->visit &&
+		n += guest->decodes && guest->turn != queue->visit &&
 		     now - guest->seen_ns < LIVE_NS;
 	return n;
 }

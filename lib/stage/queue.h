@@ -36,15 +36,14 @@ void lsc_queue_release(struct lsc_queue *queue);
  * with, 0 where it was not. */
 void lsc_queue_add(struct lsc_queue *queue, struct lsc_job *job, uint64_t *ret_away_ns);
 
-/* Picks what can run whose units touch, for the image of the first: of whoever there is a place
- * for in the batch, in the order in which it came.  Whether something was found that cannot run,
- * and failed. */
+/* Picks what can run whose units touch, of one image: of whoever there is a place for in the batch,
+ * in the order in which it came.  What does not touch takes turns.  Whether something was found
+ * that cannot run, and failed. */
 bool lsc_queue_pick(struct lsc_queue *queue, struct lsc_batch *batch,
 		    struct lsc_store_image **ret_image);
 
-/* Requests that decode and of which nothing waits here since the latest pick: they are on their
- * way. */
-unsigned lsc_queue_count_away(const struct lsc_queue *queue);
+/* Requests that decode and were not picked: they are on their way, or wait for their turn. */
+unsigned lsc_queue_count_others(const struct lsc_queue *queue);
 
 /* Moves the jobs that are finished to those that are over: true where there were some.  The others
  * stay where they are in the order. */

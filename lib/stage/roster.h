@@ -27,9 +27,10 @@ struct lsc_guest {
 	bool decodes;                   /* it was one position */
 	uint64_t seen_ns;               /* when it came or was computed */
 	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
-	uint64_t away_step; /* in which step that was */
-	uint64_t visit;     /* a mark of whoever goes through what waits */
-	uint32_t *past;     /* its tokens [n_past], where it has a penalty */
+	uint64_t away_step;   /* in which step that was */
+	uint64_t visit, turn; /* marks of whoever goes through what waits: the latest look, and
+			       * that in which it was picked */
+	uint32_t *past;       /* its tokens [n_past], where it has a penalty */
 	uint32_t n_past, past_cap;
 };
 

@@ -26,6 +26,7 @@ struct request { /* its number is its index + 1 */
 	uint32_t n_prompt, wanted;
 	uint64_t since;
 	unsigned cut;   /* the route: units 0 .. cut - 1 at the first worker; 0: all */
+	bool back;      /* and the last unit at the first again */
 	uint32_t reach; /* that it says; 0: what it has */
 	struct lsc_sampling sampling;
 	uint32_t ids[LONG + MANY];
@@ -40,6 +41,7 @@ static struct lsc_link *links[WORKERS];
 static struct lsc_loop *loop;
 static struct request requests[REQUESTS], before[REQUESTS];
 static unsigned n_requests, n_open;
+static bool go_back; /* of what is asked from now on */
 static const struct lsc_client_id client = {{4, 2}};
 
 static struct lsc_token_frame latest;
@@ -63,7 +65,7 @@ static void send_part(uint64_t number, const struct request *request, uint32_t p
 				      .request = number,
 				      .pos = pos,
 				      .n = n,
-				      .n_stages = request->cut ? 2 : 1,
+				      .n_stages = request->cut ? 2 + request->back : 1,
 				      .sampling = request->sampling,
 				      .since = request->since,
 				      .reach = request->reach ? request->reach
@@ -71,10 +73,11 @@ static void send_part(uint64_t number, const struct request *request, uint32_t p
 				      .ids = request->ids + pos};
 	for (unsigned s = 0; s < run->n_stages; s++)
 		snprintf(run->route[s].endpoint, sizeof(run->route[s].endpoint), "%s",
-			 lsc_worker_address(workers[s]));
+			 lsc_worker_address(workers[s % 2]));
 	run->route[0].last = request->cut ? request->cut - 1 : last;
 	run->route[1].first = request->cut;
-	run->route[1].last = last;
+	run->route[1].last = last - request->back;
+	run->route[2].first = run->route[2].last = last;
 	if (lsc_frame_pack_run(&pack, run, n * 4) == 0)
 		lsc_link_send(links[0], &pack, request->ids + pos, n * 4, NULL);
 }
@@ -235,6 +238,7 @@ static struct request *ask(uint32_t n_prompt, uint32_t wanted, unsigned cut)
 				    .wanted = wanted,
 				    .since = number,
 				    .cut = cut,
+				    .back = go_back,
 				    .sampling = {.top_p = 1, .logprobs = true}};
 	for (uint32_t i = 0; i < n_prompt; i++)
 		request->ids[i] = (uint32_t)(3 + i * number * 7 % 500);
@@ -416,6 +420,23 @@ static void test_alternation(void)
 	ask_beside(8, 1, 100, 2, &steps);
 	ok(same_as_before(9), "a prompt beside 8 that go round two workers: nothing changes");
 	ok(first.open > 9 + 1, "it is answered while %u of them go on", first.open - 10);
+	stop();
+}
+
+/* The first worker has the first units and the last: what waits for one cannot run with the
+ * other. */
+static void test_turns(void)
+{
+	uint64_t steps;
+	double each;
+
+	if (!ok(start(0), "and for those that come back"))
+		return;
+	go_back = true;
+	each = ask_beside(4, 1, LONG, 2, &steps);
+	go_back = false;
+	ok(same_as_before(5), "over three stages at two workers: nothing changes");
+	ok(each > 5, "decodes get %.1f tokens each while a prompt is at other units", each);
 	stop();
 }
 
@@ -603,6 +624,7 @@ int main(void)
 	test_long_prompt();
 	test_crowd();
 	test_alternation();
+	test_turns();
 	test_parts();
 	test_room();
 	test_vain();
