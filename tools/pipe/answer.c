@@ -58,11 +58,9 @@ static void print_object(struct pipe *pipe, const char *type, json_t *id, json_t
 	if (id)
 		json_object_set(line, "id", id);
 	json_object_update(line, more);
-	if (!pipe->opt->text) {
-		json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
-		putchar('\n');
-		flush_answers(pipe);
-	}
+	json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	putchar('\n');
+	flush_answers(pipe);
 	json_decref(line);
 	json_decref(more);
 }
@@ -75,8 +73,10 @@ void pipe_answer_refuse(struct pipe *pipe, json_t *id, const char *why)
 		lsc_error("request %s: %s", name, why);
 	else if (pipe->opt->text)
 		lsc_error("%s", why);
+	else
+		print_object(pipe, "fail", id,
+			     json_pack("{s:o}", "why", make_text(why, strlen(why))));
 	free(name);
-	print_object(pipe, "fail", id, json_pack("{s:o}", "why", make_text(why, strlen(why))));
 	if (!pipe->status)
 		pipe->status = LSC_EXIT_NO;
 }
@@ -84,8 +84,11 @@ void pipe_answer_refuse(struct pipe *pipe, json_t *id, const char *why)
 static void on_route(struct lsc_router_request *request)
 {
 	struct answer *answer = request->user;
-	json_t *stages = json_array();
+	json_t *stages;
 
+	if (answer->pipe->opt->text)
+		return;
+	stages = json_array();
 	for (uint32_t i = 0; i < request->cover.n; i++) {
 		const struct lsc_stage *stage = &request->cover.stages[i];
 		const char *name = request->router->fleet.nodes[stage->node]->name;
@@ -102,8 +105,10 @@ static void on_switch(struct lsc_router_request *request, uint32_t node)
 {
 	struct answer *answer = request->user;
 
-	print_object(answer->pipe, "switch", answer->id,
-		     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node", node));
+	if (!answer->pipe->opt->text)
+		print_object(answer->pipe, "switch", answer->id,
+			     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node",
+				       node));
 }
 
 /* --- tokens --- */
@@ -148,7 +153,7 @@ static bool settle(struct answer *answer)
 
 static void print_text(struct answer *answer, size_t before)
 {
-	if (!answer->pipe->opt->text || answer->text.len == before)
+	if (answer->text.len == before)
 		return;
 	fwrite(answer->text.data + before, 1, answer->text.len - before, stdout);
 	flush_answers(answer->pipe);
@@ -164,7 +169,10 @@ static bool on_token(struct lsc_router_request *request, const struct lsc_drawn 
 
 	lsc_detokenizer_add(&answer->detokenizer, drawn->token, &answer->raw, NULL);
 	stopped = settle(answer);
-	print_text(answer, before);
+	if (answer->pipe->opt->text) {
+		print_text(answer, before);
+		return !stopped;
+	}
 	line = json_pack("{s:I, s:I, s:o}", "pos", (json_int_t)request->ids.n - 1, "token",
 			 (json_int_t)drawn->token, "text",
 			 make_text(answer->text.len ? (const char *)answer->text.data + before : "",
@@ -199,10 +207,11 @@ static void print_done(struct pipe *pipe, const struct lsc_router_request *reque
 		if (!settle(answer))
 			lsc_stopper_end(&answer->stopper, &answer->text);
 	}
-	print_text(answer, before);
 	if (pipe->opt->text) {
+		print_text(answer, before);
 		putchar('\n');
 		flush_answers(pipe);
+		return;
 	}
 	line = json_pack("{s:s, s:o, s:i, s:i}", "reason",
 			 answer->stopper.met >= 0 ? "stop" : reason, "text",
