@@ -25,22 +25,38 @@
 #define MAX_PENDING 1024        /* requests at once; the others wait where they come from */
 #define POLL_NS     50000000ull /* of a file that grows: files cannot be watched for it */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT };
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_SWITCH };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
 	LSC_ACCESS_ROWS,
 	{"sources", 's', "HOW", 0,
 	 "Sources assist (default), serve like others, or never take part", 0},
+	{"switch", KEY_SWITCH, "HOW", 0,
+	 "Requests in flight go to a node that is complete the sooner way (auto, the default), "
+	 "recompute, move their keys and values, or never",
+	 0},
 	{"text", KEY_TEXT, NULL, 0, "Print the answers' text alone", 0},
 	{"timeout", KEY_TIMEOUT, "TIME", 0,
 	 "Give a request up that gets nowhere for so long (default 30s)", 0},
 	{0},
 };
 
+/* The index of a word of a list, or a usage error. */
+static unsigned choose(struct argp_state *state, const char *const *words, unsigned n,
+		       const char *word, const char *want)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(word, words[i]))
+			return i;
+	argp_failure(state, LSC_EXIT_USAGE, 0, "%s", want);
+	return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const names[] = {"assist", "serve", "never"};
+	static const char *const sources[] = {"assist", "serve", "never"};
+	static const char *const ways[] = {"auto", "recompute", "move", "never"};
 	struct options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
 
@@ -49,13 +65,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt->arrivals = arg;
 		return 0;
 	case 's':
-		for (unsigned i = 0; i < LSC_ARRAY_SIZE(names); i++) {
-			if (!strcmp(arg, names[i])) {
-				opt->sources = i;
-				return 0;
-			}
-		}
-		argp_failure(state, LSC_EXIT_USAGE, 0, "--sources wants assist, serve or never");
+		opt->sources = choose(state, sources, LSC_ARRAY_SIZE(sources), arg,
+				      "--sources wants assist, serve or never");
+		return 0;
+	case KEY_SWITCH:
+		opt->switching = choose(state, ways, LSC_ARRAY_SIZE(ways), arg,
+					"--switch wants auto, recompute, move or never");
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
@@ -380,6 +395,7 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 		return r;
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;
+	pipe->router.switching = opt->switching;
 	if ((r = open_arrivals(pipe, err)) < 0 || (r = open_input(pipe, err)) < 0)
 		return r;
 	r = lsc_loop_run(pipe->loop, err);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/shift.h"
 #include "route/way.h"
 
 #define PATIENCE_NS 30000000000ull
@@ -24,6 +25,7 @@ static void leave_route(struct lsc_router *router, struct lsc_router_request *re
 {
 	if (!request->routed)
 		return;
+	lsc_shift_cancel(request);
 	for (uint32_t i = 0; i < request->cover.n; i++) {
 		uint32_t node = request->cover.stages[i].node;
 
@@ -31,6 +33,11 @@ static void leave_route(struct lsc_router *router, struct lsc_router_request *re
 		lsc_fleet_drop(&router->fleet, node, request->number);
 	}
 	request->routed = false;
+}
+
+void lsc_router_leave(struct lsc_router_request *request)
+{
+	leave_route(request->router, request);
 }
 
 /* Who is done leaves room for one that waits for it, the oldest. */
@@ -117,17 +124,29 @@ static void send_run(struct lsc_router_request *request, uint32_t pos)
 		lose_route(request, "its first stage cannot be reached");
 }
 
-static void take_route(struct lsc_router_request *request)
+void lsc_router_send(struct lsc_router_request *request, uint32_t pos)
+{
+	send_run(request, pos);
+}
+
+void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32_t pos)
 {
 	struct lsc_router *router = request->router;
 
 	request->routed = true;
 	request->crowded = false;
-	request->number = ++router->numbers;
+	request->number = number;
+	request->asked = pos ? 0 : (uint32_t)request->ids.n;
+	request->asked_ns = lsc_clock_ns();
 	for (uint32_t i = 0; i < request->cover.n; i++)
 		router->fleet.nodes[request->cover.stages[i].node]->busy++;
 	router->events->on_route(request);
-	send_run(request, 0);
+	send_run(request, pos);
+}
+
+static void take_route(struct lsc_router_request *request)
+{
+	lsc_router_take(request, ++request->router->numbers, 0);
 }
 
 /* Says once that a request waits, and for what; true when that lasts too long. */
@@ -202,6 +221,8 @@ static void route_all(void *data)
 			finish(request, NULL, request->why);
 			continue;
 		}
+		if (request->shift.active)
+			lsc_shift_check(request, now);
 		if (request->routed || !go_on)
 			continue;
 		if (request->again_ns <= now)
@@ -243,16 +264,17 @@ static void get_on(struct lsc_router_request *request)
 static void go_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
+	const struct lsc_cover before = request->cover;
 
-	if (!lsc_router_find_better(router, request)) {
-		send_run(request, (uint32_t)request->ids.n - 1);
-		return;
+	if (router->switching != LSC_SWITCH_NEVER && lsc_router_find_better(router, request)) {
+		if (lsc_router_find_route(router, request) > 0 && request->local) {
+			lsc_shift_begin(request, &before);
+			return;
+		}
+		request->cover = before;
+		request->local = false;
 	}
-	leave_route(router, request);
-	if (lsc_router_find_route(router, request) <= 0)
-		return; /* the next tick tries again */
-	router->events->on_switch(request, request->cover.stages[0].node);
-	take_route(request);
+	send_run(request, (uint32_t)request->ids.n - 1);
 }
 
 /* Whether a token ends the answer without being part of it. */
@@ -277,11 +299,12 @@ static void on_token(void *data, const struct lsc_token_frame *frame)
 	uint32_t token = frame->drawn.token;
 	bool more;
 
-	if (!request)
+	if (!request || request->shift.active)
 		return;
 	get_on(request);
 	if (frame->pos != request->ids.n)
 		return; /* of a part */
+	lsc_shift_learn(request, lsc_clock_ns());
 	if (token >= config->vocab) {
 		lose_route(request, "a worker gave a token that is none");
 		return;
@@ -326,8 +349,10 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	struct lsc_router_request *request = find_request(router, fail->request);
 	bool crowded = fail->code == ENOSPC || fail->code == ENOBUFS;
 
-	if (!request)
+	if (!request) {
+		lsc_shift_failed(router, node, fail);
 		return;
+	}
 	if (fail->code == ERANGE) {
 		finish(request, NULL, fail->why);
 		return;
@@ -354,14 +379,23 @@ static void on_lost(void *data, uint32_t node)
 		 router->fleet.nodes[node]->exec);
 	router->fleet.nodes[node]->doubt++;
 	for (struct lsc_router_request *request = router->requests; request;
-	     request = request->next)
+	     request = request->next) {
+		if (lsc_shift_lost(request, node, why))
+			continue;
 		for (uint32_t i = 0; request->routed && i < request->cover.n; i++)
 			if (request->cover.stages[i].node == node)
 				lose_route(request, why);
+	}
 	route_all(router);
 }
 
-static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail, on_lost};
+static void on_moved(void *data, const struct lsc_moved_frame *moved)
+{
+	lsc_shift_moved(data, moved);
+}
+
+static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail, on_lost,
+						     on_moved};
 
 /* --- the whole --- */
 

@@ -389,7 +389,7 @@ unsigned lsc_stream_major(const char *kind)
 
 unsigned lsc_stream_minor(const char *kind)
 {
-	return !strcmp(kind, "exec") ? 1 : 0;
+	return !strcmp(kind, "exec") ? 2 : 0;
 }
 
 int lsc_record_hello(const struct lsc_record *record, const char *kind, struct lsc_err *err)
@@ -418,4 +418,12 @@ int lsc_record_hello(const struct lsc_record *record, const char *kind, struct l
 				   kind, (unsigned long long)version[0].via.u64,
 				   (unsigned long long)version[1].via.u64, lsc_stream_major(kind));
 	return 0;
+}
+
+unsigned lsc_record_hello_minor(const struct lsc_record *record)
+{
+	const msgpack_object *version = lsc_record_get(record, "version");
+	uint64_t minor = version->via.array.ptr[1].via.u64;
+
+	return minor < UINT32_MAX ? (unsigned)minor : UINT32_MAX;
 }

@@ -17,6 +17,7 @@ struct options {
 	const char *image;
 	const char *arrivals;
 	enum lsc_cover_sources sources;
+	enum lsc_switching switching;
 	double timeout_s;
 	bool text;
 	struct lsc_access access;
