@@ -269,8 +269,10 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	struct lsc_move *move;
 
 	(void)link;
-	lsc_err_set(&why, EHOSTDOWN, "%s: %s", feed->endpoint,
-		    err->code ? err->text : "closed its link");
+	if (err->code) /* which names it */
+		lsc_err_set(&why, EHOSTDOWN, "%s", err->text);
+	else
+		lsc_err_set(&why, EHOSTDOWN, "%s: closed its link", feed->endpoint);
 	lsc_debug("stage", "%s", why.text);
 	move = feed->receiving ? find(moves, feed->receiving->tag) : NULL;
 	if (move)

@@ -53,8 +53,8 @@ static void try_adopt(const struct lsc_record *record)
 	check(lsc_frame_pack_adopt(&pack, &adopt, (uint32_t)body) == 0);
 	reparse(&copy, &pack);
 	check(lsc_frame_parse_adopt(&copy, &adopt2, NULL) == 0);
-	check(adopt.request == adopt2.request && adopt.from == adopt2.from &&
-	      adopt.n == adopt2.n && adopt.reach == adopt2.reach && adopt.since == adopt2.since &&
+	check(adopt.request == adopt2.request && adopt.from == adopt2.from && adopt.n == adopt2.n &&
+	      adopt.reach == adopt2.reach && adopt.since == adopt2.since &&
 	      adopt.n_stages == adopt2.n_stages);
 }
 

@@ -32,6 +32,7 @@ int main(void)
 	ok(lsc_estimate_now(&estimate, 3600 * S) > 99, "after an hour all the way");
 	estimate = (struct lsc_estimate){0};
 	lsc_estimate_add(&estimate, 7, 5 * S);
-	ok(lsc_estimate_now(&estimate, 3600 * S) == 7, "without a start there is no other to go to");
+	ok(lsc_estimate_now(&estimate, 3600 * S) == 7,
+	   "without a start there is no other to go to");
 	return done_testing();
 }

@@ -11,12 +11,8 @@ static struct lsc_pack pack = LSC_PACK_INIT;
 static struct lsc_record record = LSC_RECORD_INIT;
 static struct lsc_err err;
 
-static const struct lsc_fetch_frame some = {.image = {{1, 2}},
-					    .client = {{3}},
-					    .request = 1ull << 63,
-					    .layer = 7,
-					    .pos = 64,
-					    .n = 32};
+static const struct lsc_fetch_frame some = {
+	.image = {{1, 2}}, .client = {{3}}, .request = 1ull << 63, .layer = 7, .pos = 64, .n = 32};
 
 static bool reparse(void)
 {
