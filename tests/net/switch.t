@@ -84,4 +84,23 @@ expect_equal "move: by the bytes of their keys and values" \
 		.took_s > 0)' "$SCRATCH/out")" true
 expect_equal "move: each runs there alone" "$(jq -s 'map(select(.type == "route")) | group_by(.id) |
 	all(last.stages | length == 1 and .[0].node == 2)' "$SCRATCH/out")" true
+
+# What is sooner depends on how long the past is, and on how fast a node gets what others have.
+# figures: for the only request, which of both was thought to be sooner
+figures() {
+	jq -s 'map(select(.type == "switch"))[0] |
+		if .move_s < .recompute_s then "move" else "recompute" end' "$SCRATCH/out"
+}
+requests 1 40 "$(yes ' and so on' | head -n 250 | tr -d '\n')" >"$SCRATCH/requests"
+ask 0.1 --switch never
+texts >"$SCRATCH/want"
+expect_equal "a long prompt" "$(jq '.prompt_tokens? // empty | . > 700' "$SCRATCH/out")" true
+ask 0.1
+expect_whole "auto, long and near"
+expect_equal "auto moves it" "$(ways) $(figures)" '1 move "move"'
+ask 20000
+expect_whole "auto, long and far"
+expect_equal "auto computes it" "$(ways) $(figures)" '1 recompute "recompute"'
+
+expect_status 64 "another way is none" lsc-pipe "$image" --arrivals "$SCRATCH/arrivals" --switch fly
 done_testing
