@@ -56,6 +56,16 @@ static uint32_t count_moving(const struct lsc_router *router, uint32_t node)
 	return n;
 }
 
+/* Stages that others' routes have on a node. */
+static uint32_t count_others(const struct lsc_router_request *request, uint32_t node)
+{
+	uint32_t busy = request->router->fleet.nodes[node]->busy;
+
+	for (uint32_t i = 0; i < request->cover.n; i++)
+		busy -= request->cover.stages[i].node == node;
+	return busy;
+}
+
 /* The longest way there and back to whoever has a part in it. */
 static double trip_of(const struct lsc_router_request *request, const struct lsc_fleet_node *to)
 {
@@ -88,7 +98,7 @@ static void forecast(struct lsc_router_request *request, uint64_t now)
 		.trip_s = trip_of(request, node),
 		.positions_s = positions_of(router, node, now),
 		.moving = count_moving(router, shift->node),
-		.busy = node->busy,
+		.busy = count_others(request, shift->node),
 	};
 
 	shift->positions = (uint32_t)request->ids.n - 1;
@@ -104,7 +114,7 @@ void lsc_shift_learn(struct lsc_router_request *request, uint64_t now_ns)
 	double took_s = (double)(now_ns - request->asked_ns) / 1e9, speed;
 
 	if (request->asked && took_s > 0 && (request->asked >= ENOUGH || !router->positions.seen)) {
-		speed = request->asked * (double)LSC_MAX(node->busy, 1u) / took_s;
+		speed = request->asked * (1.0 + count_others(request, node->rank)) / took_s;
 		lsc_estimate_add(&router->positions, speed, now_ns);
 		if (request->local)
 			lsc_estimate_add(&node->positions, speed, now_ns);
