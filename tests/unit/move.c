@@ -21,6 +21,7 @@
 #define WORKERS 3 /* two stages, and where their requests go */
 #define PROMPT  100
 #define TOKENS  6
+#define MANY    3000 /* positions that take a while to move */
 
 static struct {
 	struct lsc_loop *loop;
@@ -29,10 +30,11 @@ static struct {
 	struct lsc_client_id id;
 	unsigned open;
 	bool answered, has_moved;
+	unsigned n_moved; /* ever */
 	struct lsc_token_frame token;
 	struct lsc_fail_frame fail;
 	struct lsc_moved_frame moved;
-	uint32_t ids[PROMPT + TOKENS];
+	uint32_t ids[MANY + TOKENS];
 } client = {.id = {{9}}};
 
 static struct lsc_image image = LSC_IMAGE_INIT;
@@ -66,6 +68,7 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (lsc_record_is(record, "token"))
 		return lsc_frame_parse_token(record, &client.token, err);
 	client.has_moved = lsc_record_is(record, "moved");
+	client.n_moved += client.has_moved;
 	if (client.has_moved)
 		return lsc_frame_parse_moved(record, &client.moved, err);
 	return lsc_frame_parse_fail(record, &client.fail, err);
@@ -209,13 +212,17 @@ static struct lsc_adopt_frame an_adopt(uint64_t from, uint64_t request)
 	return adopt;
 }
 
-static bool adopt_by(unsigned worker, const struct lsc_adopt_frame *adopt)
+static bool send_adopt(unsigned worker, const struct lsc_adopt_frame *adopt)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 
 	return lsc_frame_pack_adopt(&pack, adopt, 4 * adopt->n) == 0 &&
-	       lsc_link_send(client.links[worker], &pack, client.ids, 4 * adopt->n, NULL) == 0 &&
-	       wait_answer() && client.has_moved;
+	       lsc_link_send(client.links[worker], &pack, client.ids, 4 * adopt->n, NULL) == 0;
+}
+
+static bool adopt_by(unsigned worker, const struct lsc_adopt_frame *adopt)
+{
+	return send_adopt(worker, adopt) && wait_answer() && client.has_moved;
 }
 
 static bool adopt_plainly(uint64_t from, uint64_t request)
@@ -236,7 +243,7 @@ static bool is_empty(unsigned worker)
 
 static void test_same(const char *what)
 {
-	uint32_t want[PROMPT + TOKENS];
+	uint32_t want[MANY + TOKENS];
 	uint64_t bytes;
 
 	ok(begin(1) && go_on(0, true, 1), "%s: two stages answer", what);
@@ -311,6 +318,33 @@ static void test_no_room(void)
 	ok(!adopt_plainly(20, 21) && client.fail.code == EFBIG, "is not taken over: %s",
 	   client.fail.why);
 	ok(go_on(0, true, 20), "and goes on where it is");
+}
+
+/* While much moves, others get their tokens. */
+static void test_turns(void)
+{
+	struct lsc_adopt_frame adopt = an_adopt(40, 41);
+	unsigned before = client.n_moved, steps = 0;
+
+	for (uint32_t i = 0; i < MANY; i++)
+		client.ids[i] = 3 + i * i % (image.config.vocab - 3);
+	ok(run(0, true, 40, 0, MANY), "a long request");
+	ok(run(0, true, 42, 0, PROMPT), "and a short one");
+	adopt.n = MANY;
+	ok(send_adopt(2, &adopt), "the long one is to move");
+	while (client.n_moved == before && steps < 100 &&
+	       run(0, true, 42, PROMPT + steps, PROMPT + steps + 1))
+		steps++;
+	turn_until(client.n_moved > before);
+	ok(client.n_moved > before && client.moved.bytes == 1ull * MANY * 5 * 2 * 4 * 64 * 4,
+	   "it does, by %llu bytes", (unsigned long long)client.moved.bytes);
+	ok(steps >= 3, "the short one got %u tokens meanwhile", steps);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		drop(i, 40);
+		drop(i, 41);
+		drop(i, 42);
+	}
+	ok(is_empty(0) && is_empty(1) && is_empty(2), "and all is given back");
 }
 
 /* --- a stage that lies --- */
@@ -426,7 +460,17 @@ static void test_liar(void)
 	lsc_listener_close(listener);
 }
 
-static void test_model(const struct lsc_model_config *config, const char *what, bool all)
+static void test_all(void)
+{
+	test_refused();
+	test_liar();
+	stop();
+	ok(start(scratch(), 3 * LSC_PAGE_POSITIONS * 2 * 2 * 16 * sizeof(float)),
+	   "a worker with little room");
+	test_no_room();
+}
+
+static void test_model(const struct lsc_model_config *config, const char *what, void (*more)(void))
 {
 	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 3};
 	struct lsc_err err = LSC_ERR_INIT;
@@ -439,14 +483,8 @@ static void test_model(const struct lsc_model_config *config, const char *what, 
 		"%s: workers %s", what, err.text))
 		return;
 	test_same(what);
-	if (all) {
-		test_refused();
-		test_liar();
-		stop();
-		ok(start(dir, 3 * LSC_PAGE_POSITIONS * 2 * 2 * 16 * sizeof(float)),
-		   "a worker with little room");
-		test_no_room();
-	}
+	if (more)
+		more();
 	stop();
 	lsc_image_close(&image);
 	image = (struct lsc_image)LSC_IMAGE_INIT;
@@ -459,15 +497,20 @@ int main(void)
 
 	if (lsc_loop_new(&client.loop, &err) < 0)
 		return 1;
-	test_model(&config, "plain", true);
+	test_model(&config, "plain", test_all);
 	config.window = 40;
 	config.window_first = 1;
-	test_model(&config, "windows", false);
+	test_model(&config, "windows", NULL);
 	config.window = config.window_first = 0;
 	config.experts = 4;
 	config.experts_used = 2;
 	config.expert_ffn = 32;
-	test_model(&config, "experts", false);
+	test_model(&config, "experts", NULL);
+	config = (struct lsc_model_config)SMALL_MODEL(5, 512);
+	config.context = MANY + TOKENS;
+	config.kv_heads = 4;
+	config.head_dim = 64;
+	test_model(&config, "wide", test_turns);
 	lsc_loop_free(client.loop);
 	return done_testing();
 }
