@@ -312,11 +312,10 @@ void lsc_shift_check(struct lsc_router_request *request, uint64_t now_ns)
 	const struct lsc_router *router = request->router;
 	const struct lsc_shift *shift = &request->shift;
 	double took_s = (double)(now_ns - shift->since_ns) / 1e9;
-	double most_s = (double)router->patience_ns / 3e9;
+	double most_s = SLACK_S + SLACK_TIMES * (shift->move_s + shift->recompute_s);
 
-	if (router->switching == LSC_SWITCH_AUTO)
-		most_s = LSC_MIN(most_s,
-				 SLACK_S + SLACK_TIMES * (shift->move_s + shift->recompute_s));
+	if (router->switching == LSC_SWITCH_MOVE) /* whatever that costs, but not for ever */
+		most_s += (double)router->patience_ns / 1e9;
 	if (took_s < most_s)
 		return;
 	learn_move(request, shift->bytes / 2, took_s, now_ns);

@@ -121,7 +121,8 @@ class Link(Stream):
         self.sock, self.lock = sock, threading.Lock()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock.makefile("rb"))
-        self.say("hello", kind=kind, version=list(version or ((2, 0) if kind == "cast" else (1, 2))))
+        version = version or ((2, 0) if kind == "cast" else (1, 2))
+        self.say("hello", kind=kind, version=list(version))
 
     def say(self, type_, body=None, **keys):
         data = pack({"type": type_, **keys, **({} if body is None else {"body": len(body)})})
