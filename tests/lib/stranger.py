@@ -994,7 +994,8 @@ def ask(arrivals, path, stages, n, *words):
         if how.get("penalty", 1) != 1:
             how["ids"] = body
         links[0].say("run", body, image=identity, client=client, request=request, pos=pos,
-                     n=len(ids), route=route, since=int(time.time() * 1e6), reach=pos + len(ids), **how)
+                     n=len(ids), route=route, since=int(time.time() * 1e6),
+                     reach=pos + len(ids), **how)
         t, r = heard.get(timeout=60)
         assert t == "token" and r["request"] == request and r["pos"] == pos + len(ids), r
         if "logprobs" in how:

@@ -22,7 +22,7 @@ worker() {
 }
 for i in 0 1 2; do worker $i; done
 
-long=$(yes ' and so on' | head -n 250 | tr -d '\n')
+long=$(yes ' and so on' | head -n 80 | tr -d '\n')
 echo "{\"id\":1,\"prompt\":\"Once upon a time$long\",\"max_tokens\":40}" >"$SCRATCH/request"
 
 # ask T OPTION...: over two halves until there are three tokens; node 2 has all then, in T seconds.
