@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/macros.h"
+#include "exec/device.h"
 #include "exec/kernels.h"
 #include "small_model.h"
 #include "stage/worker.h"
@@ -35,9 +36,40 @@ static struct {
 
 	double bytes_s, positions_s; /* set before node 2 has all */
 	uint64_t target_kv;          /* room there; 0: plenty */
+	unsigned far;                /* bits: workers whose pages lie on a device */
 	void (*on_begin)(void);      /* once, when the first is under way */
 	bool complete;
 } t;
+
+/* --- a device: the CPU, whose pages nobody else can get at --- */
+
+static struct lsc_backend_ops far_ops;
+static struct lsc_device far_device = {.ops = &far_ops};
+static size_t far_page_bytes;
+
+static float *far_take(void *self)
+{
+	const size_t bytes = lsc_align_up(far_page_bytes, 64);
+	float *page = aligned_alloc(64, bytes);
+
+	(void)self;
+	return page ? memset(page, 0, bytes) : NULL;
+}
+
+static void far_give(void *self, float *page)
+{
+	(void)self;
+	free(page);
+}
+
+static int far_open(void **ret_self, const struct lsc_image *image, const uint8_t *data,
+		    struct lsc_kv *kv, const struct lsc_engine_options *options,
+		    struct lsc_err *err)
+{
+	far_page_bytes = kv->page_bytes;
+	kv->memory = (struct lsc_kv_memory){.take = far_take, .give = far_give};
+	return lsc_backend_cpu.open(ret_self, image, data, kv, options, err);
+}
 
 static void tell(struct lsc_pack *pack)
 {
@@ -172,6 +204,7 @@ static bool start(void)
 		return ok(false, "%s", err.text);
 	for (int i = 0; i < WORKERS; i++) {
 		options.engine.kv_bytes = i == 2 ? t.target_kv : 0;
+		options.engine.device = t.far >> i & 1 ? &far_device : NULL;
 		if (lsc_worker_open(&t.workers[i], t.loop, &at, &options, &err) < 0)
 			return ok(false, "a worker: %s", err.text);
 	}
@@ -297,6 +330,17 @@ int main(void)
 	t.on_begin = lose_target;
 	good = run(LSC_SWITCH_MOVE);
 	ok(good && is_same(), "so where the node dies that all go to");
+	far_ops = lsc_backend_cpu;
+	far_ops.open = far_open;
+	t.far = 1 << 0;
+	good = run(LSC_SWITCH_MOVE);
+	ok(good && is_same() && t.recomputed == REQUESTS && strstr(t.why, "device"),
+	   "a stage on a device keeps what it has: %s", t.why);
+	t.far = 1 << 2;
+	good = run(LSC_SWITCH_AUTO);
+	ok(good && is_same() && t.recomputed == REQUESTS,
+	   "and a node on one takes nothing: all are computed there");
+	t.far = 0;
 	t.target_kv = 6 * LSC_PAGE_POSITIONS * 2 * 2 * 16 * sizeof(float) * 4;
 	good = run(LSC_SWITCH_MOVE);
 	ok(good && is_same(), "and where it has room for one at a time: %s", t.why);
