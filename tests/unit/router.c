@@ -164,7 +164,7 @@ static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves,
 	memset(&seen, 0, sizeof(seen));
 	seen.same = seen.ordered = true;
 	if (!good || lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST,
-				     (uint64_t)(patience_s * 1e9), &events, &err) < 0) {
+				     (uint64_t)(patience_s * 1e9), 0, &events, &err) < 0) {
 		ok(false, "workers and a router: %s", err.text);
 		return 0;
 	}
@@ -195,7 +195,7 @@ static void test_away(const struct lsc_image *image, uint64_t small)
 	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
 	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
 	    lsc_endpoint_parse(&away, lsc_worker_address(workers[0]), &err) < 0 ||
-	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, &events, &err) < 0) {
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
 		ok(false, "a worker and a router: %s", err.text);
 		return;
 	}
