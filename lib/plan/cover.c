@@ -150,7 +150,7 @@ static void bisect_search(struct lsc_finder *finder, double low, uint64_t max_wo
 	finder->found = best;
 }
 
-static void find_best(struct lsc_finder *finder, double low)
+static void find_best(struct lsc_finder *finder, double low, double slack)
 {
 	uint64_t max_work = most_work(finder->nodes);
 	struct lsc_cover best;
@@ -161,8 +161,56 @@ static void find_best(struct lsc_finder *finder, double low)
 	best = finder->found;
 	/* As much work again: a cover with the least bottleneck may have many stages still. */
 	finder->max_work = finder->work + max_work;
-	if (!lsc_finder_search(finder, best.bottleneck, best.n, false))
+	if (!lsc_finder_search(finder, best.bottleneck + slack, best.n, false))
 		finder->found = best;
+}
+
+/* Gives a stage to the node that is through with it first, where the bottleneck allows it. */
+static void relax_stage(struct lsc_finder *finder, uint32_t at)
+{
+	struct lsc_cover *cover = &finder->found;
+	struct lsc_stage *stage = &cover->stages[at];
+	const uint32_t *run = finder->run + (size_t)stage->first * finder->nodes;
+	double weight = finder->sum[stage->last + 1] - finder->sum[stage->first];
+	double least = finder->load[stage->node] * (1 - LSC_COVER_CLOSE);
+	uint32_t best = stage->node;
+
+	for (uint32_t i = 0; i < finder->nodes; i++) {
+		double load = finder->load[i] + finder->cost[i] * weight;
+
+		if (run[i] <= stage->last || load >= least || load > finder->most[i] ||
+		    (at > 0 && cover->stages[at - 1].node == i) ||
+		    (at + 1 < cover->n && cover->stages[at + 1].node == i))
+			continue;
+		best = i;
+		least = load;
+	}
+	if (best == stage->node)
+		return;
+	finder->load[stage->node] -= finder->cost[stage->node] * weight;
+	finder->load[best] = least;
+	stage->node = best;
+}
+
+/* A node that is no bottleneck may still have much to do: some other that has less may do as well.
+ */
+static void relax(struct lsc_finder *finder)
+{
+	struct lsc_cover *cover = &finder->found;
+
+	memcpy(finder->load, finder->base, finder->nodes * sizeof(*finder->load));
+	for (uint32_t s = 0; s < cover->n; s++) {
+		const struct lsc_stage *stage = &cover->stages[s];
+
+		finder->load[stage->node] +=
+			finder->cost[stage->node] *
+			(finder->sum[stage->last + 1] - finder->sum[stage->first]);
+	}
+	for (uint32_t s = 0; s < cover->n; s++)
+		relax_stage(finder, s);
+	cover->bottleneck = 0;
+	for (uint32_t s = 0; s < cover->n; s++)
+		cover->bottleneck = LSC_MAX(cover->bottleneck, finder->load[cover->stages[s].node]);
 }
 
 /* --- the problem --- */
@@ -275,7 +323,8 @@ static int finder_init(struct lsc_finder *finder, const struct lsc_cover_node *n
 }
 
 static int find_cover(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
-		      uint32_t n_units, enum lsc_cover_sources sources, struct lsc_cover *ret_cover)
+		      uint32_t n_units, enum lsc_cover_sources sources, double slack,
+		      struct lsc_cover *ret_cover)
 {
 	LSC_CLEANUP(lsc_finder_release)
 	struct lsc_finder finder = {.max_work = MAX_WORK + MAX_WORK_NODE * n_nodes};
@@ -291,7 +340,8 @@ static int find_cover(const struct lsc_cover_node *nodes, uint32_t n_nodes, cons
 	if (!isfinite(low) || !bisect_greedy(&finder, low))
 		return 0;
 	if (finder.heaviest > 0)
-		find_best(&finder, low);
+		find_best(&finder, low, slack);
+	relax(&finder);
 	for (uint32_t i = 0; i < finder.found.n; i++)
 		finder.found.stages[i].node = finder.id[finder.found.stages[i].node];
 	*ret_cover = finder.found;
@@ -351,13 +401,13 @@ static void merge_node(struct merged *merged, const struct lsc_cover_node *node,
 
 int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const double *unit_cost,
 		   const uint8_t *begins, uint32_t n_units, enum lsc_cover_sources sources,
-		   struct lsc_cover *ret_cover)
+		   double slack, struct lsc_cover *ret_cover)
 {
 	LSC_CLEANUP(merged_release) struct merged merged = {0};
 	int r;
 
 	if (!begins || !n_nodes || !n_units)
-		return find_cover(nodes, n_nodes, unit_cost, n_units, sources, ret_cover);
+		return find_cover(nodes, n_nodes, unit_cost, n_units, sources, slack, ret_cover);
 	r = merged_init(&merged, n_nodes, begins, n_units);
 	if (r < 0)
 		return r;
@@ -367,7 +417,7 @@ int lsc_cover_find(const struct lsc_cover_node *nodes, uint32_t n_nodes, const d
 		for (uint32_t u = merged.first[run]; u < merged.first[run + 1]; u++)
 			merged.cost[run] += unit_cost[u];
 	r = find_cover(merged.nodes, n_nodes, unit_cost ? merged.cost : NULL, merged.runs, sources,
-		       ret_cover);
+		       slack, ret_cover);
 	for (uint32_t i = 0; r > 0 && i < ret_cover->n; i++) {
 		struct lsc_stage *stage = &ret_cover->stages[i];
 

@@ -45,10 +45,10 @@ struct lsc_fleet_node {
 	uint64_t moved_ns;           /* when it was last seen to get on, or to have nothing to do */
 	uint64_t idle_ns;            /* since when it has nothing to do; 0: it has */
 	struct lsc_fleet_body *bodies;
-	uint32_t busy;   /* requests whose route it is on */
-	double share;    /* of their units that it runs, about */
-	uint32_t others; /* runs that it had beside those, when it last said */
-	uint32_t doubt;  /* failures since it last did its part */
+	uint32_t busy;       /* requests whose route it is on */
+	uint32_t busy_units; /* that these run here */
+	uint32_t others;     /* runs that it had beside those, when it last said */
+	uint32_t doubt;      /* failures since it last did its part */
 };
 
 struct lsc_fleet_events {

@@ -33,18 +33,15 @@ static bool passes(const struct lsc_router_request *request, uint32_t node)
 	return false;
 }
 
-/* What a route asks of its nodes, added to what they have, or taken away.  Each stage counts for
- * the same: a cover shares units out as evenly as it can, and nodes that have equal parts of one
- * request are to have the same of the next, without a stage more to make up for one unit. */
+/* What a route asks of its nodes, added to what they have, or taken away. */
 static void count_route(struct lsc_router *router, const struct lsc_cover *cover, int sign)
 {
 	for (uint32_t i = 0; i < cover->n; i++) {
-		struct lsc_fleet_node *node = router->fleet.nodes[cover->stages[i].node];
+		const struct lsc_stage *stage = &cover->stages[i];
+		struct lsc_fleet_node *node = router->fleet.nodes[stage->node];
 
 		node->busy += (uint32_t)sign;
-		node->share += sign * (double)router->fleet.image->n_units / cover->n;
-		if (!node->busy)
-			node->share = 0; /* without what rounding left */
+		node->busy_units += (uint32_t)sign * (stage->last - stage->first + 1);
 	}
 }
 

@@ -61,7 +61,7 @@ static double cost_of(const struct lsc_fleet_node *node, double usual)
  * of the router's own requests, all units for those of others and for failures. */
 static double queue_of(const struct lsc_fleet_node *node)
 {
-	return node->share +
+	return (double)node->busy_units +
 	       node->fleet->image->n_units * ((double)node->others + DOUBT * (double)node->doubt);
 }
 
@@ -140,8 +140,9 @@ static int find_pipeline(const struct lsc_router *router, const struct lsc_route
 	for (uint32_t i = 0; i < fleet->n_nodes; i++)
 		if (fleet->nodes[i])
 			nodes[i] = cover_node(router, request, i, hope, usual);
+	/* A stage more has to save more than a unit takes: it takes about that itself. */
 	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->begins, fleet->image->n_units,
-			   router->sources, ret_cover);
+			   router->sources, usual, ret_cover);
 	if (r <= 0 || router->sources == LSC_SOURCES_SERVE)
 		return r;
 	for (uint32_t i = 0; i < ret_cover->n; i++)

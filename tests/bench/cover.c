@@ -98,7 +98,8 @@ static void measure(uint32_t n, int how, bool differ)
 
 		set_up(n, how, differ);
 		start = lsc_clock_ns();
-		if (lsc_cover_find(nodes, n, NULL, NULL, UNITS, LSC_SOURCES_ASSIST, &cover) > 0) {
+		if (lsc_cover_find(nodes, n, NULL, NULL, UNITS, LSC_SOURCES_ASSIST, 0, &cover) >
+		    0) {
 			found++;
 			bottleneck += cover.bottleneck;
 		}
