@@ -8,11 +8,12 @@
  * side, some columns at a time, and stays in the first-level cache while all positions pass.
  */
 #define AMX_POSITIONS 16
-#define AMX_COLUMNS   512  /* of a panel, or of a copy */
-#define AMX_COPY      4096 /* columns of a copy where weights stream by */
-#define AMX_MOST      512  /* positions that pass a panel before the next one's turn */
-#define AMX_TILE      256  /* sums of a tile */
-#define AMX_AHEAD     2    /* steps */
+#define AMX_COLUMNS   512       /* of a panel, or of a copy */
+#define AMX_COPY      4096      /* columns of a copy where weights stream by */
+#define AMX_MOST      512       /* positions that pass a panel before the next one's turn */
+#define AMX_KEPT      (1 << 20) /* and bytes of them: the second-level cache keeps them */
+#define AMX_TILE      256       /* sums of a tile */
+#define AMX_AHEAD     2         /* steps */
 
 /* Registers; digits, for they become a part of their names. */
 #define SUM_0 0
@@ -239,24 +240,13 @@ TARGET static void amx_side(const struct lsc_matmul *job, uint32_t row, uint32_t
 	}
 }
 
-/* A part of the panel that is next. */
-struct amx_next {
-	const uint8_t *w;
-	size_t row_bytes;
-	uint32_t rows;
-};
-
-LANES void amx_fetch(const struct amx_next *next, uint32_t step)
-{
-	for (uint32_t r = 0; r < next->rows; r++)
-		__builtin_prefetch(next->w + r * next->row_bytes + step * 64, 0, 2);
-}
-
 /* A panel by 32 positions. */
-TARGET static void amx_wide(const uint8_t *side, uint32_t steps, const struct amx_x *x, float *sums,
-			    bool fresh, const struct amx_next *next)
+TARGET __attribute__((noinline)) static void
+amx_wide(const uint8_t *side, uint32_t steps, const struct amx_x *x, float *sums, bool fresh)
 {
-	const uint8_t *x_0 = x[0].at, *x_1 = x[1].at;
+	const uint8_t *x_0 = x[0].at, *x_1 = x[1].at, *end = side + (size_t)steps * 2048;
+	const size_t apart_0 = x[0].apart, apart_1 = x[1].apart, step_0 = x[0].step,
+		     step_1 = x[1].step;
 
 	tile_written();
 	_tile_zero(SUM_0);
@@ -269,18 +259,17 @@ TARGET static void amx_wide(const uint8_t *side, uint32_t steps, const struct am
 		_tile_loadd(SUM_2, sums + 2 * AMX_TILE, 64);
 		_tile_loadd(SUM_3, sums + 3 * AMX_TILE, 64);
 	}
-	for (uint32_t step = 0; step < steps; step++, side += 2048) {
-		amx_fetch(next, step);
+	for (; side < end; side += 2048) {
 		_tile_loadd(W_0, side, 64);
-		_tile_loadd(X_0, x_0, x[0].apart);
+		_tile_loadd(X_0, x_0, apart_0);
 		_tile_dpbf16ps(SUM_0, W_0, X_0);
-		_tile_loadd(X_1, x_1, x[1].apart);
+		_tile_loadd(X_1, x_1, apart_1);
 		_tile_dpbf16ps(SUM_2, W_0, X_1);
 		_tile_loadd(W_1, side + 1024, 64);
 		_tile_dpbf16ps(SUM_1, W_1, X_0);
 		_tile_dpbf16ps(SUM_3, W_1, X_1);
-		x_0 += x[0].step;
-		x_1 += x[1].step;
+		x_0 += step_0;
+		x_1 += step_1;
 	}
 	_tile_stored(SUM_0, sums, 64);
 	_tile_stored(SUM_1, sums + AMX_TILE, 64);
@@ -290,7 +279,7 @@ TARGET static void amx_wide(const uint8_t *side, uint32_t steps, const struct am
 
 /* A panel by 16 positions. */
 TARGET static void amx_narrow(const uint8_t *side, uint32_t steps, const struct amx_x *x,
-			      float *sums, bool fresh, const struct amx_next *next)
+			      float *sums, bool fresh)
 {
 	const uint8_t *at = x->at;
 
@@ -302,7 +291,6 @@ TARGET static void amx_narrow(const uint8_t *side, uint32_t steps, const struct 
 		_tile_loadd(SUM_1, sums + AMX_TILE, 64);
 	}
 	for (uint32_t step = 0; step < steps; step++, side += 2048, at += x->step) {
-		amx_fetch(next, step);
 		_tile_loadd(W_0, side, 64);
 		_tile_loadd(X_0, at, x->apart);
 		_tile_dpbf16ps(SUM_0, W_0, X_0);
@@ -313,49 +301,29 @@ TARGET static void amx_narrow(const uint8_t *side, uint32_t steps, const struct 
 	_tile_stored(SUM_1, sums + AMX_TILE, 64);
 }
 
-/* All positions from pos to end past some columns of a panel; meanwhile what is next is fetched. */
-TARGET static void amx_pass(const struct lsc_matmul *job, const uint8_t *side, uint32_t column,
-			    uint32_t width, uint32_t pos, uint32_t end, struct amx_next next,
-			    float *sums)
-{
-	_Alignas(64) uint8_t copy[2][AMX_POSITIONS * AMX_COLUMNS * 2];
-	const uint32_t steps = lsc_div_up(width, 32);
-	uint32_t rows = next.rows;
-
-	next.rows = lsc_div_up(rows, lsc_div_up(end - pos, 2 * AMX_POSITIONS));
-	for (; pos < end; pos += 2 * AMX_POSITIONS, sums += 4 * AMX_TILE) {
-		struct amx_x x[2] = {amx_x_at(job, pos, column, width, copy[0])};
-
-		next.rows = LSC_MIN(next.rows, rows);
-		if (end - pos > AMX_POSITIONS) {
-			x[1] = amx_x_at(job, pos + AMX_POSITIONS, column, width, copy[1]);
-			amx_wide(side, steps, x, sums, column == 0, &next);
-		} else {
-			amx_narrow(side, steps, x, sums, column == 0, &next);
-		}
-		next.w += next.rows * next.row_bytes;
-		rows -= next.rows;
-	}
-}
-
+/* Positions pos to end past a panel. */
 TARGET static void amx_panel(const struct lsc_matmul *job, uint32_t row, uint32_t rows,
 			     uint32_t pos, uint32_t end, float *sums)
 {
 	_Alignas(64) uint8_t side[32 * AMX_COLUMNS * 2];
-	const size_t row_bytes = (size_t)job->cols * 2;
+	_Alignas(64) uint8_t copy[2][AMX_POSITIONS * AMX_COLUMNS * 2];
 
 	for (uint32_t column = 0; column < job->cols; column += AMX_COLUMNS) {
 		const uint32_t width = LSC_MIN(job->cols - column, AMX_COLUMNS);
-		const bool last = column + width == job->cols;
-		const struct amx_next next = {
-			.w = (const uint8_t *)job->w + (row + (last ? rows : 0)) * row_bytes +
-			     (last ? 0 : (size_t)(column + width) * 2),
-			.row_bytes = row_bytes,
-			.rows = rows,
-		};
+		const uint32_t steps = lsc_div_up(width, 32);
+		float *at = sums;
 
 		amx_side(job, row, rows, column, width, side);
-		amx_pass(job, side, column, width, pos, end, next, sums);
+		for (uint32_t p = pos; p < end; p += 2 * AMX_POSITIONS, at += 4 * AMX_TILE) {
+			struct amx_x x[2] = {amx_x_at(job, p, column, width, copy[0])};
+
+			if (end - p <= AMX_POSITIONS) {
+				amx_narrow(side, steps, x, at, column == 0);
+				break;
+			}
+			x[1] = amx_x_at(job, p + AMX_POSITIONS, column, width, copy[1]);
+			amx_wide(side, steps, x, at, column == 0);
+		}
 	}
 	for (; pos < end; pos += AMX_POSITIONS)
 		for (uint32_t r = 0; r < 32; r += 16, sums += AMX_TILE)
@@ -366,12 +334,14 @@ TARGET static void amx_panel(const struct lsc_matmul *job, uint32_t row, uint32_
 TARGET static void amx_many(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
 	_Alignas(64) float sums[32 * AMX_MOST];
+	const uint32_t kept = AMX_KEPT / (job->cols * 2) / 32 * 32;
+	const uint32_t most = LSC_MAX(LSC_MIN(kept, AMX_MOST), 64);
 
 	amx_shapes(16, AMX_POSITIONS);
-	for (uint32_t pos = 0; pos < job->m; pos += AMX_MOST)
+	for (uint32_t pos = 0; pos < job->m; pos += most)
 		for (uint32_t row = first; row < first + n; row += 32)
 			amx_panel(job, row, LSC_MIN(first + n - row, 32), pos,
-				  LSC_MIN(job->m, pos + AMX_MOST), sums);
+				  LSC_MIN(job->m, pos + most), sums);
 }
 
 TARGET static void amx_brain_matmul(const struct lsc_matmul *job, uint32_t first, uint32_t n)
