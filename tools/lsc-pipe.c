@@ -25,13 +25,15 @@
 #define MAX_PENDING 1024        /* requests at once; the others wait where they come from */
 #define POLL_NS     50000000ull /* of a file that grows: files cannot be watched for it */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_SWITCH };
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_STAGE, KEY_SWITCH };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
 	LSC_ACCESS_ROWS,
 	{"sources", 's', "HOW", 0,
 	 "Sources assist (default), serve like others, or never take part", 0},
+	{"stage-timeout", KEY_STAGE, "TIME", 0,
+	 "Leave a worker that is silent, or stands still, for so long (default 5s)", 0},
 	{"switch", KEY_SWITCH, "HOW", 0,
 	 "Requests in flight go to a node that is complete the sooner way (auto, the default), "
 	 "recompute, move their keys and values, or never",
@@ -74,6 +76,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
+		return 0;
+	case KEY_STAGE:
+		lsc_tool_check(state, lsc_parse_duration(arg, &opt->stage_s, &err), &err);
 		return 0;
 	case KEY_TIMEOUT:
 		lsc_tool_check(state, lsc_parse_duration(arg, &opt->timeout_s, &err), &err);
@@ -391,7 +396,8 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 	    (r = lsc_loop_signals(pipe->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, pipe,
 				  err)) < 0 ||
 	    (r = lsc_router_init(&pipe->router, &pipe->image, pipe->loop, opt->sources,
-				 (uint64_t)(opt->timeout_s * 1e9), &pipe_answer_events, err)) < 0)
+				 (uint64_t)(opt->timeout_s * 1e9), (uint64_t)(opt->stage_s * 1e9),
+				 &pipe_answer_events, err)) < 0)
 		return r;
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;

@@ -66,6 +66,11 @@ void lsc_peers_send_moved(const struct lsc_peers *peers, const struct lsc_client
  * are out. */
 int lsc_peer_send_pages(struct lsc_peer *peer, struct lsc_job *job);
 
-int lsc_peer_send_pong(struct lsc_peer *peer, struct lsc_err *err);
+int lsc_peer_send_pong(struct lsc_peer *peer, const struct lsc_pong_frame *pong,
+		       struct lsc_err *err);
+
+/* Tells a client that this worker leaves, or all of them. */
+void lsc_peer_send_leave(struct lsc_peer *peer, double within_s);
+void lsc_peers_send_leave(const struct lsc_peers *peers, double within_s);
 
 #endif

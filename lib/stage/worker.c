@@ -17,6 +17,7 @@
 #include "net/link.h"
 #include "stage/compute.h"
 #include "stage/hop.h"
+#include "stage/leave.h"
 #include "stage/move.h"
 #include "stage/peer.h"
 
@@ -37,7 +38,10 @@ struct lsc_worker {
 	struct lsc_run_frame run;      /* the one being looked at */
 	uint64_t job_bytes, job_limit; /* of all jobs there are */
 	uint32_t n_jobs;
-	uint32_t n_given; /* fetches that are not answered yet */
+	uint32_t n_moving; /* of requests that move, which are no runs; and of them */
+	uint32_t n_given;  /* fetches that are not answered yet */
+	uint64_t n_forwarded;
+	struct lsc_leave leave;
 };
 
 /* --- jobs --- */
@@ -55,6 +59,7 @@ static void free_job(struct lsc_worker *worker, struct lsc_job *job)
 {
 	worker->job_bytes -= job->charged;
 	worker->n_jobs--;
+	worker->n_moving -= job->kind != LSC_JOB_RUN;
 	worker->n_given -= job->kind == LSC_JOB_FETCH;
 	lsc_job_free(job);
 }
@@ -78,6 +83,7 @@ static struct lsc_job *make_job(struct lsc_worker *worker, enum lsc_job_kind kin
 	}
 	job->body_len = body_len;
 	worker->n_jobs++;
+	worker->n_moving += kind != LSC_JOB_RUN;
 	worker->n_given += kind == LSC_JOB_FETCH;
 	charge(worker, job);
 	return job;
@@ -100,7 +106,10 @@ static void on_lost(void *data, const struct lsc_client_id *client, uint64_t req
 
 static void on_forwarded(void *data, struct lsc_job *job)
 {
-	free_job(data, job);
+	struct lsc_worker *worker = data;
+
+	worker->n_forwarded++;
+	free_job(worker, job);
 }
 
 static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
@@ -267,6 +276,11 @@ static int take_run(struct lsc_peer *peer, const struct lsc_record *record, uint
 	*ret_body = NULL;
 	if (r < 0)
 		return r;
+	if (lsc_leave_is_on(&worker->leave) && run->pos == 0) {
+		lsc_err_set(&why, ESHUTDOWN, "this worker leaves");
+		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
+		return 0;
+	}
 	peer->receiving = make_job(worker, LSC_JOB_RUN, body_len);
 	if (!peer->receiving) {
 		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
@@ -294,9 +308,12 @@ static int take_adopt(struct lsc_peer *peer, const struct lsc_record *record, ui
 
 	if (r < 0)
 		return r;
-	job = make_job(worker, LSC_JOB_ADOPT, body_len);
+	job = lsc_leave_is_on(&worker->leave) ? NULL : make_job(worker, LSC_JOB_ADOPT, body_len);
 	if (!job) {
-		lsc_err_set(&why, ENOBUFS, "no room for another request");
+		if (lsc_leave_is_on(&worker->leave))
+			lsc_err_set(&why, ESHUTDOWN, "this worker leaves");
+		else
+			lsc_err_set(&why, ENOBUFS, "no room for another request");
 		lsc_peers_send_fail(&worker->peers, &adopt->client, adopt->request, adopt->n, &why);
 		return 0;
 	}
@@ -355,10 +372,28 @@ static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, str
 /* A link is one client's: what it has here goes with the last link that has its name. */
 static int take_client(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
 {
+	const struct lsc_worker *worker = peer->owner;
 	struct lsc_client_id client;
 	int r = lsc_frame_parse_client(record, &client, err);
 
-	return r < 0 ? r : lsc_peer_name(peer, &client, err);
+	if (r == 0)
+		r = lsc_peer_name(peer, &client, err);
+	if (r == 0 && lsc_leave_is_on(&worker->leave))
+		lsc_peer_send_leave(peer, lsc_leave_left_s(&worker->leave));
+	return r;
+}
+
+static int take_ping(struct lsc_peer *peer, struct lsc_err *err)
+{
+	const struct lsc_worker *worker = peer->owner;
+	struct lsc_stage_stats stats = lsc_compute_stats(worker->compute);
+	const struct lsc_pong_frame pong = {.runs = worker->n_jobs - worker->n_moving,
+					    .done = stats.progress + worker->n_forwarded,
+					    .works = stats.works,
+					    .step_s = (double)stats.step_ns / 1e9,
+					    .unit_s = stats.unit_ns / 1e9};
+
+	return lsc_peer_send_pong(peer, &pong, err);
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
@@ -379,7 +414,7 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (lsc_record_is(record, "client"))
 		return take_client(peer, record, err);
 	if (lsc_record_is(record, "ping"))
-		return lsc_peer_send_pong(peer, err);
+		return take_ping(peer, err);
 	return 0; /* a type that a later minor version knows */
 }
 
@@ -521,9 +556,32 @@ void lsc_worker_close(struct lsc_worker *worker)
 	lsc_moves_release(&worker->moves);
 	lsc_compute_stop(worker->compute);
 	lsc_watch_remove(worker->watch);
+	lsc_leave_release(&worker->leave);
 	if (worker->event_fd >= 0)
 		close(worker->event_fd);
 	free(worker);
+}
+
+/* Tokens that were given out are with their clients before these drop what they were of. */
+static bool is_busy(void *data)
+{
+	const struct lsc_worker *worker = data;
+
+	return worker->n_jobs || lsc_compute_stats(worker->compute).guests;
+}
+
+int lsc_worker_leave(struct lsc_worker *worker, uint64_t within_ns, void (*on_left)(void *data),
+		     void *data, struct lsc_err *err)
+{
+	int r = 0;
+
+	if (lsc_leave_is_on(&worker->leave))
+		return 0;
+	r = lsc_leave_start(&worker->leave, worker->loop, within_ns, is_busy, worker, on_left, data,
+			    err);
+	if (r == 0)
+		lsc_peers_send_leave(&worker->peers, (double)within_ns / 1e9);
+	return r;
 }
 
 struct lsc_stage_stats lsc_worker_stats(const struct lsc_worker *worker)

@@ -19,6 +19,7 @@ struct options {
 	enum lsc_cover_sources sources;
 	enum lsc_switching switching;
 	double timeout_s;
+	double stage_s; /* 0: by the timeout */
 	bool text;
 	struct lsc_access access;
 };
