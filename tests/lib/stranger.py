@@ -866,6 +866,8 @@ class Worker:
                     self.clients[r["client"]] = link
                 elif t == "drop":
                     self.caches.pop((r["client"], r["request"]), None)
+                elif t == "ping":
+                    link.say("pong")
                 elif t == "fetch":
                     self.give(link, r)
                 elif t == "adopt":
@@ -977,7 +979,9 @@ def ask(arrivals, path, stages, n, *words):
 
     for link in links:
         link.say("client", client=client)
+        link.say("ping")  # whose answer says that the name is known there
         threading.Thread(target=listen, args=(link,), daemon=True).start()
+    assert all(heard.get(timeout=60)[0] == "pong" for link in links)
     (ids, how), pos, answer = arguments(words), 0, []
     request, past, move = 1, list(ids), how.pop("move", None)
     while len(answer) < int(n):
