@@ -16,7 +16,7 @@
 #define SILENT_NS 10000000000ull
 #define PINGS     4     /* without an answer are the end */
 #define MOST      65536 /* runs that count */
-#define DOUBTS    6u
+#define DOUBTS    4u
 #define STEPS     4 /* of a worker's longest, after which one that does not get on stands still */
 
 #define TRIPS_TO_OPEN 2 /* connecting, hello; with a key one more */

@@ -430,6 +430,7 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	if (fail->code == ESHUTDOWN) {
 		router->fleet.nodes[node]->leaving = true;
 		leave_route(router, request);
+		request->again_ns = 0;
 		lsc_timer_arm(router->tick, 0);
 		return;
 	}

@@ -202,9 +202,7 @@ static bool make_step(struct lsc_compute *compute)
 	lsc_roster_step(&compute->queue.roster);
 	units = count_units(batch);
 	if (batch->n) {
-		__atomic_store_n(&compute->works, true, __ATOMIC_RELAXED);
 		lsc_batch_run(batch, image, on_through, compute);
-		__atomic_store_n(&compute->works, false, __ATOMIC_RELAXED);
 		took = lsc_clock_ns() - start;
 		lsc_pace_step(&compute->pace, decodes, rows, took);
 		measure(compute, units, rows, took);
@@ -322,8 +320,11 @@ static void *run(void *data)
 
 	while (await(compute, &came)) {
 		sort_in(compute, &came);
+		/* Opening an image on a device can take long, too. */
+		__atomic_store_n(&compute->works, true, __ATOMIC_RELAXED);
 		while (make_step(compute) || carry(compute))
 			gather(compute);
+		__atomic_store_n(&compute->works, false, __ATOMIC_RELAXED);
 		lsc_queue_unwatch(&compute->queue);
 	}
 	lsc_jobs_release(&came);

@@ -45,7 +45,7 @@ struct lsc_stage_stats {
 	uint64_t step_ns;  /* the longest step lately */
 	double unit_ns;    /* that a unit takes for a position of an answer, lately; 0: not known */
 	uint64_t progress; /* grows with whatever is computed, also within a step */
-	bool works;        /* a step is being computed */
+	bool works;        /* the thread makes steps, or looks for what can be in one */
 };
 
 struct lsc_stage_stats lsc_compute_stats(struct lsc_compute *compute);

@@ -69,6 +69,7 @@ gone "nor stays" "$stuck"
 
 # --- what cannot start ---
 
+expect_status 64 "a time to leave in that is none" lsc-node --dir "$SCRATCH/dir" --drain-timeout soon
 expect_status 64 "no directory given" lsc-node
 expect_one_line "--dir is missing"
 expect_status 74 "a directory that is not there" \

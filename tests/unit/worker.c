@@ -314,6 +314,7 @@ static void test_limits(struct client *client, struct lsc_worker **workers,
 		client->ponged = false;
 		lsc_link_send(client->links[1], &ping, NULL, 0, NULL);
 		turn_until(client->loop, client->ponged);
+		lsc_loop_turn(client->loop, 10, NULL);
 	}
 	ok(client->ponged && client->pong.told, "a ping is answered");
 	ok(client->pong.runs == 0 && client->pong.done > 0 && !client->pong.works &&
