@@ -437,6 +437,8 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	if (!crowded)
 		doubt(router, request, node, fail->code == EHOSTDOWN);
 	lsc_info("node %u, %s: %s", node, router->fleet.nodes[node]->exec, fail->why);
+	if (lsc_shift_broken(request, fail->why))
+		return;
 	lose_route(request, fail->why);
 	request->crowded = crowded;
 }

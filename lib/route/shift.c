@@ -289,6 +289,14 @@ static bool passes(const struct lsc_router_request *request, uint32_t node)
 	return false;
 }
 
+bool lsc_shift_broken(struct lsc_router_request *request, const char *why)
+{
+	if (!request->shift.active)
+		return false;
+	recompute(request, why);
+	return true;
+}
+
 bool lsc_shift_lost(struct lsc_router_request *request, uint32_t node, const char *why)
 {
 	struct lsc_shift *shift = &request->shift;

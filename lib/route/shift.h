@@ -28,6 +28,9 @@ void lsc_shift_begin(struct lsc_router_request *request, const struct lsc_cover 
 void lsc_shift_moved(struct lsc_router *router, const struct lsc_moved_frame *moved);
 void lsc_shift_failed(struct lsc_router *router, uint32_t node, const struct lsc_fail_frame *fail);
 
+/* A stage of it can do no more for it: true where the request goes on already. */
+bool lsc_shift_broken(struct lsc_router_request *request, const char *why);
+
 /* A node of it is lost: true where the request goes on already. */
 bool lsc_shift_lost(struct lsc_router_request *request, uint32_t node, const char *why);
 

@@ -84,5 +84,5 @@ then=kill_stage
 ask 5 --switch move
 expect_whole "a stage that is killed in the middle"
 expect_equal "the rest is computed" "$(switch .how)" recompute
-expect_equal "for a reason" "$(switch '.why | test("lost|reset|closed|refused|end")')" true
+expect_equal "for a reason" "$(switch '.why | test("lost|reset|closed|refused|next stage|end")')" true
 done_testing
