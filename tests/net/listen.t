@@ -2,6 +2,7 @@
 # lsc-pipe --listen: requests over several connections, each answered on its own.
 . tests/lib/tap.sh
 . tests/lib/arrivals.sh
+. tests/lib/service.sh
 requires_data models
 requires_command jq
 requires_command socat
@@ -23,18 +24,6 @@ exec 8<>"$SCRATCH/arrivals"
 socket=$SCRATCH/pipe.sock
 start_server router sh -c 'exec lsc-pipe "$@" <&8' sh --listen "unix:$socket" --queue 2 \
 	--timeout 60s "$image"
-wait_for() { # wait_for NAME COMMAND...: up to 20 s
-	wait_name=$1
-	shift
-	wait_n=0
-	while ! "$@" >/dev/null 2>&1; do
-		sleep 0.05
-		wait_n=$((wait_n + 1))
-		[ $wait_n -lt 400 ] || break
-	done
-	[ $wait_n -lt 400 ]
-	ok $? "$wait_name"
-}
 expect_equal "it listens before any arrival" "$router" "unix:$socket"
 
 # connect NAME: what is written to descriptor of fifo NAME.in goes to the router as records
@@ -79,8 +68,9 @@ wait_for "for each" said b '.type == "done" and .id == "d"'
 expect_equal "none for what was cancelled" \
 	"$(jq -s 'map(select(.id == 1 and .type != "accepted")) | length' "$SCRATCH/b")" 0
 text() { jq -j "select(.id == $2) | select(.type == \"token\").text, select(.type == \"done\").rest" "$SCRATCH/$1"; }
-{ text a 1; echo; } >"$SCRATCH/text"
+{ text a 1 | sed 's/^ //'; echo; } >"$SCRATCH/text"
 expect_same "it is the text of one node" "$SCRATCH/text" "$SCRATCH/alone"
+expect_equal "which goes on where the prompt ends" "$(text a 1 | head -c 7)" ' a time'
 wait_for "the router is ready now, and tells its totals" said a '.type == "status" and .ready and
 	.requests == 3 and .cancelled == 1 and .failed == 0 and .running == 0 and .tokens == 80 and
 	.nodes[0].complete and .nodes[0].up and (.stages | length) == 1'

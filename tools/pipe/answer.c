@@ -153,6 +153,7 @@ static void put_logprobs(const struct pipe *pipe, json_t *line, const struct lsc
 {
 	json_t *list = json_array();
 
+	json_object_set_new(line, "own", token_text(pipe, drawn->token));
 	json_object_set_new(line, "logprob", json_real(drawn->logprob));
 	for (uint32_t i = 0; i < drawn->n_top; i++)
 		json_array_append_new(list, json_pack("{s:I, s:o, s:f}", "token",
@@ -312,6 +313,8 @@ int pipe_answer_begin(struct pipe *pipe, struct client *client, struct lsc_route
 	*answer = (struct answer){.pipe = pipe, .id = json_incref(id), .stops = query->stops};
 	query->stops = (struct lsc_stops)LSC_STOPS_INIT;
 	lsc_detokenizer_init(&answer->detokenizer, pipe->tokenizer);
+	if (client && !query->special) /* it goes on where the prompt ends */
+		answer->detokenizer.first = false;
 	lsc_stopper_init(&answer->stopper, &answer->stops);
 	request->user = answer;
 	answer->place = (struct client_place){.request = request, .id = answer->id};
