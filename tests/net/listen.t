@@ -98,6 +98,7 @@ echo '{"type":"hello","kind":"requests","version":[2,0]}' >&7
 wait_for "a later version is refused" said c '.type == "abort"'
 exec 7>&-
 
+exec 5>&-
 kill "$router_pid"
 wait "$router_pid"
 expect_equal "a signal ends it well" $? 0
