@@ -10,7 +10,8 @@
 
 #include "net/resolve.h"
 
-#define BACKLOG 1024
+#define BACKLOG    1024
+#define SEND_BYTES (128 << 10) /* in the kernel, for a client that does not read */
 
 int gate_door_parse(const char *text, struct lsc_endpoint *ret_at, struct lsc_err *err)
 {
@@ -23,12 +24,13 @@ int gate_door_parse(const char *text, struct lsc_endpoint *ret_at, struct lsc_er
 
 static int listen_at(const struct addrinfo *a)
 {
-	const int yes = 1;
+	const int yes = 1, bytes = SEND_BYTES;
 	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
 		return fd;
