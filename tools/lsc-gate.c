@@ -82,7 +82,7 @@ static bool parse_number(int key, const char *arg, struct argp_state *state,
 			       &err);
 		return true;
 	case KEY_QUEUE:
-		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &opt->queue, &err), &err);
+		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1 << 20, &opt->queue, &err), &err);
 		return true;
 	case 'R':
 		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &fd, &err), &err);

@@ -85,7 +85,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt->ready_fd = (int)fd;
 		return 0;
 	case KEY_QUEUE:
-		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &opt->queue, &err), &err);
+		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1 << 20, &opt->queue, &err), &err);
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
@@ -191,6 +191,15 @@ static void accept_request(struct pipe *pipe, struct client *client,
 	pipe_client_send(client);
 }
 
+/* Of those that came a moment ago some may have a route at once. */
+static bool is_full(struct pipe *pipe)
+{
+	if (pipe_count_waiting(pipe) < pipe->opt->queue)
+		return false;
+	lsc_router_turn(&pipe->router);
+	return pipe_count_waiting(pipe) >= pipe->opt->queue;
+}
+
 void pipe_take_request(struct pipe *pipe, struct client *client, const char *text, size_t len)
 {
 	LSC_CLEANUP(lsc_query_release) struct lsc_query query = LSC_QUERY_INIT;
@@ -199,7 +208,7 @@ void pipe_take_request(struct pipe *pipe, struct client *client, const char *tex
 	int r = lsc_query_parse(&query, text, len, &pipe->image.chat, &err);
 	json_t *id = query.id ? json_loads(query.id, JSON_DECODE_ANY, NULL) : NULL;
 
-	if (r > 0 && client && pipe_count_waiting(pipe) >= pipe->opt->queue)
+	if (r > 0 && client && is_full(pipe))
 		r = lsc_err_set(&err, EBUSY, "%llu requests wait already",
 				(unsigned long long)pipe->opt->queue);
 	if (r > 0)
