@@ -82,15 +82,16 @@ LSC_CFLAGS += -DLSC_HAVE_MICROHTTPD
 else ifeq ($(WITH_MICROHTTPD),yes)
 $(error WITH_MICROHTTPD=yes, and microhttpd.h is not there (libmicrohttpd-dev))
 endif
-# The plugin is built with the plain variant alone: nvcc knows no sanitizers.
+# The plugin is built with the plain variant alone: nvcc knows no sanitizers.  It is no compiler
+# without one of C++ for the host.
+have_cxx := $(shell command -v $(CXX) 2>/dev/null)
 NVCC := $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
-have_cuda := $(if $(filter no,$(WITH_CUDA)),,$(if $(SAN),,$(NVCC)))
+have_cuda := $(if $(filter no,$(WITH_CUDA)),,$(if $(SAN),,$(if $(have_cxx),$(NVCC))))
 ifneq ($(have_cuda),)
 LSC_CFLAGS += -DLSC_HAVE_CUDA
 else ifeq ($(WITH_CUDA)$(SAN),yes)
-$(error WITH_CUDA=yes, and there is no nvcc in $(CUDA_HOME)/bin)
+$(error WITH_CUDA=yes, and there is no $(if $(NVCC),C++ compiler ($(CXX)),nvcc in $(CUDA_HOME)/bin))
 endif
-have_cxx := $(shell command -v $(CXX) 2>/dev/null)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
@@ -159,11 +160,11 @@ $(BIN)/lsc-cuda.so: $(cuda_obj) $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -shared -Xlinker=--exclude-libs=ALL,-z,defs \
 		-o $@ $^ -lcublas $(LSC_LIBS)
 
-$(B)/cuda/%.o: lib/cuda/%.c $(B)/flags
+$(B)/cuda/%.o: lib/cuda/%.c $(B)/flags $(B)/flags-cuda
 	$(call say,CC,$<)mkdir -p $(@D) && \
 		$(CC) $(cuda_flags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/cuda/%.cu.o: lib/cuda/%.cu $(B)/flags
+$(B)/cuda/%.cu.o: lib/cuda/%.cu $(B)/flags $(B)/flags-cuda
 	$(call say,NVCC,$<)mkdir -p $(@D) && $(NVCC) -std=c++17 -O3 -Ilib $(cuda_code) \
 		-Xcompiler=-fPIC,-fvisibility=hidden,-Wall -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
@@ -173,11 +174,11 @@ $(B)/gpu/%: $(B)/cuda/test-%.o $(cuda_obj) $(B)/liblsc.a
 $(B)/bench/gpu: $(B)/cuda/bench-gpu.o $(cuda_obj) $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(cuda_link) -o $@ $^ -lcublas $(LSC_LIBS)
 
-$(B)/cuda/bench-%.o: tests/bench/cuda/%.c $(B)/flags
+$(B)/cuda/bench-%.o: tests/bench/cuda/%.c $(B)/flags $(B)/flags-cuda
 	$(call say,CC,$<)mkdir -p $(@D) && \
 		$(CC) $(cuda_flags) -Itests/gpu $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/cuda/test-%.o: tests/gpu/%.c $(B)/flags
+$(B)/cuda/test-%.o: tests/gpu/%.c $(B)/flags $(B)/flags-cuda
 	$(call say,CC,$<)mkdir -p $(@D) && \
 		$(CC) $(cuda_flags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -205,11 +206,11 @@ $(E)/%.o: lib/cuda/%.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && \
 		$(CC) $(emulated_flags) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(E)/%.cu.o: lib/cuda/%.cu $(B)/flags
+$(E)/%.cu.o: lib/cuda/%.cu $(B)/flags $(B)/flags-cuda
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) -x c++ $(emulated_flags) $(LSC_CXXFLAGS) \
 		$(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
-$(E)/emulate.o: tests/gpu/emulated/emulate.cpp $(B)/flags
+$(E)/emulate.o: tests/gpu/emulated/emulate.cpp $(B)/flags $(B)/flags-cuda
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(emulated_flags) $(LSC_CXXFLAGS) \
 		$(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -226,10 +227,11 @@ $(B)/%.o: %.c $(B)/flags
 $(B)/lib/exec/%.o: LSC_EXEC_CFLAGS = -ffp-contract=off
 $(B)/lib/exec/kernels_%.o: LSC_EXEC_CFLAGS = -ffp-contract=off $(if $(SAN),-O1 -fno-var-tracking,-O3)
 
-# Changes only when the flags do, and so rebuilds what they touch.
-$(B)/flags: FORCE
-	@mkdir -p $(@D) && \
-	echo '$(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(LSC_LDFLAGS) $(LDFLAGS)' >$@.new && \
+# Change only when the flags do, and so rebuild what they touch.
+$(B)/flags: flags = $(CC) $(LSC_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(LSC_LDFLAGS) $(LDFLAGS)
+$(B)/flags-cuda: flags = $(CXX) $(LSC_CXXFLAGS) $(NVCC) $(cuda_code) $(CUDA_HOME)
+$(B)/flags $(B)/flags-cuda: FORCE
+	@mkdir -p $(@D) && echo '$(flags)' >$@.new && \
 	if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 
 ## check: run the tests of every day (installs what they need from Debian if it is missing)

@@ -214,7 +214,7 @@ static int run(struct replay *replay, struct lsc_err *err)
 
 	if (r < 0 || opt->dry_run)
 		return r < 0 ? r : dry_run(replay, err);
-	if ((r = replay_http_check(err)) < 0 || (r = load_text(replay, err)) < 0 ||
+	if ((r = replay_http_check(opt->url, err)) < 0 || (r = load_text(replay, err)) < 0 ||
 	    (r = load_key(replay, &server.key, err)) < 0)
 		return r;
 	if (!opt->model && (r = find_model(replay, &server, err)) < 0)

@@ -85,7 +85,7 @@ __global__ void prepare(const lsc_cuda_row *rows, lsc_cuda_shape shape, uint32_t
 extern "C" cudaError_t lsc_cuda_prepare(cudaStream_t stream, const struct lsc_cuda_attend *job,
 					const float *q_norm, const float *k_norm, const float *rope)
 {
-	const lsc_cuda_shape *shape = job->shape;
+	const lsc_cuda_shape *shape = &job->shape;
 	const uint32_t heads = shape->heads + 2 * shape->kv_heads;
 	auto start = [&](auto *type) {
 		using H = std::remove_pointer_t<decltype(type)>;
@@ -206,15 +206,8 @@ static __device__ void add_values(void *const *table, size_t values, uint32_t st
 	}
 }
 
-struct rows_job {
-	const lsc_cuda_row *rows;
+struct rows_job : lsc_cuda_attend {
 	const uint32_t *index;
-	lsc_cuda_shape shape;
-	uint32_t layer, window;
-	const float *qkv;
-	size_t qkv_stride;
-	void *out;
-	size_t out_stride;
 	float *partial;
 	uint32_t splits, chunks; /* chunks of GROUP heads to a kv head */
 };
@@ -369,12 +362,9 @@ extern "C" cudaError_t lsc_cuda_attend_rows(cudaStream_t stream, const struct ls
 					    const uint32_t *index, uint32_t n_index,
 					    uint32_t splits, float *partial)
 {
-	const lsc_cuda_shape *shape = job->shape;
+	const lsc_cuda_shape *shape = &job->shape;
 	const uint32_t chunks = (shape->heads / shape->kv_heads + GROUP - 1) / GROUP;
-	const rows_job rows = {
-		job->rows,       index,    *shape,          job->layer, job->window, job->qkv,
-		job->qkv_stride, job->out, job->out_stride, partial,    splits,      chunks,
-	};
+	const rows_job rows = {*job, index, partial, splits, chunks};
 	const size_t shared = room_of(*shape).floats * sizeof(float);
 	auto start = [&](auto *type) {
 		using H = std::remove_pointer_t<decltype(type)>;

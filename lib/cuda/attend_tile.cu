@@ -56,21 +56,10 @@ extern "C" size_t lsc_cuda_tile_shared(const struct lsc_cuda_shape *shape)
 	return room_of(*shape).bytes;
 }
 
-struct tile_job {
-	const lsc_cuda_row *rows;
-	const lsc_cuda_tile *tiles;
-	lsc_cuda_shape shape;
-	uint32_t layer, window;
-	const float *qkv;
-	size_t qkv_stride;
-	void *out;
-	size_t out_stride;
-};
-
 /* Query r of the tile is head r % group at position r / group; what is beyond n is zero. */
 template <typename H>
-static __device__ void load_queries(const tile_job &job, const tile_room &room, lsc_cuda_tile tile,
-				    uint32_t kv_head, H *to)
+static __device__ void load_queries(const lsc_cuda_attend &job, const tile_room &room,
+				    lsc_cuda_tile tile, uint32_t kv_head, H *to)
 {
 	const uint32_t group = job.shape.heads / job.shape.kv_heads, dim = job.shape.head_dim;
 
@@ -187,12 +176,12 @@ static __device__ void warp_values(const H *weights, const H *values, const tile
 }
 
 /* blockIdx: tile, kv head. */
-template <typename H> __global__ void attend_tiles(tile_job job)
+template <typename H> __global__ void attend_tiles(lsc_cuda_attend job, const lsc_cuda_tile *tiles)
 {
 	LSC_SHARED(shared);
 	const lsc_cuda_shape &shape = job.shape;
 	const tile_room room = room_of(shape);
-	const lsc_cuda_tile tile = job.tiles[blockIdx.x];
+	const lsc_cuda_tile tile = tiles[blockIdx.x];
 	const lsc_cuda_row first = job.rows[tile.row];
 	const uint32_t kv_head = blockIdx.y, group = shape.heads / shape.kv_heads;
 	const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -246,19 +235,13 @@ template <typename H>
 static cudaError_t start(cudaStream_t stream, const struct lsc_cuda_attend *job,
 			 const struct lsc_cuda_tile *tiles, uint32_t n_tiles)
 {
-	const lsc_cuda_shape *shape = job->shape;
-	const tile_job of = {
-		job->rows, tiles,           *shape,   job->layer,      job->window,
-		job->qkv,  job->qkv_stride, job->out, job->out_stride,
-	};
-
-	return lsc_launch(attend_tiles<H>, dim3(n_tiles, shape->kv_heads), THREADS,
-			  room_of(*shape).bytes, stream, of);
+	return lsc_launch(attend_tiles<H>, dim3(n_tiles, job->shape.kv_heads), THREADS,
+			  room_of(job->shape).bytes, stream, *job, tiles);
 }
 
 extern "C" cudaError_t lsc_cuda_attend_tiles(cudaStream_t stream, const struct lsc_cuda_attend *job,
 					     const struct lsc_cuda_tile *tiles, uint32_t n_tiles)
 {
-	return job->shape->half == LSC_CUDA_F16 ? start<__half>(stream, job, tiles, n_tiles)
-						: start<__nv_bfloat16>(stream, job, tiles, n_tiles);
+	return job->shape.half == LSC_CUDA_F16 ? start<__half>(stream, job, tiles, n_tiles)
+					       : start<__nv_bfloat16>(stream, job, tiles, n_tiles);
 }

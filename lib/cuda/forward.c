@@ -136,7 +136,7 @@ static void attend(struct queue *queue, const struct lsc_gpu_layer *layer, uint3
 	const struct lsc_gpu *gpu = queue->gpu;
 	const struct lsc_gpu_step *step = queue->step;
 	const struct lsc_cuda_attend job = {
-		.shape = &gpu->shape,
+		.shape = gpu->shape,
 		.rows = step_at(queue, step->rows),
 		.n = step->padded,
 		.layer = index,

@@ -87,8 +87,9 @@ cudaError_t lsc_cuda_expand(cudaStream_t stream, enum lsc_cuda_format half,
 
 /* --- attention (attend.cu, attend_tile.cu) --- */
 
+/* Kernels get it as it is. */
 struct lsc_cuda_attend {
-	const struct lsc_cuda_shape *shape;
+	struct lsc_cuda_shape shape;
 	const struct lsc_cuda_row *rows;
 	uint32_t n;
 	uint32_t layer;

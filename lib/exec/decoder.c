@@ -132,6 +132,9 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 		.att_stride = (uint32_t)lsc_align_up(heads, LSC_LANES),
 		.ffn_stride = config->experts ? 0 : (uint32_t)lsc_align_up(config->ffn, LSC_LANES),
 	};
+	r = options->kernels ? 0 : lsc_kernels_check(err);
+	if (r < 0)
+		return r;
 	decoder->layers = calloc(config->layers, sizeof(*decoder->layers));
 	if (!decoder->layers)
 		return lsc_err_set(err, ENOMEM, "no memory for %u layers", config->layers);

@@ -13,8 +13,13 @@
  * multiply-add each, what is missing counts as zero, and the lanes are added as above.  The sums of
  * blocks are added to y in order, the first takes its place where nothing is added.  Subnormal
  * numbers count as zero wherever they come in or out.  This is what the instruction vdpbf16ps does,
- * on processors of Intel and AMD; every row does the same, so that here too no bit depends on the
- * machine.
+ * on processors of Intel and AMD; every row but one does the same, so that here too no bit depends
+ * on the machine.
+ *
+ * That one is "amx", for processors with registers of tiles, which compute several times as fast in
+ * an order of their own (tdpbf16ps): of each 32 columns the even ones are added up from zero in
+ * order, and the odd ones, with one fused multiply-add each; the sum of both is added to that of
+ * the columns before, the first to zero, and in the end y is that, or has it added.
  *
  * Products of q8 weights, too, pack activations, in blocks of 32: the scale is the largest
  * magnitude a / 127, and a value x becomes the whole number nearest to x * (127 / a), ties to even;
@@ -31,6 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "model/dtype.h"
 #include "model/q8.h"
 
@@ -87,7 +93,7 @@ struct lsc_attend {
 };
 
 struct lsc_kernels {
-	const char *name; /* "avx512-bf16", "avx512", "avx2", "portable" */
+	const char *name; /* "amx", "avx512-bf16", "avx512", "avx2", "portable" */
 
 	lsc_matmul_fn *matmul; /* exact */
 
@@ -105,15 +111,19 @@ struct lsc_kernels {
 	void (*attend)(const struct lsc_attend *job);
 };
 
-/* The best row this processor can run, chosen once; its name can be forced by LSC_KERNELS. */
+/* The best row this processor can run, chosen once; LSC_KERNELS in the environment names another.
+ */
 const struct lsc_kernels *lsc_kernels(void);
+
+/* -EINVAL: what LSC_KERNELS names cannot run here, or is no row. */
+int lsc_kernels_check(struct lsc_err *err);
 
 /* A row by name; NULL where it is not built in or cannot run here. */
 const struct lsc_kernels *lsc_kernels_named(const char *name);
 
 /* The rows themselves; the x86 ones exist on x86-64 alone. */
 extern const struct lsc_kernels lsc_kernels_portable, lsc_kernels_avx2, lsc_kernels_avx512,
-	lsc_kernels_avx512_bf16;
+	lsc_kernels_avx512_bf16, lsc_kernels_amx;
 
 /* How these kernels pack activations for weights of a format; NULL: there is only the exact way. */
 static inline const struct lsc_packing *lsc_kernels_packing(const struct lsc_kernels *kernels,

@@ -1,4 +1,4 @@
-/* Attention over pages of keys and values; included by kernels_body.h.
+/* Attention over pages of keys and values; included by kernels_X.c.
  *
  * A query is one head of one row.  Up to LSC_ATTEND_QUERIES of them pass over a page while it lies
  * in the first-level cache, TILE_HEADS at a time in registers; the next page is fetched meanwhile,

@@ -198,8 +198,14 @@ LANES lanes lanes_join(__m256 low, __m256 high)
 
 #include "exec/kernels_q8_avx2.h"
 
+#include "exec/kernels_body.h"
+
+#include "exec/kernels_attend.h"
+#include "exec/kernels_brain.h"
+#include "exec/kernels_q8.h"
+
 #define KERNELS_NAME "avx2"
 #define KERNELS      lsc_kernels_avx2
-#include "exec/kernels_body.h"
+#include "exec/kernels_row.h"
 
 #endif

@@ -1,7 +1,7 @@
 /* The kernels written over 16 lanes; included once by each kernels_X.c.
  *
- * The including file defines `lanes` with its operations, TARGET and LANES (attributes), the tile
- * sizes, KERNELS and KERNELS_NAME.  Sums of a tile live in registers: its loops have constant
+ * The including file defines `lanes` with its operations, TARGET and LANES (attributes), and the
+ * tile sizes.  Sums of a tile live in registers: its loops have constant
  * bounds once inlined, and are unrolled.  Multiply-adds are fused where lanes_fma says so and
  * nowhere else (the Makefile turns contraction off for this folder).
  */
@@ -268,18 +268,3 @@ TARGET static float softmax(float *x, uint32_t n)
 	}
 	return lanes_sum(sum);
 }
-
-#include "exec/kernels_attend.h"
-#include "exec/kernels_brain.h"
-#include "exec/kernels_q8.h"
-
-const struct lsc_kernels KERNELS = {
-	.name = KERNELS_NAME,
-	.matmul = matmul,
-	.brain = {STEP_BYTES, brain_pack, brain_matmul},
-	.q8 = {sizeof(struct lsc_q8_step), q8_pack, q8_matmul},
-	.rms_norm = rms_norm,
-	.swiglu = swiglu,
-	.softmax = softmax,
-	.attend = attend,
-};

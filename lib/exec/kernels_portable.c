@@ -233,6 +233,12 @@ LANES lanes q8_dot(const q8_weights *weights, const struct lsc_q8_step *x)
 	EACH((float)sum[i]);
 }
 
+#include "exec/kernels_body.h"
+
+#include "exec/kernels_attend.h"
+#include "exec/kernels_brain.h"
+#include "exec/kernels_q8.h"
+
 #define KERNELS_NAME "portable"
 #define KERNELS      lsc_kernels_portable
-#include "exec/kernels_body.h"
+#include "exec/kernels_row.h"

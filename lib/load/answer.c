@@ -1,18 +1,13 @@
 /* answer - what the chunks of a streamed answer say */
 #include "load/answer.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
-
-static void put_json(json_t **json)
-{
-	json_decref(*json);
-}
+#include "stream/jansson.h"
 
 static int on_event(void *owner, const char *type, const char *data, size_t len,
 		    struct lsc_err *err);
@@ -110,7 +105,7 @@ static int on_event(void *owner, const char *type, const char *data, size_t len,
 {
 	struct lsc_answer *answer = owner;
 	json_error_t error;
-	LSC_CLEANUP(put_json) json_t *root = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *root = NULL;
 
 	if (answer->done)
 		return 0;
@@ -136,7 +131,7 @@ int lsc_answer_feed(struct lsc_answer *answer, uint64_t now_ns, const void *byte
 
 void lsc_answer_error_text(const char *body, size_t len, char *text, size_t size)
 {
-	LSC_CLEANUP(put_json) json_t *root = json_loadb(body, len, 0, NULL);
+	LSC_CLEANUP(lsc_json_put) json_t *root = json_loadb(body, len, 0, NULL);
 	const char *words = error_words(root);
 
 	if (words)
@@ -151,7 +146,7 @@ void lsc_answer_error_text(const char *body, size_t len, char *text, size_t size
 
 int lsc_answer_model(const char *body, size_t len, char **ret_model, struct lsc_err *err)
 {
-	LSC_CLEANUP(put_json) json_t *root = json_loadb(body, len, 0, NULL);
+	LSC_CLEANUP(lsc_json_put) json_t *root = json_loadb(body, len, 0, NULL);
 	const json_t *first = json_array_get(json_object_get(root, "data"), 0);
 	const char *id = json_string_value(json_object_get(first, "id"));
 

@@ -18,11 +18,6 @@ void lsc_event_stream_reset(struct lsc_event_stream *stream)
 	stream->has_data = stream->skip_lf = stream->begun = false;
 }
 
-bool lsc_event_stream_is_inside(const struct lsc_event_stream *stream)
-{
-	return stream->line.len || stream->has_data;
-}
-
 /* Two data fields of a line each are a text of two lines. */
 static int add_data(struct lsc_event_stream *stream, const char *value, size_t len,
 		    struct lsc_err *err)

@@ -50,7 +50,4 @@ void lsc_event_stream_reset(struct lsc_event_stream *stream);
 int lsc_event_stream_feed(struct lsc_event_stream *stream, const void *bytes, size_t len,
 			  struct lsc_err *err);
 
-/* Whether the bytes so far end within an event. */
-bool lsc_event_stream_is_inside(const struct lsc_event_stream *stream);
-
 #endif

@@ -27,7 +27,8 @@ static bool is_blank(unsigned char c)
 	return c <= ' ';
 }
 
-/* The bytes of the word at text: up to a blank, or to the last whole character within MAX_WORD. */
+/* The bytes of the word at text, which is UTF-8: up to a blank, or to the last whole character
+ * within MAX_WORD. */
 static size_t word_length(const char *text, size_t len)
 {
 	size_t n = 0;
@@ -46,13 +47,7 @@ static int add_word(struct lsc_buf *buf, const char *word, size_t len)
 {
 	int r = lsc_buf_add(buf, " ", 1);
 
-	for (size_t i = 0; i < len && !r; i++) {
-		if (word[i] == '"' || word[i] == '\\')
-			r = lsc_buf_add(buf, "\\", 1);
-		if (!r)
-			r = lsc_buf_add(buf, word + i, 1);
-	}
-	return r;
+	return r ? r : lsc_json_escape(word, len, buf);
 }
 
 static uint32_t count_words(const char *bytes, size_t len)
@@ -70,11 +65,13 @@ static uint32_t count_words(const char *bytes, size_t len)
 
 int lsc_text_init(struct lsc_text *text, const char *bytes, size_t len, struct lsc_err *err)
 {
-	uint32_t n = count_words(bytes, len);
+	uint32_t n;
 	int r = 0;
 
+	/* First: what finds a word's end goes back to a character's beginning. */
 	if (!lsc_utf8_is_valid(bytes, len))
 		return lsc_err_set(err, EBADMSG, "the text is not UTF-8");
+	n = count_words(bytes, len);
 	if (n < LSC_TEXT_MIN_WORDS)
 		return lsc_err_set(err, EBADMSG, "the text has %u words, and needs %u", n,
 				   LSC_TEXT_MIN_WORDS);
@@ -197,17 +194,7 @@ static int add_model(const char *model, struct lsc_buf *buf)
 {
 	int r = lsc_buf_add_str(buf, "{\"model\":\"");
 
-	for (; *model && !r; model++) {
-		unsigned char c = (unsigned char)*model;
-
-		if (c < ' ')
-			r = lsc_buf_printf(buf, "\\u%04x", c);
-		else if (c == '"' || c == '\\')
-			r = lsc_buf_printf(buf, "\\%c", c);
-		else
-			r = lsc_buf_add(buf, model, 1);
-	}
-	return r;
+	return r ? r : lsc_json_escape(model, strlen(model), buf);
 }
 
 int lsc_ask_body(const struct lsc_ask *ask, const struct lsc_text *text,

@@ -47,6 +47,38 @@ int lsc_trace_seconds(const char *text, double unit_ns, int64_t *ret_ns, struct 
 	return 0;
 }
 
+static int compare_rows(const void *a, const void *b)
+{
+	const struct lsc_trace_row *x = a, *y = b;
+
+	if (x->at_ns != y->at_ns)
+		return x->at_ns < y->at_ns ? -1 : 1;
+	return x->line < y->line ? -1 : x->line > y->line;
+}
+
+static void trim(struct lsc_trace *trace, uint32_t n)
+{
+	trace->n = n;
+	trace->is_full = true;
+	trace->until_ns = trace->rows[n - 1].at_ns;
+}
+
+/* Sorts the rows so far, and forgets those behind the last that is asked for. */
+static void settle(struct lsc_trace *trace)
+{
+	uint32_t n = 1;
+
+	if (trace->unordered)
+		qsort(trace->rows, trace->n, sizeof(*trace->rows), compare_rows);
+	if (trace->most && trace->n >= trace->most)
+		trim(trace, trace->most);
+	while (n < trace->n && trace->rows[n].at_ns - trace->rows[0].at_ns <= trace->within_ns)
+		n++;
+	/* The first of the later ones stays: it says how long the gap in front of it is. */
+	if (trace->within_ns && n < trace->n)
+		trim(trace, n + 1);
+}
+
 static int grow(struct lsc_trace *trace, struct lsc_err *err)
 {
 	uint32_t room = trace->room ? trace->room * 2 : 1024;
@@ -54,6 +86,11 @@ static int grow(struct lsc_trace *trace, struct lsc_err *err)
 
 	if (trace->n < trace->room)
 		return 0;
+	if (trace->n && (trace->most || trace->within_ns)) {
+		settle(trace);
+		if (trace->n <= trace->room / 2)
+			return 0;
+	}
 	if (trace->n == LSC_TRACE_MAX_ROWS)
 		return lsc_err_set(err, EBADMSG, "more than %u requests", LSC_TRACE_MAX_ROWS);
 	rows = realloc(trace->rows, room * sizeof(*rows));
@@ -79,14 +116,13 @@ int lsc_trace_put(struct lsc_trace *trace, int64_t at_ns, uint64_t prompt, uint6
 		return lsc_err_set(err, EBADMSG, "more than a year from the first request");
 	if (at_ns < trace->last_ns && trace->format == LSC_TRACE_TIMES)
 		return lsc_err_set(err, EBADMSG, "a time before the one in front of it");
-	/* The first of the later ones stays: it says how long the gap in front of it is. */
-	if (trace->within_ns && at_ns - trace->first_ns > trace->within_ns && trace->beyond++)
-		return 1;
+	trace->unordered += at_ns < trace->last_ns;
+	trace->last_ns = at_ns;
+	if (trace->is_full && at_ns >= trace->until_ns)
+		return 0;
 	r = grow(trace, err);
 	if (r < 0)
 		return r;
-	trace->unordered += at_ns < trace->last_ns;
-	trace->last_ns = at_ns;
 	trace->rows[trace->n++] = (struct lsc_trace_row){
 		.at_ns = at_ns,
 		.prompt = (uint32_t)prompt,
@@ -152,9 +188,12 @@ static int take_line(struct lsc_trace *trace, char *line, size_t len, struct lsc
 	return r;
 }
 
+/* In other formats a row to come may be earlier than those so far. */
 static bool has_enough(const struct lsc_trace *trace)
 {
-	return trace->most && trace->n >= trace->most;
+	return trace->format == LSC_TRACE_TIMES &&
+	       ((trace->most && trace->n >= trace->most) ||
+		(trace->within_ns && trace->last_ns - trace->first_ns > trace->within_ns));
 }
 
 int lsc_trace_add(struct lsc_trace *trace, const void *data, size_t len, struct lsc_err *err)
@@ -182,15 +221,6 @@ int lsc_trace_add(struct lsc_trace *trace, const void *data, size_t len, struct 
 	return 0;
 }
 
-static int compare_rows(const void *a, const void *b)
-{
-	const struct lsc_trace_row *x = a, *y = b;
-
-	if (x->at_ns != y->at_ns)
-		return x->at_ns < y->at_ns ? -1 : 1;
-	return x->line < y->line ? -1 : x->line > y->line;
-}
-
 int lsc_trace_end(struct lsc_trace *trace, struct lsc_err *err)
 {
 	int64_t first_ns;
@@ -204,8 +234,7 @@ int lsc_trace_end(struct lsc_trace *trace, struct lsc_err *err)
 	trace->part.len = 0;
 	if (!trace->n)
 		return lsc_err_set(err, EBADMSG, "no request in it");
-	if (trace->unordered)
-		qsort(trace->rows, trace->n, sizeof(*trace->rows), compare_rows);
+	settle(trace);
 	first_ns = trace->rows[0].at_ns;
 	for (uint32_t i = 0; i < trace->n; i++)
 		trace->rows[i].at_ns -= first_ns;

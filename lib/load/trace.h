@@ -55,7 +55,7 @@ struct lsc_trace {
 	uint32_t unordered; /* rows that came before the one in front of them, and were sorted */
 
 	/* set by the owner before the first byte; 0: no bound */
-	uint32_t most;     /* rows, after which no more are taken */
+	uint32_t most;     /* the earliest rows that are kept */
 	int64_t within_ns; /* of the first row: later ones but one are left out */
 
 	/* own */
@@ -63,8 +63,8 @@ struct lsc_trace {
 	uint32_t line;
 	unsigned columns, time_column, prompt_column, output_column;
 	int64_t first_ns, last_ns;
-	uint32_t beyond; /* rows later than within_ns */
-	bool begun;
+	int64_t until_ns; /* is_full: rows from then on are not asked for */
+	bool begun, is_full;
 };
 
 #define LSC_TRACE_INIT                                                                             \
@@ -87,7 +87,7 @@ int lsc_trace_read(struct lsc_trace *trace, const char *path, struct lsc_err *er
 
 /* --- the formats (trace_csv.c, trace_json.c): a line, 0-terminated, without its end --- */
 
-/* One row; 1 where it was taken or left out, 0 where the trace has enough. */
+/* One row; 1 where it was taken, as the last so far, and 0 where it was left out. */
 int lsc_trace_put(struct lsc_trace *trace, int64_t at_ns, uint64_t prompt, uint64_t output,
 		  struct lsc_err *err);
 

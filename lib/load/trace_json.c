@@ -1,5 +1,4 @@
 /* trace_json - rows of Mooncake's traces: a JSON object a line */
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,11 +6,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "load/trace.h"
-
-static void put_json(json_t **json)
-{
-	json_decref(*json);
-}
+#include "stream/jansson.h"
 
 static int take_count(const json_t *root, const char *key, uint64_t *ret_value, struct lsc_err *err)
 {
@@ -77,11 +72,10 @@ static int take_blocks(struct lsc_trace *trace, const json_t *ids, struct lsc_er
 int lsc_trace_json_row(struct lsc_trace *trace, const char *line, size_t len, struct lsc_err *err)
 {
 	json_error_t error;
-	LSC_CLEANUP(put_json)
+	LSC_CLEANUP(lsc_json_put)
 	json_t *root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	const json_t *ids = json_object_get(root, "hash_ids");
 	uint64_t prompt = 0, output = 0;
-	uint32_t before = trace->n;
 	int64_t at_ns = 0;
 	int r;
 
@@ -93,7 +87,7 @@ int lsc_trace_json_row(struct lsc_trace *trace, const char *line, size_t len, st
 	if ((r = take_time(root, &at_ns, err)) < 0 ||
 	    (r = take_count(root, "input_length", &prompt, err)) < 0 ||
 	    (r = take_count(root, "output_length", &output, err)) < 0 ||
-	    (r = lsc_trace_put(trace, at_ns, prompt, output, err)) < 0)
+	    (r = lsc_trace_put(trace, at_ns, prompt, output, err)) <= 0)
 		return r;
-	return trace->n > before ? take_blocks(trace, ids, err) : 1;
+	return take_blocks(trace, ids, err);
 }

@@ -450,22 +450,26 @@ int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
 
 bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 			   const struct lsc_model_config *config, enum lsc_role role,
-			   struct lsc_role_at at, uint64_t row, uint8_t *ret_blocks)
+			   struct lsc_role_at at, uint64_t first, uint64_t n, uint8_t *ret_blocks)
 {
 	const struct lsc_tensor_source *tensor = lsc_checkpoint_role(checkpoint, role, at);
-	uint64_t rows, cols, bytes, before;
+	const bool interleaved = is_interleaved(checkpoint, config, role);
+	uint64_t rows, cols, bytes, start, before;
+	const uint8_t *data;
 
 	role_shape(config, role, &rows, &cols);
-	if (!tensor || tensor->dtype != LSC_DTYPE_Q8_0 || row >= rows)
+	if (!tensor || tensor->dtype != LSC_DTYPE_Q8_0 || first > rows || n > rows - first)
 		return false;
-	if (is_interleaved(checkpoint, config, role))
-		row = interleaved_row(row, config->head_dim);
-	if (is_stacked(checkpoint, role))
-		row += at.expert * rows;
 	bytes = lsc_dtype_matrix_bytes(tensor->dtype, 1, (uint32_t)cols);
-	memcpy(ret_blocks, tensor->data + row * bytes, bytes);
-	/* With what the kernel mapped before it, unasked. */
-	before = LSC_MIN(row * bytes, MAPPED_AROUND);
-	lsc_map_forget(tensor->data + row * bytes - before, before + bytes);
+	data = tensor->data + (is_stacked(checkpoint, role) ? at.expert * rows * bytes : 0);
+	if (!interleaved)
+		memcpy(ret_blocks, data + first * bytes, n * bytes);
+	for (uint64_t i = 0; interleaved && i < n; i++)
+		memcpy(ret_blocks + i * bytes,
+		       data + interleaved_row(first + i, config->head_dim) * bytes, bytes);
+	/* With what the kernel mapped before them, unasked. */
+	start = (uint64_t)(data - tensor->data) + first * bytes;
+	before = LSC_MIN(start, MAPPED_AROUND);
+	lsc_map_forget(tensor->data + start - before, before + n * bytes);
 	return true;
 }

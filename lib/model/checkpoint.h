@@ -100,11 +100,10 @@ int lsc_checkpoint_rows(const struct lsc_checkpoint *checkpoint,
 			struct lsc_role_at at, uint64_t first, uint64_t n, float *ret_rows,
 			struct lsc_err *err);
 
-/* One row of that tensor as the blocks it is stored in, Q8_0; false where it is stored otherwise.
- */
+/* The same rows as the blocks they are stored in, Q8_0; false where they are stored otherwise. */
 bool lsc_checkpoint_blocks(const struct lsc_checkpoint *checkpoint,
 			   const struct lsc_model_config *config, enum lsc_role role,
-			   struct lsc_role_at at, uint64_t row, uint8_t *ret_blocks);
+			   struct lsc_role_at at, uint64_t first, uint64_t n, uint8_t *ret_blocks);
 
 /* The files it is made of, for their digests: 0 .. until NULL; names are relative to the
  * directory (or the file's own base name). */

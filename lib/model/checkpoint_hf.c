@@ -1,5 +1,4 @@
 /* checkpoint_hf - a Hugging Face directory: one safetensors file, or an index and its shards */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "base/macros.h"
 #include "model/checkpoint_files.h"
 #include "model/safetensors.h"
+#include "stream/jansson.h"
 
 #define MAX_SHARDS 4096
 
@@ -15,11 +15,6 @@
  * image can name them. */
 static const char *const companions[] = {"generation_config.json", "tokenizer.json",
 					 "tokenizer_config.json"};
-
-static void decref(json_t **json)
-{
-	json_decref(*json);
-}
 
 static int read_tensors(struct lsc_checkpoint *checkpoint, const char *name,
 			const struct lsc_map *map, struct lsc_err *err)
@@ -56,7 +51,7 @@ static int read_shard(struct lsc_checkpoint *checkpoint, const char *name, struc
 static int read_shards(struct lsc_checkpoint *checkpoint, const struct lsc_map *index,
 		       struct lsc_err *err)
 {
-	LSC_CLEANUP(decref) json_t *root = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *root = NULL;
 	json_error_t error;
 	const char *tensor;
 	json_t *shard, *map;

@@ -5,12 +5,12 @@
  */
 #include "model/hf_config.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "stream/jansson.h"
 
 static const struct {
 	const char *class, *arch;
@@ -42,11 +42,6 @@ static const struct defaults *defaults_of(const struct lsc_model_config *config)
 	while (--i > 0 && strcmp(defaults[i].arch, config->arch))
 		;
 	return &defaults[i];
-}
-
-static void decref(json_t **json)
-{
-	json_decref(*json);
 }
 
 /* The value of a key that says something: null is as good as absent. */
@@ -498,8 +493,8 @@ static int parse_all(const json_t *root, struct lsc_model_config *config, struct
 int lsc_hf_config_parse(const char *text, size_t len, const char *generation, size_t generation_len,
 			struct lsc_model_config *ret_config, struct lsc_err *err)
 {
-	LSC_CLEANUP(decref) json_t *root = NULL;
-	LSC_CLEANUP(decref) json_t *more = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *root = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *more = NULL;
 	struct lsc_model_config *config = ret_config;
 	int r;
 

@@ -47,7 +47,7 @@ struct packer {
 
 	float *rows;
 	uint8_t *converted;
-	uint8_t *blocks; /* of one row */
+	uint8_t *blocks; /* as many rows, of Q8_0 */
 	size_t rows_values;
 };
 
@@ -136,38 +136,85 @@ static int check_range(const struct lsc_tensor *tensor, const float *rows, size_
 			   lsc_dtype_name(tensor->dtype), q8 ? (double)LSC_Q8_MAX : 65504.0);
 }
 
-/* One tile of n rows from row on, of which packer->rows holds the values from at on. */
-static int put_tile(struct packer *packer, const struct lsc_tensor *tensor, uint64_t row,
-		    uint32_t n, const float *at, struct lsc_err *err)
+static int check_stop(const struct packer *packer, struct lsc_err *err)
 {
-	const struct lsc_pack_origin *origin = packer->origin;
-	size_t bytes = lsc_q8_tile_bytes(tensor->cols);
-
-	memset(packer->converted, 0, bytes);
-	for (uint32_t r = 0; r < n; r++) {
-		if (origin->blocks && origin->blocks(origin, tensor, row + r, packer->blocks) &&
-		    lsc_q8_put_blocks(packer->converted, r, tensor->cols, packer->blocks))
-			continue;
-		lsc_q8_put_row(packer->converted, r, tensor->cols, at + (size_t)r * tensor->cols);
-	}
-	return put(packer, packer->converted, bytes, err);
+	if (packer->stop && *packer->stop)
+		return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed", packer->temp);
+	return 0;
 }
 
-/* Rows row .. row+n-1, which packer->rows holds. */
-static int put_rows(struct packer *packer, const struct lsc_tensor *tensor, uint64_t row,
+/* The tensor's rows first .. first+n-1, checked, in packer->rows. */
+static int get_rows(struct packer *packer, const struct lsc_tensor *tensor, uint64_t first,
 		    uint64_t n, struct lsc_err *err)
 {
+	int r = packer->origin->rows(packer->origin, tensor, first, n, packer->rows, err);
+
+	return r < 0 ? r : check_range(tensor, packer->rows, n * tensor->cols, err);
+}
+
+/* Row r of the tile that is being made, of Q8_0. */
+static int tile_blocks(struct packer *packer, const struct lsc_tensor *tensor, uint32_t r,
+		       const uint8_t *blocks, struct lsc_err *err)
+{
+	int e;
+
+	if (lsc_q8_put_blocks(packer->converted, r, tensor->cols, blocks))
+		return 0;
+	lsc_dtype_to_f32(LSC_DTYPE_Q8_0, blocks, packer->rows, tensor->cols);
+	e = check_range(tensor, packer->rows, tensor->cols, err);
+	if (e == 0)
+		lsc_q8_put_row(packer->converted, r, tensor->cols, packer->rows);
+	return e;
+}
+
+/* Rows of a part's tiles: n from the part's row `at` on, of `end` in all, from packer->blocks or
+ * packer->rows. */
+static int put_tile_rows(struct packer *packer, const struct lsc_tensor *tensor, uint64_t at,
+			 uint64_t n, uint64_t end, bool in_blocks, struct lsc_err *err)
+{
+	const size_t bytes = lsc_q8_tile_bytes(tensor->cols);
+	const size_t row_bytes = (size_t)lsc_q8_blocks(tensor->cols) * LSC_Q8_BLOCK_BYTES;
+	int e = 0;
+
+	for (uint64_t i = 0; e == 0 && i < n; i++) {
+		const uint32_t r = (at + i) % LSC_Q8_ROWS;
+
+		if (r == 0)
+			memset(packer->converted, 0, bytes);
+		if (in_blocks)
+			e = tile_blocks(packer, tensor, r, packer->blocks + i * row_bytes, err);
+		else
+			lsc_q8_put_row(packer->converted, r, tensor->cols,
+				       packer->rows + i * tensor->cols);
+		if (e == 0 && (r == LSC_Q8_ROWS - 1 || at + i + 1 == end))
+			e = put(packer, packer->converted, bytes, err);
+	}
+	return e;
+}
+
+/* As it is where it is in Q8_0. */
+static int put_part_q8(struct packer *packer, const struct lsc_tensor *tensor, uint64_t first,
+		       uint64_t end, struct lsc_err *err)
+{
+	const struct lsc_pack_origin *origin = packer->origin;
+	const uint64_t step = packer->rows_values / tensor->cols;
+	uint64_t n;
 	int r = 0;
 
-	if (tensor->dtype != LSC_DTYPE_Q8) {
-		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted,
-				   n * tensor->cols);
-		return put(packer, packer->converted,
-			   lsc_dtype_matrix_bytes(tensor->dtype, n, tensor->cols), err);
+	for (uint64_t row = first; r == 0 && row < end; row += n) {
+		int64_t got;
+
+		n = LSC_MIN(step, end - row);
+		got = origin->blocks ? origin->blocks(origin, tensor, row, n, packer->blocks)
+				     : -(int64_t)n;
+		n = (uint64_t)llabs(got);
+		r = check_stop(packer, err);
+		if (r == 0 && got < 0)
+			r = get_rows(packer, tensor, row, n, err);
+		if (r == 0)
+			r = put_tile_rows(packer, tensor, row - first, n, end - first, got > 0,
+					  err);
 	}
-	for (uint64_t i = 0; r == 0 && i < n; i += LSC_Q8_ROWS)
-		r = put_tile(packer, tensor, row + i, (uint32_t)LSC_MIN(n - i, LSC_Q8_ROWS),
-			     packer->rows + i * tensor->cols, err);
 	return r;
 }
 
@@ -175,22 +222,23 @@ static int put_rows(struct packer *packer, const struct lsc_tensor *tensor, uint
 static int put_part(struct packer *packer, const struct lsc_tensor *tensor, uint64_t first,
 		    uint64_t end, struct lsc_err *err)
 {
-	uint64_t step = LSC_MAX(packer->rows_values / tensor->cols, 1);
+	const uint64_t step = LSC_MAX(packer->rows_values / tensor->cols, 1);
 	int r = 0;
 
 	if (tensor->dtype == LSC_DTYPE_Q8)
-		step = LSC_MAX(step / LSC_Q8_ROWS, 1) * LSC_Q8_ROWS;
+		return put_part_q8(packer, tensor, first, end, err);
 	for (uint64_t row = first; r == 0 && row < end; row += step) {
-		uint64_t n = LSC_MIN(step, end - row);
+		const uint64_t n = LSC_MIN(step, end - row);
 
-		if (packer->stop && *packer->stop)
-			return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed",
-					   packer->temp);
-		r = packer->origin->rows(packer->origin, tensor, row, n, packer->rows, err);
+		r = check_stop(packer, err);
 		if (r == 0)
-			r = check_range(tensor, packer->rows, n * tensor->cols, err);
-		if (r == 0)
-			r = put_rows(packer, tensor, row, n, err);
+			r = get_rows(packer, tensor, row, n, err);
+		if (r < 0)
+			break;
+		lsc_dtype_from_f32(tensor->dtype, packer->rows, packer->converted,
+				   n * tensor->cols);
+		r = put(packer, packer->converted,
+			lsc_dtype_matrix_bytes(tensor->dtype, n, tensor->cols), err);
 	}
 	return r;
 }
@@ -404,7 +452,7 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 	packer->chunk = malloc(CHUNK_BYTES);
 	packer->rows = malloc(packer->rows_values * sizeof(float));
 	packer->converted = malloc(packer->rows_values * sizeof(float));
-	packer->blocks = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8_0, 1, widest + LSC_Q8_COLS));
+	packer->blocks = malloc((packer->rows_values / LSC_Q8_COLS + 1) * LSC_Q8_BLOCK_BYTES);
 	if (!packer->piece || !packer->chunk || !packer->rows || !packer->converted ||
 	    !packer->blocks)
 		return lsc_err_set(err, ENOMEM, "cannot pack: %m");

@@ -11,10 +11,11 @@ struct lsc_pack_origin {
 	/* Rows first .. first+n-1 of one of the image's tensors, as f32. */
 	int (*rows)(const struct lsc_pack_origin *origin, const struct lsc_tensor *tensor,
 		    uint64_t first, uint64_t n, float *ret_rows, struct lsc_err *err);
-	/* Of an image of q8: one row as it is, where the source has it in blocks of Q8_0; false
-	 * where it has not.  NULL: never. */
-	bool (*blocks)(const struct lsc_pack_origin *origin, const struct lsc_tensor *tensor,
-		       uint64_t row, uint8_t *ret_blocks);
+	/* Of an image of q8: rows from first on, n at most, as they are where the source has them
+	 * in blocks of Q8_0.  How many it gave, or, below 0, how many it has otherwise; rows of
+	 * a kind it need not count to the last.  NULL: it has none. */
+	int64_t (*blocks)(const struct lsc_pack_origin *origin, const struct lsc_tensor *tensor,
+			  uint64_t first, uint64_t n, uint8_t *ret_blocks);
 	const struct lsc_model_config *config;
 	const struct lsc_image_source *sources;
 	size_t n_sources;

@@ -118,8 +118,9 @@ static int checkpoint_rows(const struct lsc_pack_origin *origin, const struct ls
 	return 0;
 }
 
-static bool checkpoint_blocks(const struct lsc_pack_origin *origin, const struct lsc_tensor *tensor,
-			      uint64_t row, uint8_t *ret_blocks)
+static int64_t checkpoint_blocks(const struct lsc_pack_origin *origin,
+				 const struct lsc_tensor *tensor, uint64_t first, uint64_t n,
+				 uint8_t *ret_blocks)
 {
 	const struct lsc_checkpoint *checkpoint =
 		LSC_CONTAINER_OF(origin, const struct from_checkpoint, origin)->checkpoint;
@@ -127,9 +128,13 @@ static bool checkpoint_blocks(const struct lsc_pack_origin *origin, const struct
 	struct strip strips[3], *strip = strips;
 
 	strips_of(tensor, origin->config, strips);
-	for (; row >= strip->rows; strip++)
-		row -= strip->rows;
-	return lsc_checkpoint_blocks(checkpoint, origin->config, strip->role, at, row, ret_blocks);
+	for (; first >= strip->rows; strip++)
+		first -= strip->rows;
+	n = LSC_MIN(n, strip->rows - first);
+	return lsc_checkpoint_blocks(checkpoint, origin->config, strip->role, at, first, n,
+				     ret_blocks)
+		       ? (int64_t)n
+		       : -(int64_t)n;
 }
 
 /* In parts, for files as large as these: memory stays bounded, and a signal is heard. */

@@ -53,9 +53,12 @@ bool lsc_q8_put_blocks(void *tile, uint32_t r, uint32_t cols, const uint8_t *blo
 {
 	uint32_t n = lsc_q8_blocks(cols);
 
-	for (uint32_t i = 0; i < n; i++)
-		if (memchr(blocks + (size_t)i * LSC_Q8_BLOCK_BYTES + 2, 0x80, LSC_Q8_COLS))
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *block = blocks + (size_t)i * LSC_Q8_BLOCK_BYTES;
+
+		if ((block[1] & 0x7c) == 0x7c || memchr(block + 2, 0x80, LSC_Q8_COLS))
 			return false;
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		const uint8_t *from = blocks + (size_t)i * LSC_Q8_BLOCK_BYTES;
 		struct block block;

@@ -40,8 +40,8 @@ static inline size_t lsc_q8_tile_bytes(uint32_t cols)
 void lsc_q8_put_row(void *tile, uint32_t r, uint32_t cols, const float *row);
 void lsc_q8_get_row(const void *tile, uint32_t r, uint32_t cols, float *ret_row);
 
-/* The same for a row of Q8_0 blocks, bit for bit.  False where there is a -128 in them, which q8
- * does not have: then nothing is put. */
+/* The same for a row of Q8_0 blocks, bit for bit.  False where there is a -128 in them, or a scale
+ * that is infinite or no number, which q8 does not have: then nothing is put. */
 bool lsc_q8_put_blocks(void *tile, uint32_t r, uint32_t cols, const uint8_t *blocks);
 
 #endif

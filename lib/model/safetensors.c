@@ -1,13 +1,13 @@
 /* safetensors - the header, and whether the tensors tile the data */
 #include "model/safetensors.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "model/utf8.h"
+#include "stream/jansson.h"
 
 #define PREFIX 8 /* bytes of the header's length */
 
@@ -27,11 +27,6 @@ static const struct {
 	{"BOOL", LSC_DTYPE_COUNT, 1},    {"F8_E4M3", LSC_DTYPE_COUNT, 1},
 	{"F8_E5M2", LSC_DTYPE_COUNT, 1},
 };
-
-static void decref(json_t **json)
-{
-	json_decref(*json);
-}
 
 static int bad(const char *name, const char *what, struct lsc_err *err)
 {
@@ -163,7 +158,7 @@ static int parse_header(const json_t *header, const uint8_t *data, size_t len,
 int lsc_safetensors_parse(const uint8_t *data, size_t len, struct lsc_tensor_source **tensors,
 			  size_t *n, struct lsc_err *err)
 {
-	LSC_CLEANUP(decref) json_t *header = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *header = NULL;
 	json_error_t error;
 	uint64_t length = 0;
 

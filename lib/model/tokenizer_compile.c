@@ -5,7 +5,6 @@
  */
 #include "model/tokenizer.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,15 +16,11 @@
 #include "base/io.h"
 #include "model/gguf.h"
 #include "model/tokenizer_build.h"
+#include "stream/jansson.h"
 
 #define MAX_JSON     (256u << 20)
 #define MAX_CONFIG   (16u << 20)
 #define MAX_TEMPLATE (1u << 20)
-
-static void json_release(json_t **json)
-{
-	json_decref(*json);
-}
 
 static int json_read(const char *path, size_t limit, json_t **ret_json, struct lsc_err *err)
 {
@@ -112,7 +107,7 @@ static int apply_dir(struct lsc_tokenizer_build *build, const char *dir, char **
 {
 	LSC_CLEANUP_FREE char *config_path = path_join(dir, "tokenizer_config.json");
 	LSC_CLEANUP_FREE char *template_path = path_join(dir, "chat_template.jinja");
-	LSC_CLEANUP(json_release) json_t *config = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *config = NULL;
 	int r = 0;
 
 	if (!config_path || !template_path)
@@ -133,7 +128,7 @@ static int compile_json(struct lsc_buf *blob, const char *path, const char *dir,
 {
 	LSC_CLEANUP(lsc_tokenizer_build_release)
 	struct lsc_tokenizer_build build = LSC_TOKENIZER_BUILD_INIT;
-	LSC_CLEANUP(json_release) json_t *root = NULL;
+	LSC_CLEANUP(lsc_json_put) json_t *root = NULL;
 	int r = json_read(path, MAX_JSON, &root, err);
 
 	if (r < 0)

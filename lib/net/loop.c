@@ -362,6 +362,15 @@ static void take_signal(void *data, uint32_t events)
 		loop->on_signal(loop->signal_data, (int)info.ssi_signo);
 }
 
+/* A signalfd would get it all the same.  Nobody who ignores SIGCHLD means by it that children are
+ * not to be watched. */
+static bool is_ignored(int number)
+{
+	struct sigaction was;
+
+	return number != SIGCHLD && sigaction(number, NULL, &was) == 0 && was.sa_handler == SIG_IGN;
+}
+
 int lsc_loop_signals(struct lsc_loop *loop, const int *signals, unsigned n,
 		     void (*fn)(void *data, int signal), void *data, struct lsc_err *err)
 {
@@ -371,7 +380,8 @@ int lsc_loop_signals(struct lsc_loop *loop, const int *signals, unsigned n,
 	assert(loop->signal_fd < 0); /* once a loop */
 	sigemptyset(&set);
 	for (unsigned i = 0; i < n; i++)
-		sigaddset(&set, signals[i]);
+		if (!is_ignored(signals[i]))
+			sigaddset(&set, signals[i]);
 	r = pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (r > 0)
 		return lsc_err_set(err, r, "cannot block signals: %m");

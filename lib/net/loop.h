@@ -55,7 +55,8 @@ void lsc_loop_stop(struct lsc_loop *loop, int result);
 /* One turn for tests: waits at most timeout_ms for something, runs it; the number of callbacks. */
 int lsc_loop_turn(struct lsc_loop *loop, int timeout_ms, struct lsc_err *err);
 
-/* Calls fn from the loop when one of these signals comes (they are blocked for the thread). */
+/* Calls fn from the loop when one of these signals comes (they are blocked for the thread).  What
+ * is ignored by then stays ignored, as nohup(1) wants it; but for SIGCHLD. */
 int lsc_loop_signals(struct lsc_loop *loop, const int *signals, unsigned n,
 		     void (*fn)(void *data, int signal), void *data, struct lsc_err *err);
 

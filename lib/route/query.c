@@ -1,19 +1,14 @@
 /* query - a request from its JSON */
 #include "route/query.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "stream/jansson.h"
 
 /* --- a request --- */
-
-static void put_json(json_t **json)
-{
-	json_decref(*json);
-}
 
 static int take_id(struct lsc_query *query, const json_t *root, struct lsc_err *err)
 {
@@ -213,7 +208,7 @@ int lsc_query_parse(struct lsc_query *query, const char *json, size_t len,
 		    const struct lsc_chat *chat, struct lsc_err *err)
 {
 	json_error_t error;
-	LSC_CLEANUP(put_json) json_t *root = json_loadb(json, len, 0, &error);
+	LSC_CLEANUP(lsc_json_put) json_t *root = json_loadb(json, len, 0, &error);
 	const json_t *type = json_object_get(root, "type");
 	int r;
 

@@ -36,6 +36,9 @@ int lsc_json_write(const void *data, size_t len, struct lsc_buf *buf, struct lsc
  * -EBADMSG says at which byte it is wrong. */
 int lsc_json_read(const char *text, size_t len, struct lsc_buf *buf, struct lsc_err *err);
 
+/* Appends text, of valid UTF-8, as it is written between a string's quotes. */
+int lsc_json_escape(const char *text, size_t len, struct lsc_buf *buf);
+
 /* Whether text is valid UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool lsc_utf8_is_valid(const char *text, size_t len);
 

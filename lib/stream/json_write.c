@@ -80,11 +80,10 @@ static int put_base64(struct input *in, const char *before, size_t len, const ch
 	return r;
 }
 
-/* A string that is valid UTF-8, between quotes; a key that starts with $ gets one more. */
-static int put_text(struct lsc_buf *out, const char *text, size_t len, bool is_key)
+int lsc_json_escape(const char *text, size_t len, struct lsc_buf *out)
 {
 	size_t plain = 0;
-	int r = lsc_buf_add_str(out, is_key && len && text[0] == '$' ? "\"$" : "\"");
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < len; i++) {
 		unsigned char c = text[i];
@@ -99,8 +98,16 @@ static int put_text(struct lsc_buf *out, const char *text, size_t len, bool is_k
 		else if (r == 0)
 			r = lsc_buf_printf(out, "\\u%04x", c);
 	}
+	return r ? r : lsc_buf_add(out, text + plain, len - plain);
+}
+
+/* A string that is valid UTF-8, between quotes; a key that starts with $ gets one more. */
+static int put_text(struct lsc_buf *out, const char *text, size_t len, bool is_key)
+{
+	int r = lsc_buf_add_str(out, is_key && len && text[0] == '$' ? "\"$" : "\"");
+
 	if (r == 0)
-		r = lsc_buf_add(out, text + plain, len - plain);
+		r = lsc_json_escape(text, len, out);
 	return r ? r : lsc_buf_add(out, "\"", 1);
 }
 

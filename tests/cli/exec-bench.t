@@ -15,6 +15,15 @@ for row in 'tiny: llama of 5 layers, bf16' 'reading +2 +[0-9.]+ GB/s' \
 done
 expect_equal "and nothing else is said" "$(cat "$SCRATCH/err")" ''
 
+export LSC_KERNELS=portable
+expect_status 0 "LSC_KERNELS chooses what it computes with" bench -n 0
+grep -q 'portable kernels' "$SCRATCH/out"
+ok $? "and the table says so"
+export LSC_KERNELS=vax
+expect_status 64 "what cannot run here is refused" bench
+expect_one_line "LSC_KERNELS is 'vax': here run "
+unset LSC_KERNELS
+
 expect_status 0 "JSON" bench --json --threads 1,2 --batch 1,3
 expect_equal "a line for each measurement" "$(jq -r '"\(.name) \(.threads) \(.batch // "")"' "$SCRATCH/out")" \
 	"$(for t in 1 2; do

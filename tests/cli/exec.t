@@ -13,7 +13,7 @@ while [ $i -lt "$runs" ]; do
 	weights=$(jq -r ".runs[$i].weights" "$reference")
 	want=$(jq -r ".runs[$i].greedy_ids | map(tostring) | join(\" \")" "$reference")
 	got=$(lsc-exec run "$SCRATCH/$weights" --prompt "$(jq -r ".runs[$i].prompt" "$reference")" \
-		-n "$(echo "$want" | wc -w)" --ids)
+		-n "$(echo "$want" | wc -w)" --ids --exact)
 	expect_equal "run $i, $weights: greedy ids" "$got" "$want"
 	i=$((i + 1))
 done

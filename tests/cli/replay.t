@@ -117,6 +117,9 @@ for model in crlf cr utf8 together no-usage comments late; do
 	expect_status 0 "$model: an answer" few "http://$fast" --model $model --json
 	expect_equal "$model: all of it" "$(get '[.complete, .tokens, .itl_s.n] | @csv')" 6,30,24
 done
+# A connection that stays open after an answer holds no place, and is no part of the answer.
+expect_status 0 "late: one at a time" few "http://$fast" --model late --json --max-concurrency 1
+expect_equal "late: without waiting for its end" "$(get '.complete == 6 and .at_once == 1 and .seconds < 0.6')" true
 expect_status 0 "chat" few "http://$fast" --chat --model utf8 --json
 expect_equal "all of it" "$(get '[.complete, .tokens] | @csv')" 6,30
 expect_status 0 "without text" few "http://$fast" --model silent --json
@@ -149,7 +152,10 @@ expect_status 69 "no server to tell a model" few http://127.0.0.1:1
 expect_one_line "no --model, and the server tells none: 'http://127.0.0.1:1/v1/models'"
 expect_status 76 "a server without a list" few "http://$fast/nowhere"
 expect_one_line "answers with status 404"
-expect_status 64 "no URL of HTTP" few file:///etc/passwd
+for bad in file:///etc/passwd ftp://127.0.0.1 http:// http://127.0.0.1:99999 'http://[::1' ''; do
+	expect_status 64 "no URL of HTTP: '$bad'" few "$bad" --model m
+	expect_one_line "'$bad' is no URL of HTTP"
+done
 expect_status 1 "no server" few http://127.0.0.1:1 --model m --json
 expect_equal "no connection" "$(get .errors.connect)" 6
 
@@ -226,14 +232,33 @@ lsc-replay "http://$slow" --model hang --poisson 20 --limit 10000 --prompt-token
 pid=$!
 ended_at_exit $pid
 sleep 0.7
-kill -INT $pid
+kill -TERM $pid
 sleep 0.2
-kill -INT $pid
+kill -TERM $pid
 wait $pid
 expect_equal "interrupted" $? 1
 expect_equal "with a report of what there was" "$(get '.sent > 0 and .sent < 1000 and .due == 10000 and
 	.errors.cut == .sent and .failed == 0')" true
-expect_one_line "signal 2: nothing more is sent; waiting for"
+expect_one_line "signal 15: nothing more is sent; waiting for"
+lsc-replay "http://$fast" --model late --poisson 50 --limit 10000 --prompt-tokens 9 --output-tokens 5 --json \
+	>"$SCRATCH/out" 2>"$SCRATCH/err" &
+pid=$!
+ended_at_exit $pid
+sleep 0.7
+kill -TERM $pid
+sleep 0.1
+kill -TERM $pid 2>/dev/null
+wait $pid
+expect_equal "interrupted while connections end" $? 1
+expect_equal "after complete answers" "$(get '.complete > 0 and .complete >= .sent - 1')" true
+(trap '' HUP && exec lsc-replay "http://$fast" --poisson 20 --limit 20 --prompt-tokens 9 --output-tokens 5) \
+	>"$SCRATCH/out" 2>"$SCRATCH/err" &
+pid=$!
+ended_at_exit $pid
+sleep 0.3
+kill -HUP $pid
+wait $pid
+expect_equal "a signal that is ignored from the start" $? 0
 lsc-replay "http://$slow" --poisson 50 --limit 10000 --prompt-tokens 9 --output-tokens 5 --json \
 	>"$SCRATCH/out" 2>"$SCRATCH/err" &
 pid=$!

@@ -89,9 +89,11 @@ for i in 1 2 3; do rm -rf "$SCRATCH/node$i/model"; done
 cast_and_ask --sources "${node4% *}" --order kway
 expect_main_job "two sources" '0","1'
 # Two groups, the second of which gets the second half first: together they hold everything when
-# each has about half.
+# each has about half.  Processor time is no measure of that where a sanitizer takes its own.
+share=0.75
+[ "${LSC_BIN:-bin}" = bin ] || share=1
 expect_equal "two sources: together the receivers hold all blocks long before one does" \
 	"$(jq -s '(map(select(.type == "complete").t) | min) as $one |
 		map(select(.type == "block")) | group_by(.block) | map(map(.t) | min) | max |
-		. < 0.75 * $one' "$SCRATCH/cast.json")" true
+		. < '$share' * $one' "$SCRATCH/cast.json")" true
 done_testing

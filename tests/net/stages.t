@@ -17,7 +17,7 @@ expect_same "three shards give the image of one file" "$SCRATCH/shards/image" \
 
 workers=
 for i in 1 2 3 4 5; do
-	start_server worker lsc-exec serve --dir "$SCRATCH/images" --listen 127.0.0.1:0 --threads 1
+	start_server worker lsc-exec serve --dir "$SCRATCH/images" --listen 127.0.0.1:0 --threads 1 --exact
 	workers="$workers $worker"
 done
 
@@ -52,7 +52,7 @@ for weights in fp32 bf16; do
 done
 
 # Draws depend on the seed and the position, and on nothing else.
-lsc-exec run "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 0.9 --top-p 0.95 --seed 7 --ids >"$SCRATCH/want"
+lsc-exec run --exact "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 0.9 --top-p 0.95 --seed 7 --ids >"$SCRATCH/want"
 echo '{"id":1,"prompt":"Once","n":60,"temp":0.9,"top_p":0.95,"seed":7}' |
 	lsc-pipe "$SCRATCH/images/bf16" --arrivals "$SCRATCH/arrivals" |
 	jq -rs 'map(select(.type == "token").token | tostring) | join(" ")' >"$SCRATCH/got"
@@ -66,8 +66,8 @@ answer() {
 told() { jq -rs "map(select(.type == \"$1\"))$2" "$SCRATCH/out"; }
 
 how='--top-k 30 --top-p 0.9 --min-p 0.02 --repetition-penalty 1.3 --seed 9'
-lsc-exec run "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 1.2 $how --ids >"$SCRATCH/want"
-lsc-exec run "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 1.2 $how --logprobs 2 >"$SCRATCH/lines"
+lsc-exec run --exact "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 1.2 $how --ids >"$SCRATCH/want"
+lsc-exec run --exact "$SCRATCH/images/bf16" --prompt Once -n 60 --temp 1.2 $how --logprobs 2 >"$SCRATCH/lines"
 answer '{"id":1,"prompt":"Once","max_tokens":60,"temperature":1.2,"top_k":30,"top_p":0.9,"min_p":0.02,"repetition_penalty":1.3,"seed":9,"logprobs":2}'
 told token '| map(.token | tostring) | join(" ")' >"$SCRATCH/got"
 expect_same "drawn with all there is they are too" "$SCRATCH/got" "$SCRATCH/want"

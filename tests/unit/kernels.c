@@ -7,7 +7,7 @@
 #include "base/macros.h"
 #include "tap.h"
 
-static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16"};
+static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16", "amx"};
 
 static uint32_t state = 1;
 
@@ -175,6 +175,22 @@ static float brain_dot(const float *w, const float *x, uint32_t n, float y, bool
 	return y;
 }
 
+/* The order of tiles: even columns and odd ones of each 32 apart, one after another. */
+static float tile_dot(const float *w, const float *x, uint32_t n, float y, bool add)
+{
+	float sum = 0;
+
+	for (uint32_t k = 0; k < n; k += 32) {
+		float part[2] = {0};
+
+		for (uint32_t i = k; i < k + 32; i++)
+			part[i % 2] = flush_fma(i < n ? flush(w[i]) : 0,
+						i < n ? round_brain(x[i]) : 0, part[i % 2]);
+		sum = flush(sum + flush(part[0] + part[1]));
+	}
+	return add ? flush(flush(y) + sum) : sum;
+}
+
 /* The same for q8: row r of the tiles. */
 static float q8_dot(const void *tiles, uint32_t r, const float *x, uint32_t n, float y, bool add)
 {
@@ -219,6 +235,8 @@ static bool same_packed(const struct lsc_kernels *kernels, const struct product 
 	void *w = p->dtype == LSC_DTYPE_Q8 ? tiles(p->rows, p->cols) : weights(p->dtype, n);
 	struct lsc_matmul job = {p->dtype, w,      p->cols, p->m,   NULL,         0,
 				 y,        stride, p->add,  packed, packed_stride};
+	float (*dot_brain)(const float *w, const float *x, uint32_t n, float y, bool add) =
+		strcmp(kernels->name, "amx") ? brain_dot : tile_dot;
 	bool same = true;
 
 	memset(packed, 0xff, p->m * packed_stride);
@@ -240,7 +258,7 @@ static bool same_packed(const struct lsc_kernels *kernels, const struct product 
 			if (r < p->rows)
 				want = p->dtype == LSC_DTYPE_Q8
 					       ? q8_dot(w, r, at, p->cols, old, p->add)
-					       : brain_dot(wide + (size_t)r * p->cols, at, p->cols,
+					       : dot_brain(wide + (size_t)r * p->cols, at, p->cols,
 							   old, p->add);
 			same &= !memcmp(&y[pos * stride + r], &want, sizeof(want));
 		}
@@ -258,6 +276,11 @@ static void test_packed(const struct lsc_kernels *kernels)
 	static const uint32_t shapes[][2] = {{1, 1},     {7, 15},   {33, 32},   {19, 172},
 					     {64, 64},   {40, 200}, {12, 1024}, {9, 1056},
 					     {11, 2065}, {3, 31},   {12, 2048}};
+	/* More rows, columns and positions than are worked on at once, and some beside them. */
+	static const struct {
+		uint32_t rows, cols, m;
+	} large[] = {{600, 64, 1}, {112, 32, 15},  {129, 33, 16}, {100, 96, 17},  {530, 40, 33},
+		     {64, 40, 31}, {32, 4100, 32}, {67, 2080, 1}, {16, 4128, 47}, {48, 1500, 80}};
 	bool same = true, small = true, same_q8 = true;
 
 	for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
@@ -279,6 +302,19 @@ static void test_packed(const struct lsc_kernels *kernels)
 			p.m += 7 * (m % 2);
 			same_q8 &= same_packed(kernels, &p);
 		}
+	for (size_t s = 0; s < LSC_ARRAY_SIZE(large); s++) {
+		struct product p = {LSC_DTYPE_BF16,
+				    large[s].rows,
+				    large[s].cols,
+				    large[s].m,
+				    large[s].rows,
+				    s % 2,
+				    1};
+
+		same &= same_packed(kernels, &p);
+		p.dtype = LSC_DTYPE_Q8;
+		same_q8 &= same_packed(kernels, &p);
+	}
 	ok(same, "%s: products of bf16 by bf16 have the promised order", kernels->name);
 	ok(same_q8, "%s: products of q8 by whole numbers are exact", kernels->name);
 	ok(small, "%s: and take subnormal numbers as zero", kernels->name);

@@ -172,7 +172,7 @@ static void run_hook(void *data)
 int main(void)
 {
 	static struct lsc_loop_hook hooks[3];
-	int signals[] = {SIGUSR1, SIGUSR2};
+	int signals[] = {SIGUSR1, SIGHUP, SIGUSR2};
 
 	if (lsc_loop_new(&loop, &err) < 0)
 		return 1;
@@ -181,7 +181,10 @@ int main(void)
 	test_watches();
 	test_deferred();
 	trace[0] = 0;
-	is_int(lsc_loop_signals(loop, signals, 2, on_signal, "s", &err), 0, "signals are watched");
+	signal(SIGHUP, SIG_IGN);
+	is_int(lsc_loop_signals(loop, signals, 3, on_signal, "s", &err), 0, "signals are watched");
+	raise(SIGHUP);
+	is_int(lsc_loop_turn(loop, 0, &err), 0, "but not one that is ignored");
 	raise(SIGUSR2);
 	is_int(lsc_loop_run(loop, &err), SIGUSR2, "and come as a callback");
 	for (unsigned i = 0; i < LSC_ARRAY_SIZE(hooks); i++) {

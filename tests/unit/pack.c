@@ -127,6 +127,9 @@ static void put_half(uint8_t *at, float value)
 	lsc_dtype_from_f32(LSC_DTYPE_F16, &value, at, 1);
 }
 
+/* What Q8_0 has and q8 has not. */
+static enum { NOT_SPOILT, SPOILT_WEIGHT, SPOILT_SCALE } spoilt;
+
 /* Blocks of noise with scales that are ordinary numbers. */
 static uint8_t *noise(const struct weight *weight, uint32_t *state)
 {
@@ -142,11 +145,13 @@ static uint8_t *noise(const struct weight *weight, uint32_t *state)
 		*state = *state * 1664525u + 1013904223u;
 		data[i] = (uint8_t)(*state >> 24);
 		if (weight->dtype == LSC_DTYPE_Q8_0 && data[i] == 0x80)
-			data[i] = 0x81; /* -128 is for tests/unit/q8.c */
+			data[i] = spoilt == SPOILT_WEIGHT ? 0x80 : 0x81; /* -128 */
 	}
 	for (size_t i = 0; i < bytes; i += block) {
 		float value = (float)(i / block % 37) / 64 - 0.25f;
 
+		if (spoilt == SPOILT_SCALE && i + block == bytes)
+			value = INFINITY;
 		if (block <= 4)
 			lsc_dtype_from_f32(weight->dtype, &value, data + i, 1);
 		for (int s = 0; block > 4 && s < 2; s++)
@@ -347,13 +352,13 @@ static bool holds_q8(const struct lsc_image *image, uint32_t unit, enum lsc_tens
 	for (uint32_t row = 0; same && row < weight->rows; row++) {
 		const float *values = weight->values + (size_t)row * weight->cols;
 
-		memcpy(want, values, weight->cols * sizeof(float));
-		if (weight->dtype != LSC_DTYPE_Q8_0) {
-			lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, 1, weight->cols, again);
-			lsc_q8_get_row(again, 0, weight->cols, want);
-		}
 		lsc_dtype_matrix_row(LSC_DTYPE_Q8, matrix, at + row, weight->cols, got);
+		memset(again, 0, lsc_q8_tile_bytes(weight->cols));
+		lsc_q8_put_row(again, 0, weight->cols, values);
+		lsc_q8_get_row(again, 0, weight->cols, want);
 		same = !memcmp(want, got, weight->cols * sizeof(float));
+		if (weight->dtype == LSC_DTYPE_Q8_0 && (!spoilt || !same))
+			same = !memcmp(values, got, weight->cols * sizeof(float));
 	}
 	return same;
 }
@@ -374,6 +379,28 @@ static bool holds_all_q8(const struct lsc_image *image)
 	       holds_q8(image, 2, LSC_TENSOR_HEAD, 0, 0, &w[HEAD]);
 }
 
+/* Rows with a -128 are quantised anew, others stay; a scale without end is refused. */
+static void test_spoilt(const char *source)
+{
+	LSC_CLEANUP(lsc_checkpoint_close) struct lsc_checkpoint checkpoint = LSC_CHECKPOINT_INIT;
+	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
+	LSC_CLEANUP_FREE char *dir = in_scratch("spoilt");
+	const struct lsc_image_options options = {.dtype = LSC_DTYPE_Q8};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	spoilt = SPOILT_WEIGHT;
+	write_gguf(source, 3);
+	ok(pack(source, dir, LSC_DTYPE_Q8, 2, &image) && holds_all_q8(&image),
+	   "Q8_0 with weights of -128 as q8");
+	spoilt = SPOILT_SCALE;
+	write_gguf(source, 3);
+	lsc_checkpoint_open(&checkpoint, source, &err);
+	lsc_dir_remove(dir, NULL);
+	is_int(lsc_image_pack(&checkpoint, dir, &options, &err), -EOPNOTSUPP, "not without end: %s",
+	       err.text);
+	spoilt = NOT_SPOILT;
+}
+
 /* As it is, then with q (whose rows are put in order) and up (a part) in Q8_0 as well. */
 static void test_gguf_q8(void)
 {
@@ -389,6 +416,7 @@ static void test_gguf_q8(void)
 		   "a GGUF %s as q8", i ? "with more of Q8_0" : "of eight types");
 		weights[Q].dtype = weights[UP].dtype = LSC_DTYPE_Q8_0;
 	}
+	test_spoilt(source);
 	weights[Q].dtype = q;
 	weights[UP].dtype = up;
 	write_gguf(source, 3);

@@ -82,6 +82,9 @@ static void test_text(void)
 	bytes.data[3] = 0xff;
 	lsc_text_release(&own);
 	is_int(lsc_text_init(&own, (char *)bytes.data, bytes.len, &err), -EBADMSG, "no UTF-8");
+	memset(bytes.data, 0x80, bytes.len);
+	is_int(lsc_text_init(&own, (char *)bytes.data, bytes.len, &err), -EBADMSG,
+	       "nor where no character begins");
 }
 
 static void test_body(void)

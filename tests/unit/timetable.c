@@ -206,6 +206,44 @@ static void test_bound(const struct lsc_trace *trace)
 	   "and make the same timetable");
 }
 
+/* 3000 rows, the earliest ones in the middle and at the end. */
+static void make_unordered(struct lsc_trace *trace)
+{
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
+
+	for (int i = 0; i < 3000; i++)
+		lsc_buf_printf(&text,
+			       "{\"timestamp\":%d,\"input_length\":%d,\"output_length\":1,"
+			       "\"hash_ids\":[%d]}\n",
+			       i * 7919 % 3000 * 10, i + 1, i);
+	lsc_trace_add(trace, text.data, text.len, &err);
+	lsc_trace_end(trace, &err);
+}
+
+static void test_unordered(uint64_t limit, double duration_s)
+{
+	LSC_CLEANUP(lsc_trace_release)
+	struct lsc_trace part = LSC_TRACE_INIT, all = LSC_TRACE_INIT;
+	struct lsc_timetable_options options = plain;
+	LSC_CLEANUP(lsc_timetable_release)
+	struct lsc_timetable of_part = LSC_TIMETABLE_INIT, of_all = LSC_TIMETABLE_INIT;
+	uint32_t wrong = 0;
+
+	options.scale = 1.5;
+	options.limit = limit;
+	options.duration_s = duration_s;
+	lsc_timetable_bound(&options, &part);
+	make_unordered(&part);
+	make_unordered(&all);
+	lsc_timetable_make(&of_part, &options, &part, &err);
+	lsc_timetable_make(&of_all, &options, &all, &err);
+	ok(of_all.n > 0 && of_part.n == of_all.n && same(&of_part, &of_all, of_all.n),
+	   "unordered rows: the first %u, of %u of them", of_part.n, part.n);
+	for (uint32_t i = 0; i < part.n; i++)
+		wrong += part.blocks[part.rows[i].first_block] != part.rows[i].prompt - 1;
+	is_int(wrong, 0, "with their blocks");
+}
+
 int main(void)
 {
 	LSC_CLEANUP(lsc_trace_release) struct lsc_trace trace = LSC_TRACE_INIT;
@@ -219,5 +257,9 @@ int main(void)
 	test_lengths();
 	test_bad();
 	test_bound(&trace);
+	test_unordered(70, 0);
+	test_unordered(1500, 0);
+	test_unordered(0, 0.5);
+	test_unordered(70, 15);
 	return done_testing();
 }

@@ -27,6 +27,7 @@ struct replay_http {
 	struct lsc_timer *timer;
 	struct curl_slist *headers;
 	char *url;
+	struct replay_exchange *complete; /* on_complete is due */
 };
 
 struct conn {
@@ -35,11 +36,26 @@ struct conn {
 	struct lsc_watch *watch;
 };
 
-int replay_http_check(struct lsc_err *err)
+static bool is_url(const char *url)
+{
+	CURLU *parts = curl_url();
+	char *scheme = NULL, *host = NULL;
+	bool is = parts && !curl_url_set(parts, CURLUPART_URL, url, CURLU_GUESS_SCHEME) &&
+		  !curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) &&
+		  (!strcmp(scheme, "http") || !strcmp(scheme, "https")) &&
+		  !curl_url_get(parts, CURLUPART_HOST, &host, 0) && *host;
+
+	curl_free(scheme);
+	curl_free(host);
+	curl_url_cleanup(parts);
+	return is;
+}
+
+int replay_http_check(const char *url, struct lsc_err *err)
 {
 	if (curl_global_init(CURL_GLOBAL_DEFAULT))
 		return lsc_err_set(err, ENOMEM, "cannot start libcurl");
-	return 0;
+	return is_url(url) ? 0 : lsc_err_set(err, EINVAL, "'%s' is no URL of HTTP", url);
 }
 
 /* --- what libcurl asks of the loop --- */
@@ -135,11 +151,17 @@ static enum replay_end end_of(CURLcode code)
 	}
 }
 
+/* Tells what libcurl's callbacks found, behind them: within them it may not be called. */
 static void take_ended(struct replay_http *http)
 {
+	struct replay_exchange *complete;
 	CURLMsg *message;
 	int left;
 
+	while ((complete = http->complete) != NULL) {
+		http->complete = complete->next_complete;
+		http->ops->on_complete(complete);
+	}
 	while ((message = curl_multi_info_read(http->multi, &left)) != NULL) {
 		struct replay_exchange *exchange = NULL;
 		CURLcode code = message->data.result;
@@ -158,6 +180,7 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *data)
 {
 	struct replay_exchange *exchange = data;
 	uint64_t now_ns = lsc_clock_ns();
+	int r;
 
 	(void)one;
 	if (!exchange->status) {
@@ -167,14 +190,23 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *data)
 		curl_easy_getinfo(exchange->easy, CURLINFO_CONTENT_TYPE, &type);
 		exchange->is_stream = type && !strncasecmp(type, "text/event-stream", 17);
 	}
-	return exchange->http->ops->on_bytes(exchange, now_ns, bytes, len) < 0 ? 0 : len;
+	r = exchange->http->ops->on_bytes(exchange, now_ns, bytes, len);
+	if (r > 0) {
+		exchange->next_complete = exchange->http->complete;
+		exchange->http->complete = exchange;
+	}
+	return r < 0 ? 0 : len;
 }
 
 /* What requests of every kind have in common; a failure is found when they are sent. */
 static void set_common(CURL *easy, const struct replay_server *server, const char *url)
 {
 	curl_easy_setopt(easy, CURLOPT_URL, url);
+#if LIBCURL_VERSION_NUM >= 0x075500
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -234,6 +266,8 @@ int replay_exchange_start(struct replay_exchange *exchange, struct lsc_err *err)
 				   curl_multi_strerror(code));
 	exchange->started = true;
 	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	if (http->complete)
+		lsc_timer_arm(http->timer, 0);
 	return 0;
 }
 
@@ -242,6 +276,12 @@ void replay_exchange_cancel(struct replay_exchange *exchange)
 	if (exchange->started)
 		curl_multi_remove_handle(exchange->http->multi, exchange->easy);
 	exchange->started = false;
+	for (struct replay_exchange **at = &exchange->http->complete; *at;
+	     at = &(*at)->next_complete)
+		if (*at == exchange) {
+			*at = exchange->next_complete;
+			break;
+		}
 }
 
 /* --- a server --- */
@@ -342,9 +382,7 @@ static int get_failed(CURLcode code, long status, const char *url, const char *w
 
 	if (code == CURLE_OK)
 		return lsc_err_set(err, EPROTO, "'%s' answers with status %ld", url, status);
-	if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
-		errnum = EINVAL;
-	else if (code == CURLE_SSL_CACERT_BADFILE)
+	if (code == CURLE_SSL_CACERT_BADFILE)
 		errnum = EIO;
 	else if (end_of(code) == REPLAY_END_CONNECT)
 		errnum = ECONNREFUSED;

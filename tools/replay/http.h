@@ -33,9 +33,13 @@ struct replay_http;
 struct replay_exchange;
 
 struct replay_http_ops {
-	/* Bytes of the response's body that have just come, at now_ns; < 0: no more of them. */
+	/* Bytes of the response's body that have just come, at now_ns; < 0: no more of them, > 0:
+	 * nothing that matters comes behind them. */
 	int (*on_bytes)(struct replay_exchange *exchange, uint64_t now_ns, const char *bytes,
 			size_t len);
+	/* on_bytes() returned > 0.  What is left of the response is still taken, so that its
+	 * connection can be used again: on_end comes later. */
+	void (*on_complete)(struct replay_exchange *exchange);
 	/* It is over; words say how where it did not end well. */
 	void (*on_end)(struct replay_exchange *exchange, enum replay_end end, const char *words);
 };
@@ -50,11 +54,12 @@ struct replay_exchange {
 	struct replay_http *http;
 	void *easy;
 	bool started;
+	struct replay_exchange *next_complete;
 	char words[256];
 };
 
-/* Whether it is built in: 0 or -EOPNOTSUPP. */
-int replay_http_check(struct lsc_err *err);
+/* Whether it is built in, else -EOPNOTSUPP, and this a URL of HTTP, else -EINVAL. */
+int replay_http_check(const char *url, struct lsc_err *err);
 
 /* For requests to one path ("/completions") of a server, some connections being kept for them. */
 int replay_http_new(struct replay_http **ret_http, struct lsc_loop *loop,

@@ -35,7 +35,8 @@ struct call {
 	struct lsc_err err;
 	uint32_t words; /* of the prompt */
 	struct sender *sender;
-	struct call *next, *previous; /* under way; next: idle */
+	bool finished;                /* told; on_end is to come */
+	struct call *next, *previous; /* active or ending; next: idle */
 };
 
 struct sender {
@@ -44,11 +45,13 @@ struct sender {
 	struct replay_http *http;
 	struct lsc_timer *due_timer, *grace_timer, *say_timer;
 	struct call *idle, *active;
-	struct call *ready; /* has the body of request next */
-	uint32_t next, at_once, max_at_once;
+	struct call *ending; /* have their answers, and connections that are not free yet */
+	struct call *ready;  /* has the body of request next */
+	uint32_t next, at_once, max_at_once, connections, max_connections;
 	uint64_t start_ns;
-	uint64_t freed_ns; /* when the last place became free of those that all were taken */
+	uint64_t freed_ns; /* when a place became free where all were taken */
 	bool stopping;
+	int failed;    /* the first result < 0 */
 	uint32_t said; /* outcomes that a warning was for */
 	struct lsc_err *err;
 };
@@ -60,7 +63,9 @@ static uint64_t now_of(const struct sender *sender)
 
 static void stop(struct sender *sender, int result)
 {
-	lsc_loop_stop(sender->loop, result);
+	if (!sender->failed && result < 0)
+		sender->failed = result;
+	lsc_loop_stop(sender->loop, sender->failed);
 }
 
 /* --- calls --- */
@@ -79,6 +84,7 @@ static struct call *call_take(struct sender *sender)
 
 	if (call) {
 		sender->idle = call->next;
+		call->next = NULL;
 		return call;
 	}
 	call = calloc(1, sizeof(*call));
@@ -93,33 +99,57 @@ static struct call *call_take(struct sender *sender)
 	return call;
 }
 
-static void call_put(struct call *call)
+static bool is_full(const struct sender *sender)
 {
-	call->next = call->sender->idle;
-	call->sender->idle = call;
+	return sender->at_once == sender->max_at_once ||
+	       sender->connections == sender->max_connections;
 }
 
-static void activate(struct sender *sender, struct call *call)
+static void enlist(struct call **list, struct call *call)
 {
 	call->previous = NULL;
-	call->next = sender->active;
+	call->next = *list;
 	if (call->next)
 		call->next->previous = call;
-	sender->active = call;
-	sender->at_once++;
-	sender->job->tally->at_once = LSC_MAX(sender->job->tally->at_once, sender->at_once);
+	*list = call;
 }
 
-static void deactivate(struct sender *sender, struct call *call)
+static void delist(struct call **list, struct call *call)
 {
 	if (call->previous)
 		call->previous->next = call->next;
 	else
-		sender->active = call->next;
+		*list = call->next;
 	if (call->next)
 		call->next->previous = call->previous;
-	if (sender->at_once-- == sender->max_at_once)
+}
+
+static void activate(struct sender *sender, struct call *call)
+{
+	enlist(&sender->active, call);
+	sender->connections++;
+	sender->at_once++;
+	sender->job->tally->at_once = LSC_MAX(sender->job->tally->at_once, sender->at_once);
+}
+
+/* It has its answer, but its connection may have more to say. */
+static void deactivate(struct sender *sender, struct call *call)
+{
+	if (is_full(sender))
 		sender->freed_ns = now_of(sender);
+	delist(&sender->active, call);
+	enlist(&sender->ending, call);
+	sender->at_once--;
+}
+
+static void retire(struct sender *sender, struct call *call)
+{
+	if (is_full(sender))
+		sender->freed_ns = now_of(sender);
+	delist(&sender->ending, call);
+	sender->connections--;
+	call->next = sender->idle;
+	sender->idle = call;
 }
 
 /* --- how one ended --- */
@@ -149,8 +179,6 @@ static enum lsc_outcome judge(const struct call *call, enum replay_end end)
 		return LSC_OUTCOME_MALFORMED;
 	if (status && (status < 200 || status > 299))
 		return LSC_OUTCOME_HTTP;
-	if (call->answer.done)
-		return LSC_OUTCOME_OK;
 	switch (end) {
 	case REPLAY_END_WELL:
 		return LSC_OUTCOME_UNENDED;
@@ -162,8 +190,6 @@ static enum lsc_outcome judge(const struct call *call, enum replay_end end)
 		return LSC_OUTCOME_BROKEN;
 	}
 }
-
-static void send_due(struct sender *sender);
 
 static void finish(struct call *call, enum lsc_outcome outcome, const char *words)
 {
@@ -193,15 +219,25 @@ static void finish(struct call *call, enum lsc_outcome outcome, const char *word
 	if (outcome == LSC_OUTCOME_OK && answer->has_usage)
 		lsc_gauge_learn(&sender->job->gauge, call->words, answer->prompt_tokens);
 	lsc_tally_add(sender->job->tally, result);
-	r = sender->job->on_result(sender->job->owner, result, sender->err);
+	if (!sender->failed) {
+		r = sender->job->on_result(sender->job->owner, result, sender->err);
+		if (r < 0)
+			stop(sender, r);
+	}
+	call->finished = true;
 	deactivate(sender, call);
-	call_put(call);
-	if (r < 0)
-		stop(sender, r);
-	else if (!sender->at_once && (sender->stopping || sender->next == sender->job->table->n))
+	if (!sender->at_once && (sender->stopping || sender->next == sender->job->table->n))
 		stop(sender, 0);
-	else if (outcome != LSC_OUTCOME_CUT)
-		send_due(sender);
+}
+
+static void send_due(struct sender *sender);
+
+static void on_complete(struct replay_exchange *exchange)
+{
+	struct call *call = (struct call *)exchange;
+
+	finish(call, LSC_OUTCOME_OK, NULL);
+	send_due(call->sender);
 }
 
 static int on_bytes(struct replay_exchange *exchange, uint64_t now_ns, const char *bytes,
@@ -213,6 +249,8 @@ static int on_bytes(struct replay_exchange *exchange, uint64_t now_ns, const cha
 	uint64_t now = now_ns - sender->start_ns;
 	int r;
 
+	if (call->answer.done)
+		return 0;
 	if (exchange->status < 200 || exchange->status > 299) {
 		len = LSC_MIN(len, MAX_ERROR - LSC_MIN(call->error.len, MAX_ERROR));
 		return lsc_buf_add(&call->error, bytes, len);
@@ -224,21 +262,27 @@ static int on_bytes(struct replay_exchange *exchange, uint64_t now_ns, const cha
 	if (came)
 		lsc_series_add(&sender->job->tally->series, now, before ? 0 : call->result.prompt,
 			       came);
-	if (call->answer.done && !call->result.end_ns)
+	if (call->answer.done)
 		call->result.end_ns = now;
-	return r;
+	return r < 0 ? r : call->answer.done;
 }
 
 static void on_end(struct replay_exchange *exchange, enum replay_end end, const char *words)
 {
 	struct call *call = (struct call *)exchange;
-	enum lsc_outcome outcome = judge(call, end);
+	struct sender *sender = call->sender;
 
-	if (call->err.code)
-		words = call->err.text;
-	else if (outcome == LSC_OUTCOME_UNENDED)
-		words = "the answer ended before [DONE]";
-	finish(call, outcome, words);
+	if (!call->finished) {
+		enum lsc_outcome outcome = judge(call, end);
+
+		if (call->err.code)
+			words = call->err.text;
+		else if (outcome == LSC_OUTCOME_UNENDED)
+			words = "the answer ended before [DONE]";
+		finish(call, outcome, words);
+	}
+	retire(sender, call);
+	send_due(sender);
 }
 
 /* --- sending --- */
@@ -254,6 +298,7 @@ static int prepare(struct sender *sender)
 		return lsc_err_set(sender->err, ENOMEM, "no memory for a request");
 	call->exchange.body.len = call->error.len = 0;
 	call->err = (struct lsc_err)LSC_ERR_INIT;
+	call->finished = false;
 	lsc_answer_reset(&call->answer);
 	call->result = (struct lsc_result){
 		.number = sender->next,
@@ -285,12 +330,12 @@ static void send_due(struct sender *sender)
 	uint64_t now = now_of(sender);
 	int r = 0;
 
-	while (!r && !sender->stopping && sender->next < table->n) {
+	while (!r && !sender->stopping && !sender->failed && sender->next < table->n) {
 		uint64_t at = table->dues[sender->next].at_ns;
 
 		if (!sender->ready)
 			r = prepare(sender);
-		if (r || sender->at_once == sender->max_at_once)
+		if (r || is_full(sender))
 			break;
 		if (at > now && at > (now = now_of(sender))) {
 			lsc_timer_arm(sender->due_timer, at - now);
@@ -318,6 +363,7 @@ static void cut_all(void *data)
 
 		replay_exchange_cancel(&call->exchange);
 		finish(call, LSC_OUTCOME_CUT, NULL);
+		retire(sender, call);
 	}
 	stop(sender, 0);
 }
@@ -366,12 +412,13 @@ static uint32_t descriptors(void)
 static int begin(struct sender *sender)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	static const struct replay_http_ops ops = {on_bytes, on_end};
+	static const struct replay_http_ops ops = {on_bytes, on_complete, on_end};
 	struct replay_job *job = sender->job;
 	struct lsc_err *err = sender->err;
 	uint32_t most = descriptors();
 	int r;
 
+	sender->max_connections = most;
 	sender->max_at_once = job->max_at_once ? LSC_MIN(job->max_at_once, most) : most;
 	if (job->max_at_once > most)
 		lsc_warning("descriptors are enough for %u requests at once", most);
@@ -387,20 +434,22 @@ static int begin(struct sender *sender)
 			       sender->max_at_once, &ops, err);
 }
 
-static void release(struct sender *sender)
+static void free_all(struct call *list)
 {
 	struct call *call;
 
-	while ((call = sender->active)) {
-		sender->active = call->next;
+	while ((call = list)) {
+		list = call->next;
 		call_free(call);
 	}
-	while ((call = sender->idle)) {
-		sender->idle = call->next;
-		call_free(call);
-	}
-	if (sender->ready)
-		call_free(sender->ready);
+}
+
+static void release(struct sender *sender)
+{
+	free_all(sender->active);
+	free_all(sender->ending);
+	free_all(sender->idle);
+	free_all(sender->ready);
 	replay_http_free(sender->http);
 	lsc_timer_free(sender->due_timer);
 	lsc_timer_free(sender->grace_timer);

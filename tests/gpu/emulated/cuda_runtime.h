@@ -3,6 +3,7 @@
 #define EMULATED_CUDA_RUNTIME_H
 
 #include <cuda_runtime_api.h>
+#include <functional>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -45,6 +46,36 @@ struct alignas(16) float4 {
 
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
+
+/* --- launching --- */
+
+#define LSC_SHARED(name) unsigned char *name = emulated_shared()
+
+unsigned char *emulated_shared(void);
+
+struct cudaLaunchConfig_t {
+	dim3 gridDim, blockDim;
+	size_t dynamicSmemBytes;
+	cudaStream_t stream;
+};
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int value);
+
+/* Puts a grid into the stream; fn is what one thread does. */
+cudaError_t emulated_launch(const cudaLaunchConfig_t *config, const void *kernel,
+			    std::function<void()> fn);
+
+template <typename... Params, typename... Args>
+static cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...),
+				      Args... args)
+{
+	std::function<void(Params...)> typed = kernel;
+
+	return emulated_launch(config, (const void *)kernel, [=] { typed(args...); });
+}
+
+/* --- what a thread says --- */
 
 extern "C" {
 void emulated_sync_block(void);

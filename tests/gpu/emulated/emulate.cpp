@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #ifndef __x86_64__
@@ -22,7 +23,7 @@
 #endif
 
 #include "cublas_v2.h"
-#include "cuda/launch.h"
+#include "cuda_runtime.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define FIBERS 1
@@ -253,6 +254,7 @@ struct device {
 	size_t memory = 1 << 30, shared = 227 << 10, used = 0;
 	unsigned long launches = 0, graphs = 0, allocations = 0;
 	std::unordered_map<void *, allocation> of;
+	std::unordered_map<const void *, size_t> may_share; /* kernels that may ask for more */
 	cudaStream_t capturing = nullptr;
 } d;
 } // namespace
@@ -292,6 +294,16 @@ void run_until(cudaStream_t stream, uint64_t at)
 	}
 }
 
+thread_local cudaError_t last = cudaSuccess;
+
+/* What is not success stays for cudaGetLastError(), dealt with or not. */
+cudaError_t keep(cudaError_t e)
+{
+	if (e != cudaSuccess)
+		last = e;
+	return e;
+}
+
 cudaError_t put(cudaStream_t stream, std::function<void()> fn)
 {
 	std::lock_guard<std::recursive_mutex> guard(lock);
@@ -311,11 +323,11 @@ cudaError_t allocate(void **ret, size_t bytes, bool device)
 	void *memory = nullptr;
 
 	if (d.capturing && device)
-		return cudaErrorStreamCaptureUnsupported;
+		return keep(cudaErrorStreamCaptureUnsupported);
 	if (device && bytes > d.memory - std::min(d.used, d.memory))
-		return cudaErrorMemoryAllocation;
+		return keep(cudaErrorMemoryAllocation);
 	if (posix_memalign(&memory, 256, bytes ? bytes : 1))
-		return cudaErrorMemoryAllocation;
+		return keep(cudaErrorMemoryAllocation);
 	memset(memory, 0xa5, bytes);
 	d.of[memory] = {bytes, device};
 	d.used += bytes;
@@ -332,7 +344,7 @@ cudaError_t release(void *memory, bool device)
 		return cudaSuccess;
 	auto found = d.of.find(memory);
 	if (found == d.of.end() || found->second.device != device)
-		return cudaErrorInvalidValue;
+		return keep(cudaErrorInvalidValue);
 	d.used -= found->second.bytes;
 	d.of.erase(found);
 	free(memory);
@@ -345,14 +357,30 @@ unsigned char *emulated_shared(void)
 	return m.shared;
 }
 
-cudaError_t emulated_launch(dim3 grid, unsigned threads, size_t shared, cudaStream_t stream,
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute, int value)
+{
+	std::lock_guard<std::recursive_mutex> guard(lock);
+
+	if (value < 0 || (size_t)value > d.shared)
+		return keep(cudaErrorInvalidValue);
+	d.may_share[kernel] = (size_t)value;
+	return cudaSuccess;
+}
+
+cudaError_t emulated_launch(const cudaLaunchConfig_t *config, const void *kernel,
 			    std::function<void()> fn)
 {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	const dim3 grid = config->gridDim, block = config->blockDim;
+	const size_t shared = config->dynamicSmemBytes;
+	const unsigned threads = block.x;
+
 	if (!grid.x || !grid.y || !grid.z || grid.y > 65535 || grid.z > 65535 ||
 	    grid.x > 0x7fffffff || !threads || threads > MAX_THREADS || threads % 32 ||
-	    shared > d.shared)
-		return cudaErrorInvalidValue;
-	return put(stream, [=] {
+	    block.y != 1 || block.z != 1 ||
+	    shared > std::max((size_t)48 << 10, d.may_share[kernel]))
+		return keep(cudaErrorInvalidValue);
+	return put(config->stream, [=] {
 		d.launches++;
 		run_grid(grid, threads, shared, fn);
 	});
@@ -442,18 +470,18 @@ const char *cudaGetErrorString(cudaError_t error)
 
 cudaError_t cudaGetLastError(void)
 {
-	return cudaSuccess;
+	return std::exchange(last, cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
 	*count = d.count;
-	return d.count ? cudaSuccess : cudaErrorNoDevice;
+	return keep(d.count ? cudaSuccess : cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-	return device < d.count ? cudaSuccess : cudaErrorInvalidDevice;
+	return keep(device < d.count ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int)
@@ -501,7 +529,7 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
 			      size_t width, size_t height, enum cudaMemcpyKind, cudaStream_t stream)
 {
 	if (width > to_pitch || width > from_pitch)
-		return cudaErrorInvalidValue;
+		return keep(cudaErrorInvalidValue);
 	return put(stream, [=] {
 		for (size_t i = 0; i < height; i++)
 			memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch,
@@ -532,7 +560,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 	std::lock_guard<std::recursive_mutex> guard(lock);
 
 	if (stream->capture)
-		return cudaErrorStreamCaptureUnsupported;
+		return keep(cudaErrorStreamCaptureUnsupported);
 	run_until(stream, stream->put);
 	return cudaSuccess;
 }
@@ -544,7 +572,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 	const uint64_t at = event->at;
 
 	if (stream->capture)
-		return cudaErrorStreamCaptureIsolation;
+		return keep(cudaErrorStreamCaptureIsolation);
 	return of ? put(stream, [=] { run_until(of, at); }) : cudaSuccess;
 }
 
@@ -565,7 +593,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 	std::lock_guard<std::recursive_mutex> guard(lock);
 
 	if (stream->capture)
-		return cudaErrorStreamCaptureUnsupported;
+		return keep(cudaErrorStreamCaptureUnsupported);
 	*event = {stream, stream->put};
 	return cudaSuccess;
 }
@@ -574,7 +602,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 
-	return !event->stream || event->stream->ran >= event->at ? cudaSuccess : cudaErrorNotReady;
+	return keep(!event->stream || event->stream->ran >= event->at ? cudaSuccess
+								      : cudaErrorNotReady);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
@@ -600,7 +629,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *ret)
 	std::lock_guard<std::recursive_mutex> guard(lock);
 
 	if (!stream->capture)
-		return cudaErrorInvalidValue;
+		return keep(cudaErrorInvalidValue);
 	*ret = stream->capture.release();
 	d.capturing = nullptr;
 	return cudaSuccess;

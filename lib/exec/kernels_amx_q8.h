@@ -1,0 +1,130 @@
+/* Products of q8 weights by tiles (kernels.h); included by kernels_amx.c.
+ *
+ * 32 columns of the 16 rows of a tile of weights are a register as they lie, and so are the 32
+ * activations of 16 positions; their product has a row a position.  What 16 positions do not fill
+ * is left to 8 of them, and then to kernels_q8.h.
+ */
+#define AMX_Q8_POSITIONS 16
+#define AMX_Q8_KEPT      (1 << 20) /* bytes of activations that stay in the second-level cache */
+
+/* Registers; digits, for they become a part of their names. */
+#define Q8_SUM           0
+#define Q8_SUM_NEXT      1
+#define Q8_HALF_SUM      2
+#define Q8_HALF_SUM_NEXT 3
+#define Q8_X             4
+#define Q8_HALF_X        5
+#define Q8_W             6
+
+/* Sums of products with a block of 32 columns, by two registers in turn. */
+#define AMX_Q8_DOT(sum, x_tile, to)                                                                \
+	do {                                                                                       \
+		_tile_zero(sum);                                                                   \
+		_tile_loadd(x_tile, x + (size_t)b * sizeof(struct lsc_q8_step),                    \
+			    job->packed_stride);                                                   \
+		_tile_loadd(Q8_W, w + (size_t)b * 512, 64);                                        \
+		_tile_dpbssd(sum, x_tile, Q8_W);                                                   \
+		_tile_stored(sum, to, 64);                                                         \
+	} while (0)
+
+LANES void amx_q8_add(const struct lsc_matmul *job, const struct q8_rows *rows, const uint8_t *x,
+		      uint32_t b, const int32_t (*dot)[16], lanes *sum, const int n)
+{
+	lanes scale = lanes_load_f16((const uint16_t *)(const void *)rows->scales + b * 16);
+
+	x += b * sizeof(struct lsc_q8_step);
+	UNROLL for (int c = 0; c < n; c++)
+	{
+		const struct lsc_q8_step *step = (const void *)(x + (size_t)c * job->packed_stride);
+
+		sum[c] = lanes_fma(_mm512_cvtepi32_ps(_mm512_load_si512(dot[c])),
+				   lanes_mul(scale, lanes_set(step->scale)), sum[c]);
+	}
+}
+
+LANES void amx_q8_tile(const struct lsc_matmul *job, const struct q8_rows *rows, uint32_t pos,
+		       const int n)
+{
+	const uint8_t *x = job->packed + pos * job->packed_stride, *w = rows->tile;
+	const uint32_t blocks = lsc_q8_blocks(job->cols);
+	_Alignas(64) int32_t dots[2][AMX_Q8_POSITIONS][16];
+	lanes sum[AMX_Q8_POSITIONS];
+
+	UNROLL for (int c = 0; c < n; c++) sum[c] = lanes_set(0);
+	for (uint32_t b = 0; b < blocks; b++) {
+		int32_t(*dot)[16] = dots[b % 2];
+
+		UNROLL for (int i = 0; i < 8; i++)
+			__builtin_prefetch(w + rows->ahead + (size_t)b * 512 + i * 64, 0, 2);
+		if (n == 16 && b % 2)
+			AMX_Q8_DOT(Q8_SUM_NEXT, Q8_X, dot);
+		else if (n == 16)
+			AMX_Q8_DOT(Q8_SUM, Q8_X, dot);
+		else if (b % 2)
+			AMX_Q8_DOT(Q8_HALF_SUM_NEXT, Q8_HALF_X, dot);
+		else
+			AMX_Q8_DOT(Q8_HALF_SUM, Q8_HALF_X, dot);
+		amx_q8_add(job, rows, x, b, (const int32_t(*)[16])dot, sum, n);
+	}
+	UNROLL for (int c = 0; c < n; c++) q8_put(job, rows, pos + (uint32_t)c, sum[c]);
+}
+
+TARGET __attribute__((noinline)) static void
+amx_q8_sixteen(const struct lsc_matmul *job, const struct q8_rows *rows, uint32_t pos)
+{
+	amx_q8_tile(job, rows, pos, 16);
+}
+
+TARGET __attribute__((noinline)) static void amx_q8_eight(const struct lsc_matmul *job,
+							  const struct q8_rows *rows, uint32_t pos)
+{
+	amx_q8_tile(job, rows, pos, 8);
+}
+
+/* n positions past the rows of a tile. */
+TARGET static void amx_q8_rows(const struct lsc_matmul *job, struct q8_rows *rows, uint32_t pos,
+			       uint32_t n)
+{
+	for (; n >= 16; n -= 16, pos += 16, rows->ahead = 0)
+		amx_q8_sixteen(job, rows, pos);
+	if (n >= 8) {
+		amx_q8_eight(job, rows, pos);
+		n -= 8;
+		pos += 8;
+	}
+	q8_few(job, rows, pos, n);
+}
+
+TARGET static void amx_q8_matmul(const struct lsc_matmul *job, uint32_t first, uint32_t n)
+{
+	const size_t tile_bytes = lsc_q8_tile_bytes(job->cols);
+	const uint32_t end = first + n;
+	const uint32_t kept = LSC_MAX(AMX_Q8_KEPT / job->packed_stride / 16, 4) * 16;
+	struct tile_shapes shapes = {.palette = 1};
+
+	if (job->m < 8) {
+		q8_matmul(job, first, n);
+		return;
+	}
+	for (int tile = Q8_SUM; tile <= Q8_HALF_SUM_NEXT; tile++)
+		tile_shape(&shapes, tile, tile < Q8_HALF_SUM ? 16 : 8, 64);
+	tile_shape(&shapes, Q8_X, 16, 32);
+	tile_shape(&shapes, Q8_HALF_X, 8, 32);
+	tile_shape(&shapes, Q8_W, 8, 64);
+	_tile_loadconfig(&shapes);
+	for (uint32_t pos = 0; pos < job->m; pos += kept)
+		for (uint32_t row = first / 16 * 16; row < end; row += 16) {
+			const uint8_t *tile = (const uint8_t *)job->w + row / 16 * tile_bytes;
+			struct q8_rows rows = {
+				.tile = tile,
+				.scales = tile + lsc_q8_scales(job->cols),
+				.row = row,
+				.first = row < first ? first - row : 0,
+				.last = end - row < 16 ? end - row - 1 : 15,
+				.ahead = tile_bytes,
+			};
+
+			amx_q8_rows(job, &rows, pos, LSC_MIN(job->m - pos, kept));
+		}
+	_tile_release();
+}
