@@ -1,11 +1,9 @@
 /* escape - text as JSON strings */
 #include "gate/escape.h"
 
-#include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
-#include "base/macros.h"
+#include "stream/json.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
@@ -25,49 +23,23 @@ size_t lsc_escape_char(const char *text, size_t len)
 	return n;
 }
 
-static bool is_plain(uint8_t byte)
-{
-	return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
-}
-
-/* One byte below 0x80. */
-static int add_ascii(struct lsc_buf *buf, uint8_t byte)
-{
-	static const char shorts[] = "\b\f\n\r\t\"\\", names[] = "bfnrt\"\\";
-	const char *found = byte ? strchr(shorts, byte) : NULL;
-
-	if (found)
-		return lsc_buf_add(buf, (char[]){'\\', names[found - shorts]}, 2);
-	if (byte < 0x20 || byte == 0x7f)
-		return lsc_buf_printf(buf, "\\u%04x", byte);
-	return lsc_buf_add(buf, &byte, 1);
-}
-
 int lsc_escape_add(struct lsc_buf *buf, const char *text, size_t len)
 {
-	size_t at = 0;
+	size_t at = 0, good = 0;
 	int r = 0;
 
 	while (r == 0 && at < len) {
-		size_t run = at, n;
+		size_t n = (uint8_t)text[at] < 0x80 ? 1 : lsc_escape_char(text + at, len - at);
 
-		while (run < len && is_plain((uint8_t)text[run]))
-			run++;
-		if (run > at) {
-			r = lsc_buf_add(buf, text + at, run - at);
-			at = run;
+		at += n;
+		if (n)
 			continue;
-		}
-		n = lsc_escape_char(text + at, len - at);
-		if (n == 1)
-			r = add_ascii(buf, (uint8_t)text[at]);
-		else if (n)
-			r = lsc_buf_add(buf, text + at, n);
-		else
+		r = lsc_json_escape(text + good, at - good, buf);
+		if (r == 0)
 			r = lsc_buf_add_str(buf, REPLACEMENT);
-		at += LSC_MAX(n, (size_t)1);
+		good = ++at;
 	}
-	return r;
+	return r < 0 ? r : lsc_json_escape(text + good, at - good, buf);
 }
 
 int lsc_escape_quote(struct lsc_buf *buf, const char *text, size_t len)

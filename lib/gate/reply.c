@@ -16,14 +16,14 @@
 			return try_r;                                                              \
 	} while (0)
 
-int lsc_reply_init(struct lsc_reply *reply, const struct lsc_ask *ask, const char *id,
+int lsc_reply_init(struct lsc_reply *reply, const struct lsc_wish *wish, const char *id,
 		   const char *model, uint64_t created)
 {
-	const char *object = !ask->chat    ? "text_completion"
-			     : ask->stream ? "chat.completion.chunk"
-					   : "chat.completion";
+	const char *object = !wish->chat    ? "text_completion"
+			     : wish->stream ? "chat.completion.chunk"
+					    : "chat.completion";
 
-	*reply = (struct lsc_reply){.ask = ask, .n = ask->n_choices};
+	*reply = (struct lsc_reply){.wish = wish, .n = wish->n_choices};
 	reply->choices = calloc(reply->n, sizeof(*reply->choices));
 	if (!reply->choices)
 		return -ENOMEM;
@@ -69,7 +69,7 @@ static int put_usage(const struct lsc_reply *reply, struct lsc_buf *out)
 
 	for (uint32_t i = 0; i < reply->n; i++) {
 		tokens += reply->choices[i].n_tokens;
-		if (i % reply->ask->n == 0) /* all answers to one prompt have the same */
+		if (i % reply->wish->n == 0) /* all answers to one prompt have the same */
 			prompt += reply->choices[i].prompt_tokens;
 	}
 	return lsc_buf_printf(out,
@@ -95,22 +95,22 @@ static int open_event(const struct lsc_reply *reply, uint32_t choice, struct lsc
 	TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
 	TRY(lsc_buf_add_str(out, "{\"index\":"));
 	TRY(put_number(out, choice));
-	return lsc_buf_add_str(out, reply->ask->chat ? ",\"delta\":{" : ",\"text\":\"");
+	return lsc_buf_add_str(out, reply->wish->chat ? ",\"delta\":{" : ",\"text\":\"");
 }
 
 static int close_event(const struct lsc_reply *reply, uint32_t choice, const char *finish,
 		       struct lsc_buf *out)
 {
-	TRY(lsc_buf_add_str(out, reply->ask->chat ? "}" : "\""));
-	TRY(lsc_reply_put_logprobs(&reply->choices[choice], reply->ask->chat, out));
+	TRY(lsc_buf_add_str(out, reply->wish->chat ? "}" : "\""));
+	TRY(lsc_reply_put_logprobs(&reply->choices[choice], reply->wish->chat, out));
 	TRY(put_finish(out, finish));
-	return lsc_buf_add_str(out, reply->ask->usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
+	return lsc_buf_add_str(out, reply->wish->usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
 }
 
 static int put_event(const struct lsc_reply *reply, uint32_t choice,
 		     const struct lsc_news_text *text, struct lsc_buf *out)
 {
-	bool chat = reply->ask->chat;
+	bool chat = reply->wish->chat;
 
 	TRY(open_event(reply, choice, out));
 	TRY(lsc_buf_add_str(out, chat ? "\"content\":\"" : ""));
@@ -125,12 +125,12 @@ int lsc_reply_begin(struct lsc_reply *reply, struct lsc_buf *out)
 		struct lsc_news_text prompt = {NULL, 0};
 		size_t len = 0;
 
-		if (reply->ask->chat) {
+		if (reply->wish->chat) {
 			TRY(open_event(reply, i, out));
 			TRY(lsc_buf_add_str(out, "\"role\":\"assistant\",\"content\":\"\""));
 			TRY(close_event(reply, i, NULL, out));
-		} else if (reply->ask->echo) {
-			prompt.text = lsc_ask_prompt(reply->ask, i, &len);
+		} else if (reply->wish->echo) {
+			prompt.text = lsc_wish_prompt(reply->wish, i, &len);
 			prompt.len = (uint32_t)len;
 			TRY(put_event(reply, i, &prompt, out));
 		}
@@ -140,7 +140,7 @@ int lsc_reply_begin(struct lsc_reply *reply, struct lsc_buf *out)
 
 static int end_stream(const struct lsc_reply *reply, struct lsc_buf *out)
 {
-	if (reply->ask->usage) {
+	if (reply->wish->usage) {
 		TRY(lsc_buf_add(out, "data: ", 6));
 		TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
 		TRY(lsc_buf_add_str(out, "],"));
@@ -169,16 +169,16 @@ static int put_choice(const struct lsc_reply *reply, uint32_t i, struct lsc_buf 
 {
 	const struct lsc_reply_choice *choice = &reply->choices[i];
 	size_t len = 0;
-	const char *prompt = reply->ask->echo ? lsc_ask_prompt(reply->ask, i, &len) : "";
+	const char *prompt = reply->wish->echo ? lsc_wish_prompt(reply->wish, i, &len) : "";
 
 	TRY(lsc_buf_printf(out, "%s{\"index\":%u,", i ? "," : "", i));
-	TRY(lsc_buf_add_str(out, reply->ask->chat
+	TRY(lsc_buf_add_str(out, reply->wish->chat
 					 ? "\"message\":{\"role\":\"assistant\",\"content\":\""
 					 : "\"text\":\""));
 	TRY(lsc_escape_add(out, prompt, len));
 	TRY(lsc_escape_add(out, (const char *)choice->text.data, choice->text.len));
-	TRY(lsc_buf_add_str(out, reply->ask->chat ? "\",\"refusal\":null}" : "\""));
-	TRY(lsc_reply_put_logprobs(choice, reply->ask->chat, out));
+	TRY(lsc_buf_add_str(out, reply->wish->chat ? "\",\"refusal\":null}" : "\""));
+	TRY(lsc_reply_put_logprobs(choice, reply->wish->chat, out));
 	TRY(put_finish(out, choice->finish));
 	return lsc_buf_add(out, "}", 1);
 }
@@ -209,13 +209,13 @@ int lsc_reply_token(struct lsc_reply *reply, uint32_t number, const struct lsc_n
 		    struct lsc_buf *out)
 {
 	struct lsc_reply_choice *choice = &reply->choices[number];
-	bool logprobs = reply->ask->logprobs && token->logprobs;
+	bool logprobs = reply->wish->logprobs && token->logprobs;
 
 	if (choice->finish)
 		return 0;
 	if (logprobs)
-		TRY(lsc_reply_add_logprobs(choice, reply->ask, token));
-	if (!reply->ask->stream)
+		TRY(lsc_reply_add_logprobs(choice, reply->wish, token));
+	if (!reply->wish->stream)
 		return keep(reply, choice, &token->text);
 	if (token->text.len || logprobs)
 		TRY(put_event(reply, number, &token->text, out));
@@ -230,17 +230,17 @@ int lsc_reply_done(struct lsc_reply *reply, uint32_t number, const struct lsc_ne
 
 	if (choice->finish)
 		return 0;
-	if (!reply->ask->stream)
+	if (!reply->wish->stream)
 		TRY(keep(reply, choice, &done->rest));
 	else if (done->rest.len)
 		TRY(put_event(reply, number, &done->rest, out));
 	choice->finish = done->reason;
 	choice->n_tokens = done->tokens;
 	choice->prompt_tokens = done->prompt_tokens;
-	if (reply->ask->stream)
+	if (reply->wish->stream)
 		TRY(finish_event(reply, number, out));
 	if (++reply->n_done < reply->n)
 		return 0;
-	TRY(reply->ask->stream ? end_stream(reply, out) : put_whole(reply, out));
+	TRY(reply->wish->stream ? end_stream(reply, out) : put_whole(reply, out));
 	return 1;
 }

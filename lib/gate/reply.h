@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "gate/ask.h"
+#include "gate/wish.h"
 #include "gate/news.h"
 
 #define LSC_REPLY_MAX_BYTES (64u << 20) /* kept of one answer that is not streamed */
@@ -28,8 +28,8 @@ struct lsc_reply_choice {
 };
 
 struct lsc_reply {
-	const struct lsc_ask *ask; /* borrowed */
-	struct lsc_buf head;       /* what each object begins with, up to the choice's number */
+	const struct lsc_wish *wish; /* borrowed */
+	struct lsc_buf head;         /* what each object begins with, up to the choice's number */
 	struct lsc_reply_choice *choices;
 	uint32_t n, n_done;
 };
@@ -40,7 +40,7 @@ struct lsc_reply {
 	}
 
 /* id: "cmpl-..."; created: seconds since 1970.  0, or -ENOMEM. */
-int lsc_reply_init(struct lsc_reply *reply, const struct lsc_ask *ask, const char *id,
+int lsc_reply_init(struct lsc_reply *reply, const struct lsc_wish *wish, const char *id,
 		   const char *model, uint64_t created);
 void lsc_reply_release(struct lsc_reply *reply);
 

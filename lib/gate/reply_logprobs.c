@@ -108,10 +108,10 @@ static int add_text(struct lsc_reply_choice *choice, const struct lsc_news_token
 	return lsc_buf_add(&choice->tops, "}", 1);
 }
 
-int lsc_reply_add_logprobs(struct lsc_reply_choice *choice, const struct lsc_ask *ask,
+int lsc_reply_add_logprobs(struct lsc_reply_choice *choice, const struct lsc_wish *wish,
 			   const struct lsc_news_token *token)
 {
-	return ask->chat ? add_chat(choice, token) : add_text(choice, token);
+	return wish->chat ? add_chat(choice, token) : add_text(choice, token);
 }
 
 void lsc_reply_drop_logprobs(struct lsc_reply_choice *choice)

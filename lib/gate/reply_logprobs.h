@@ -5,7 +5,7 @@
 #include "gate/reply.h"
 
 /* Adds a token's to those of its choice. */
-int lsc_reply_add_logprobs(struct lsc_reply_choice *choice, const struct lsc_ask *ask,
+int lsc_reply_add_logprobs(struct lsc_reply_choice *choice, const struct lsc_wish *wish,
 			   const struct lsc_news_token *token);
 void lsc_reply_drop_logprobs(struct lsc_reply_choice *choice);
 

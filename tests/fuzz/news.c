@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static struct lsc_ask asks[2];
+static struct lsc_wish wishes[2];
 
 static void check(bool good)
 {
@@ -29,8 +29,8 @@ static void prepare(void)
 		"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"logprobs\":true}"};
 	struct lsc_fault fault;
 
-	for (int i = 0; i < 2 && !asks[i].root; i++)
-		check(lsc_ask_parse(&asks[i], i, bodies[i], strlen(bodies[i]), &fault) == 0);
+	for (int i = 0; i < 2 && !wishes[i].root; i++)
+		check(lsc_wish_parse(&wishes[i], i, bodies[i], strlen(bodies[i]), &fault) == 0);
 }
 
 static bool is_json(const struct lsc_buf *buf)
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	prepare();
 	for (int i = 0; i < 2; i++)
-		check(lsc_reply_init(&replies[i], &asks[i], "x", "m", 1) == 0);
+		check(lsc_reply_init(&replies[i], &wishes[i], "x", "m", 1) == 0);
 	while (at < len) {
 		ssize_t n = lsc_record_parse(&record, data + at, len - at, NULL);
 

@@ -19,7 +19,7 @@ static void count_allocation(void)
 }
 #endif
 
-static struct lsc_ask ask;
+static struct lsc_wish wish;
 static struct lsc_reply reply;
 static struct lsc_buf out;
 
@@ -28,17 +28,17 @@ static void begin(bool chat, const char *json)
 	struct lsc_fault fault;
 
 	out.len = 0;
-	ok(lsc_ask_parse(&ask, chat, json, strlen(json), &fault) == 0 &&
-		   lsc_reply_init(&reply, &ask, "id-1", "a \"model\"", 12) == 0,
+	ok(lsc_wish_parse(&wish, chat, json, strlen(json), &fault) == 0 &&
+		   lsc_reply_init(&reply, &wish, "id-1", "a \"model\"", 12) == 0,
 	   "%.50s", json);
-	if (ask.stream)
+	if (wish.stream)
 		lsc_reply_begin(&reply, &out);
 }
 
 static void end(void)
 {
 	lsc_reply_release(&reply);
-	lsc_ask_release(&ask);
+	lsc_wish_release(&wish);
 }
 
 static int token(uint32_t choice, const char *text)

@@ -24,7 +24,7 @@ static enum lsc_meter_outcome outcome_of(const struct lsc_fault *fault)
 static void count(struct exchange *exchange, enum lsc_meter_outcome outcome)
 {
 	if (!exchange->counted)
-		exchange->gate->meter.requests[exchange->ask.chat][outcome]++;
+		exchange->gate->meter.requests[exchange->wish.chat][outcome]++;
 	exchange->counted = true;
 }
 
@@ -49,7 +49,7 @@ static void close_choice(struct exchange *exchange, uint32_t choice, bool tell)
 
 static void close_all(struct exchange *exchange)
 {
-	for (uint32_t i = 0; exchange->tickets && i < exchange->ask.n_choices; i++)
+	for (uint32_t i = 0; exchange->tickets && i < exchange->wish.n_choices; i++)
 		close_choice(exchange, i, true);
 }
 
@@ -64,7 +64,7 @@ void exchange_free(struct exchange *exchange)
 	if (exchange->next)
 		exchange->next->previous = exchange->previous;
 	lsc_reply_release(&exchange->reply);
-	lsc_ask_release(&exchange->ask);
+	lsc_wish_release(&exchange->wish);
 	lsc_buf_release(&exchange->out);
 	free(exchange->tickets);
 	free(exchange->last_ns);
@@ -130,7 +130,7 @@ static int send_choice(struct exchange *exchange, uint32_t choice, uint64_t seed
 	exchange->tickets[choice] = id;
 	exchange->n_open++;
 	gate->meter.waiting++;
-	if (lsc_ask_pack(&exchange->ask, choice, id, seed, pack) < 0)
+	if (lsc_wish_pack(&exchange->wish, choice, id, seed, pack) < 0)
 		return lsc_fault_set(fault, 500, NULL, NULL, "out of memory");
 	if (pack->buf.len > LSC_RECORD_MAX_BYTES)
 		return lsc_fault_set(fault, 413, NULL, "request_too_large",
@@ -143,19 +143,19 @@ static int send_choice(struct exchange *exchange, uint32_t choice, uint64_t seed
 static int send_all(struct exchange *exchange, struct lsc_fault *fault)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	const struct lsc_ask *ask = &exchange->ask;
+	const struct lsc_wish *wish = &exchange->wish;
 	uint64_t seed = 0;
 	int r = 0;
 
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		seed = lsc_clock_ns();
-	for (uint32_t i = 0; r == 0 && i < ask->n_choices; i++)
+	for (uint32_t i = 0; r == 0 && i < wish->n_choices; i++)
 		r = send_choice(exchange, i, seed, &pack, fault);
 	return r;
 }
 
 /* Whether it can be asked at all, and now. */
-static int check(const struct gate *gate, const struct lsc_ask *ask, struct lsc_fault *fault)
+static int check(const struct gate *gate, const struct lsc_wish *wish, struct lsc_fault *fault)
 {
 	int r = 0;
 
@@ -163,10 +163,10 @@ static int check(const struct gate *gate, const struct lsc_ask *ask, struct lsc_
 		r = lsc_fault_set(fault, 503, NULL, "shutting_down", "the server is shutting down");
 	else if (!gate_router_is_up(gate))
 		r = lsc_fault_set(fault, 503, NULL, "no_router", "the router is not there");
-	else if (ask->model && strcmp(ask->model, gate_model(gate)))
+	else if (wish->model && strcmp(wish->model, gate_model(gate)))
 		return lsc_fault_set(fault, 404, "model", "model_not_found",
-				     "the model '%.200s' does not exist", ask->model);
-	else if (gate->meter.waiting && gate->meter.waiting + ask->n_choices > gate->opt->queue)
+				     "the model '%.200s' does not exist", wish->model);
+	else if (gate->meter.waiting && gate->meter.waiting + wish->n_choices > gate->opt->queue)
 		r = lsc_fault_set(fault, 429, NULL, "queue_full",
 				  "%llu requests wait already, try again later",
 				  (unsigned long long)gate->meter.waiting);
@@ -176,18 +176,18 @@ static int check(const struct gate *gate, const struct lsc_ask *ask, struct lsc_
 
 static int prepare(struct exchange *exchange, struct lsc_fault *fault)
 {
-	const struct lsc_ask *ask = &exchange->ask;
+	const struct lsc_wish *wish = &exchange->wish;
 	char id[48];
 	uint64_t number[2];
 
 	if (getrandom(number, sizeof(number), 0) != sizeof(number))
 		number[0] = number[1] = lsc_clock_ns();
-	snprintf(id, sizeof(id), "%s-%016llx%08llx", ask->chat ? "chatcmpl" : "cmpl",
+	snprintf(id, sizeof(id), "%s-%016llx%08llx", wish->chat ? "chatcmpl" : "cmpl",
 		 (unsigned long long)number[0], (unsigned long long)(number[1] & 0xffffffff));
-	exchange->tickets = calloc(ask->n_choices, sizeof(*exchange->tickets));
-	exchange->last_ns = calloc(ask->n_choices, sizeof(*exchange->last_ns));
+	exchange->tickets = calloc(wish->n_choices, sizeof(*exchange->tickets));
+	exchange->last_ns = calloc(wish->n_choices, sizeof(*exchange->last_ns));
 	if (!exchange->tickets || !exchange->last_ns ||
-	    lsc_reply_init(&exchange->reply, ask, id, gate_model(exchange->gate),
+	    lsc_reply_init(&exchange->reply, wish, id, gate_model(exchange->gate),
 			   (uint64_t)lsc_clock_wall_s()) < 0)
 		return lsc_fault_set(fault, 500, NULL, NULL, "out of memory");
 	return send_all(exchange, fault);
@@ -209,9 +209,9 @@ struct exchange *exchange_new(struct gate *gate, bool chat, const char *json, si
 	if (exchange->next)
 		exchange->next->previous = &exchange->next;
 	gate->exchanges = exchange;
-	if (lsc_ask_parse(&exchange->ask, chat, json, len, fault) < 0 ||
-	    check(gate, &exchange->ask, fault) < 0 || prepare(exchange, fault) < 0) {
-		exchange->ask.chat = chat;
+	if (lsc_wish_parse(&exchange->wish, chat, json, len, fault) < 0 ||
+	    check(gate, &exchange->wish, fault) < 0 || prepare(exchange, fault) < 0) {
+		exchange->wish.chat = chat;
 		count(exchange, outcome_of(fault));
 		exchange_free(exchange);
 		return NULL;
@@ -233,7 +233,7 @@ static void give_up(struct exchange *exchange, int code)
 
 static int begin_stream(struct exchange *exchange)
 {
-	if (exchange->begun || !exchange->ask.stream)
+	if (exchange->begun || !exchange->wish.stream)
 		return 0;
 	exchange->begun = exchange->ready = true;
 	return lsc_reply_begin(&exchange->reply, &exchange->out);
@@ -243,7 +243,7 @@ static int on_accepted(struct exchange *exchange)
 {
 	int r = 0;
 
-	if (++exchange->n_accepted == exchange->ask.n_choices)
+	if (++exchange->n_accepted == exchange->wish.n_choices)
 		r = begin_stream(exchange);
 	return r;
 }
@@ -290,7 +290,7 @@ static int on_done(struct exchange *exchange, uint32_t choice, const struct lsc_
 	if (r < 0)
 		return r;
 	close_choice(exchange, choice, false);
-	if (choice % exchange->ask.n == 0)
+	if (choice % exchange->wish.n == 0)
 		exchange->gate->meter.prompt_tokens += done.prompt_tokens;
 	r = begin_stream(exchange);
 	if (r == 0)
@@ -310,7 +310,7 @@ static int on_done(struct exchange *exchange, uint32_t choice, const struct lsc_
 static void fault_of(const struct exchange *exchange, const struct lsc_news_fail *fail,
 		     struct lsc_fault *fault)
 {
-	const char *param = exchange->ask.chat ? "messages" : "prompt";
+	const char *param = exchange->wish.chat ? "messages" : "prompt";
 
 	if (!strcmp(fail->code, "too_long"))
 		lsc_fault_set(fault, 400, param, "context_length_exceeded", "%s", fail->why);
@@ -345,7 +345,7 @@ static void tell_client(struct exchange *exchange)
 {
 	size_t unsent = exchange->out.len - exchange->sent;
 
-	if (!exchange->ended && exchange->ask.stream && unsent > UNSENT_MAX) {
+	if (!exchange->ended && exchange->wish.stream && unsent > UNSENT_MAX) {
 		lsc_info("a client does not read its answer, given up");
 		close_all(exchange);
 		count(exchange, LSC_METER_CANCELLED);

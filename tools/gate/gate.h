@@ -1,7 +1,8 @@
 /* What the parts of lsc-gate share: HTTP on one side, a router on the other, exchanges between.
  *
- * An exchange is one request of a client: what it asks for (gate/ask.h), a ticket at the router for
- * each of its choices, and the answer that is being made (gate/reply.h).  One thread does it all.
+ * An exchange is one request of a client: what it asks for (gate/wish.h), a ticket at the router
+ * for each of its choices, and the answer that is being made (gate/reply.h).  One thread does it
+ * all.
  */
 #ifndef LSC_TOOLS_GATE_GATE_H
 #define LSC_TOOLS_GATE_GATE_H
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "gate/ask.h"
+#include "gate/wish.h"
 #include "gate/cluster.h"
 #include "gate/meter.h"
 #include "gate/reply.h"
@@ -90,7 +91,7 @@ void gate_router_cancel(struct gate *gate, uint64_t id);
 struct exchange {
 	struct gate *gate;
 	struct exchange *next, **previous;
-	struct lsc_ask ask;
+	struct lsc_wish wish;
 	struct lsc_reply reply;
 	struct lsc_fault fault; /* what is answered instead, while nothing else was */
 	uint64_t *tickets;      /* one for each choice; 0: over */

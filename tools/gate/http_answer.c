@@ -192,7 +192,7 @@ enum MHD_Result gate_answer_exchange(struct call *call)
 
 	if (exchange->fault.status)
 		return gate_answer_fault(call, &exchange->fault);
-	if (exchange->ask.stream)
+	if (exchange->wish.stream)
 		return queue(call, 200, make_stream(call));
 	return queue(call, 200, from_buf(&exchange->out, "application/json"));
 }

@@ -1,5 +1,5 @@
-/* ask_fields - which keys a request may have, and what may be in a message */
-#include "gate/ask_fields.h"
+/* wish_fields - which keys a request may have, and what may be in a message */
+#include "gate/wish_fields.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -143,7 +143,7 @@ static int check_field(const char *name, const json_t *value, bool chat, struct 
 			     "unrecognized request argument supplied: %s", name);
 }
 
-int lsc_ask_check_fields(const json_t *root, bool chat, struct lsc_fault *fault)
+int lsc_wish_check_fields(const json_t *root, bool chat, struct lsc_fault *fault)
 {
 	const char *name;
 	json_t *value;
@@ -201,7 +201,7 @@ static int join_parts(json_t *message, const json_t *parts, size_t number, struc
 				   json_stringn(text.len ? (const char *)text.data : "", text.len));
 }
 
-int lsc_ask_message(json_t *message, size_t number, struct lsc_fault *fault)
+int lsc_wish_message(json_t *message, size_t number, struct lsc_fault *fault)
 {
 	static const char *const calls[] = {"tool_calls", "function_call", "audio", "tool_call_id"};
 	const json_t *content = json_object_get(message, "content");

@@ -1,6 +1,6 @@
 /* Requests of the OpenAI API: what is taken, what is refused by which name, and the records that
  * come of it, which a router has to take. */
-#include "gate/ask.h"
+#include "gate/wish.h"
 
 #include <string.h>
 
@@ -9,34 +9,34 @@
 #include "stream/json.h"
 #include "tap.h"
 
-static bool parse(struct lsc_ask *ask, bool chat, const char *json, struct lsc_fault *fault)
+static bool parse(struct lsc_wish *wish, bool chat, const char *json, struct lsc_fault *fault)
 {
 	*fault = (struct lsc_fault)LSC_FAULT_INIT;
-	return lsc_ask_parse(ask, chat, json, strlen(json), fault) == 0;
+	return lsc_wish_parse(wish, chat, json, strlen(json), fault) == 0;
 }
 
 static void refused(bool chat, const char *json, const char *param, const char *code)
 {
 	struct lsc_fault fault;
-	struct lsc_ask ask;
-	bool taken = parse(&ask, chat, json, &fault);
+	struct lsc_wish wish;
+	bool taken = parse(&wish, chat, json, &fault);
 
 	ok(!taken && fault.status == 400 && !strcmp(fault.param, param) &&
 		   !strcmp(fault.code, code) && fault.message[0],
 	   "refused: %.60s", json);
 	if (!taken && strcmp(fault.param, param))
 		printf("# %s: %s\n", fault.param, fault.message);
-	lsc_ask_release(&ask);
+	lsc_wish_release(&wish);
 }
 
 /* The record of a choice, as JSON. */
-static const char *record_of(const struct lsc_ask *ask, uint32_t choice)
+static const char *record_of(const struct lsc_wish *wish, uint32_t choice)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	static struct lsc_buf json;
 
 	json.len = 0;
-	if (lsc_ask_pack(ask, choice, 7, 40, &pack) < 0 ||
+	if (lsc_wish_pack(wish, choice, 7, 40, &pack) < 0 ||
 	    lsc_json_write(pack.buf.data, pack.buf.len, &json, NULL) < 0)
 		return "no record";
 	return (const char *)json.data;
@@ -48,16 +48,16 @@ static void becomes(bool chat, const char *json, uint32_t choice, const char *wa
 	LSC_CLEANUP(lsc_query_release) struct lsc_query query = LSC_QUERY_INIT;
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_fault fault;
-	struct lsc_ask ask;
+	struct lsc_wish wish;
 	const char *record;
 
-	if (!ok(parse(&ask, chat, json, &fault), "taken: %.60s", json))
+	if (!ok(parse(&wish, chat, json, &fault), "taken: %.60s", json))
 		printf("# %s: %s\n", fault.param, fault.message);
-	record = record_of(&ask, choice);
+	record = record_of(&wish, choice);
 	is_str(record, want, "its record");
 	ok(lsc_query_parse(&query, record, strlen(record), &chatml, &err) == 1,
 	   "which a router takes %s", err.text);
-	lsc_ask_release(&ask);
+	lsc_wish_release(&wish);
 }
 
 #define REST ",\"temperature\":1.0,\"top_p\":1.0,\"seed\":"

@@ -1,22 +1,22 @@
-/* ask - what is asked for, from a request's JSON */
-#include "gate/ask.h"
+/* wish - what is asked for, from a request's JSON */
+#include "gate/wish.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/macros.h"
 #include "base/sampling.h"
-#include "gate/ask_fields.h"
+#include "gate/wish_fields.h"
 
 #define MAX_STOPS    16 /* lsc-stream(5) */
 #define MAX_STOP_LEN 1024
 #define MAX_STOP_IDS 256
 #define MAX_TOKENS   UINT32_MAX
 
-void lsc_ask_release(struct lsc_ask *ask)
+void lsc_wish_release(struct lsc_wish *wish)
 {
-	json_decref(ask->root);
-	*ask = (struct lsc_ask)LSC_ASK_INIT;
+	json_decref(wish->root);
+	*wish = (struct lsc_wish)LSC_WISH_INIT;
 }
 
 static int wrong(struct lsc_fault *fault, const char *name, const char *want)
@@ -25,16 +25,17 @@ static int wrong(struct lsc_fault *fault, const char *name, const char *want)
 }
 
 /* A key's value; NULL for null too. */
-static const json_t *get(const struct lsc_ask *ask, const char *name)
+static const json_t *get(const struct lsc_wish *wish, const char *name)
 {
-	const json_t *value = json_object_get(ask->root, name);
+	const json_t *value = json_object_get(wish->root, name);
 
 	return json_is_null(value) ? NULL : value;
 }
 
-static int get_bool(const struct lsc_ask *ask, const char *name, bool *ret, struct lsc_fault *fault)
+static int get_bool(const struct lsc_wish *wish, const char *name, bool *ret,
+		    struct lsc_fault *fault)
 {
-	const json_t *value = get(ask, name);
+	const json_t *value = get(wish, name);
 
 	if (value && !json_is_boolean(value))
 		return wrong(fault, name, "true or false");
@@ -42,10 +43,10 @@ static int get_bool(const struct lsc_ask *ask, const char *name, bool *ret, stru
 	return 0;
 }
 
-static int get_int(const struct lsc_ask *ask, const char *name, int64_t min, int64_t max,
+static int get_int(const struct lsc_wish *wish, const char *name, int64_t min, int64_t max,
 		   int64_t *ret, struct lsc_fault *fault)
 {
-	const json_t *value = get(ask, name);
+	const json_t *value = get(wish, name);
 	int64_t number = json_integer_value(value);
 
 	if (!value)
@@ -58,10 +59,10 @@ static int get_int(const struct lsc_ask *ask, const char *name, int64_t min, int
 	return 0;
 }
 
-static int get_real(const struct lsc_ask *ask, const char *name, double min, double max,
+static int get_real(const struct lsc_wish *wish, const char *name, double min, double max,
 		    double *ret, struct lsc_fault *fault)
 {
-	const json_t *value = get(ask, name);
+	const json_t *value = get(wish, name);
 	double number = json_number_value(value);
 
 	if (!value)
@@ -103,53 +104,53 @@ static int check_prompt(const json_t *prompt, struct lsc_fault *fault)
 }
 
 /* A string, token ids, or an array of either. */
-static int take_prompts(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_prompts(struct lsc_wish *wish, struct lsc_fault *fault)
 {
-	const json_t *prompt = get(ask, "prompt"), *first = json_array_get(prompt, 0);
+	const json_t *prompt = get(wish, "prompt"), *first = json_array_get(prompt, 0);
 	bool several = json_is_string(first) || json_is_array(first);
 	int r = 0;
 
 	if (!prompt)
 		return lsc_fault_set(fault, 400, "prompt", "missing_required_parameter",
 				     "you must provide a 'prompt'");
-	ask->prompts = prompt;
-	ask->n_prompts =
+	wish->prompts = prompt;
+	wish->n_prompts =
 		several ? (uint32_t)LSC_MIN(json_array_size(prompt), (size_t)UINT32_MAX) : 1;
-	if (ask->n_prompts > LSC_ASK_MAX_CHOICES)
+	if (wish->n_prompts > LSC_WISH_MAX_CHOICES)
 		return lsc_fault_set(fault, 400, "prompt", "invalid_value",
-				     "'prompt' has more than %d prompts", LSC_ASK_MAX_CHOICES);
+				     "'prompt' has more than %d prompts", LSC_WISH_MAX_CHOICES);
 	if (!several)
 		return check_prompt(prompt, fault);
-	for (uint32_t i = 0; r == 0 && i < ask->n_prompts; i++)
+	for (uint32_t i = 0; r == 0 && i < wish->n_prompts; i++)
 		r = check_prompt(json_array_get(prompt, i), fault);
 	return r;
 }
 
-static int take_messages(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_messages(struct lsc_wish *wish, struct lsc_fault *fault)
 {
-	json_t *messages = json_object_get(ask->root, "messages"), *message;
+	json_t *messages = json_object_get(wish->root, "messages"), *message;
 	size_t i;
 
 	if (!messages || json_is_null(messages))
 		return lsc_fault_set(fault, 400, "messages", "missing_required_parameter",
 				     "you must provide 'messages'");
 	if (!json_is_array(messages) || json_array_size(messages) == 0 ||
-	    json_array_size(messages) > LSC_ASK_MAX_MESSAGES)
+	    json_array_size(messages) > LSC_WISH_MAX_MESSAGES)
 		return wrong(fault, "messages", "an array of messages");
 	json_array_foreach(messages, i, message)
 	{
-		if (lsc_ask_message(message, i, fault) < 0)
+		if (lsc_wish_message(message, i, fault) < 0)
 			return -1;
 	}
-	ask->n_prompts = 1;
+	wish->n_prompts = 1;
 	return 0;
 }
 
 /* --- what else is asked for --- */
 
-static int take_stops(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_stops(struct lsc_wish *wish, struct lsc_fault *fault)
 {
-	const json_t *stop = get(ask, "stop"), *ids = get(ask, "stop_token_ids");
+	const json_t *stop = get(wish, "stop"), *ids = get(wish, "stop_token_ids");
 	size_t n = json_is_array(stop) ? json_array_size(stop) : stop != NULL;
 
 	if (n > MAX_STOPS)
@@ -170,166 +171,167 @@ static int take_stops(struct lsc_ask *ask, struct lsc_fault *fault)
 	return check_ids(ids, "stop_token_ids", MAX_STOP_IDS, fault);
 }
 
-static int take_limit(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_limit(struct lsc_wish *wish, struct lsc_fault *fault)
 {
 	int64_t newer = 0;
 
-	if (get_int(ask, "max_tokens", 1, MAX_TOKENS, &ask->max_tokens, fault) < 0 ||
-	    get_int(ask, "max_completion_tokens", 1, MAX_TOKENS, &newer, fault) < 0)
+	if (get_int(wish, "max_tokens", 1, MAX_TOKENS, &wish->max_tokens, fault) < 0 ||
+	    get_int(wish, "max_completion_tokens", 1, MAX_TOKENS, &newer, fault) < 0)
 		return -1;
-	if (newer && ask->max_tokens && newer != ask->max_tokens)
+	if (newer && wish->max_tokens && newer != wish->max_tokens)
 		return lsc_fault_set(fault, 400, "max_completion_tokens", "invalid_value",
 				     "'max_tokens' and 'max_completion_tokens' differ");
 	if (newer)
-		ask->max_tokens = newer;
-	if (!ask->chat && !ask->max_tokens)
-		ask->max_tokens = LSC_ASK_COMPLETION_TOKENS;
+		wish->max_tokens = newer;
+	if (!wish->chat && !wish->max_tokens)
+		wish->max_tokens = LSC_WISH_COMPLETION_TOKENS;
 	return 0;
 }
 
-static int take_sampling(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_sampling(struct lsc_wish *wish, struct lsc_fault *fault)
 {
-	ask->temperature = ask->top_p = ask->penalty = 1;
-	ask->seeded = get(ask, "seed") != NULL;
-	if (get_real(ask, "temperature", 0, LSC_SAMPLING_MAX_TEMP, &ask->temperature, fault) < 0 ||
-	    get_real(ask, "top_p", 0, 1, &ask->top_p, fault) < 0 ||
-	    get_real(ask, "min_p", 0, 1, &ask->min_p, fault) < 0 ||
-	    get_real(ask, "repetition_penalty", LSC_SAMPLING_MIN_PENALTY, LSC_SAMPLING_MAX_PENALTY,
-		     &ask->penalty, fault) < 0 ||
-	    get_int(ask, "top_k", -1, LSC_SAMPLING_MAX_TOP_K, &ask->top_k, fault) < 0 ||
-	    get_int(ask, "seed", INT64_MIN, INT64_MAX, &ask->seed, fault) < 0)
+	wish->temperature = wish->top_p = wish->penalty = 1;
+	wish->seeded = get(wish, "seed") != NULL;
+	if (get_real(wish, "temperature", 0, LSC_SAMPLING_MAX_TEMP, &wish->temperature, fault) <
+		    0 ||
+	    get_real(wish, "top_p", 0, 1, &wish->top_p, fault) < 0 ||
+	    get_real(wish, "min_p", 0, 1, &wish->min_p, fault) < 0 ||
+	    get_real(wish, "repetition_penalty", LSC_SAMPLING_MIN_PENALTY, LSC_SAMPLING_MAX_PENALTY,
+		     &wish->penalty, fault) < 0 ||
+	    get_int(wish, "top_k", -1, LSC_SAMPLING_MAX_TOP_K, &wish->top_k, fault) < 0 ||
+	    get_int(wish, "seed", INT64_MIN, INT64_MAX, &wish->seed, fault) < 0)
 		return -1;
-	if (ask->top_p < LSC_SAMPLING_MIN_TOP_P) /* 0: the likeliest alone */
-		ask->top_p = LSC_SAMPLING_MIN_TOP_P;
+	if (wish->top_p < LSC_SAMPLING_MIN_TOP_P) /* 0: the likeliest alone */
+		wish->top_p = LSC_SAMPLING_MIN_TOP_P;
 	return 0;
 }
 
 /* A chat has a boolean and a count, a completion a count alone. */
-static int take_logprobs(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_logprobs(struct lsc_wish *wish, struct lsc_fault *fault)
 {
 	int64_t top = -1;
 	int r;
 
-	if (!ask->chat) {
-		r = get_int(ask, "logprobs", 0, LSC_SAMPLING_MAX_TOP, &top, fault);
-		ask->logprobs = top >= 0;
+	if (!wish->chat) {
+		r = get_int(wish, "logprobs", 0, LSC_SAMPLING_MAX_TOP, &top, fault);
+		wish->logprobs = top >= 0;
 	} else {
-		r = get_bool(ask, "logprobs", &ask->logprobs, fault);
+		r = get_bool(wish, "logprobs", &wish->logprobs, fault);
 		if (r == 0)
-			r = get_int(ask, "top_logprobs", 0, LSC_SAMPLING_MAX_TOP, &top, fault);
-		if (r == 0 && top > 0 && !ask->logprobs)
+			r = get_int(wish, "top_logprobs", 0, LSC_SAMPLING_MAX_TOP, &top, fault);
+		if (r == 0 && top > 0 && !wish->logprobs)
 			return lsc_fault_set(fault, 400, "top_logprobs", "invalid_value",
 					     "'top_logprobs' wants 'logprobs'");
 	}
-	ask->top = (uint32_t)LSC_MAX(top, 0);
+	wish->top = (uint32_t)LSC_MAX(top, 0);
 	return r;
 }
 
-static int take_stream(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_stream(struct lsc_wish *wish, struct lsc_fault *fault)
 {
-	const json_t *options = get(ask, "stream_options");
+	const json_t *options = get(wish, "stream_options");
 	const json_t *usage = json_object_get(options, "include_usage");
 
-	if (get_bool(ask, "stream", &ask->stream, fault) < 0)
+	if (get_bool(wish, "stream", &wish->stream, fault) < 0)
 		return -1;
 	if (!options)
 		return 0;
 	if (!json_is_object(options) || (usage && !json_is_boolean(usage)))
 		return wrong(fault, "stream_options", "an object with include_usage, a boolean");
-	if (!ask->stream)
+	if (!wish->stream)
 		return lsc_fault_set(fault, 400, "stream_options", "invalid_value",
 				     "'stream_options' wants 'stream'");
-	ask->usage = json_is_true(usage);
+	wish->usage = json_is_true(usage);
 	return 0;
 }
 
-static int take_choices(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_choices(struct lsc_wish *wish, struct lsc_fault *fault)
 {
 	int64_t n = 1, best_of;
 
-	if (get_int(ask, "n", 1, LSC_ASK_MAX_N, &n, fault) < 0)
+	if (get_int(wish, "n", 1, LSC_WISH_MAX_N, &n, fault) < 0)
 		return -1;
 	best_of = n;
-	if (!ask->chat && get_int(ask, "best_of", 1, LSC_ASK_MAX_N, &best_of, fault) < 0)
+	if (!wish->chat && get_int(wish, "best_of", 1, LSC_WISH_MAX_N, &best_of, fault) < 0)
 		return -1;
 	if (best_of != n)
 		return lsc_fault_set(fault, 400, "best_of", "unsupported_parameter",
 				     "'best_of' other than 'n' is not supported");
-	ask->n = (uint32_t)n;
-	ask->n_choices = ask->n * ask->n_prompts;
-	if (ask->n_choices > LSC_ASK_MAX_CHOICES)
+	wish->n = (uint32_t)n;
+	wish->n_choices = wish->n * wish->n_prompts;
+	if (wish->n_choices > LSC_WISH_MAX_CHOICES)
 		return lsc_fault_set(fault, 400, "n", "invalid_value", "more than %d choices",
-				     LSC_ASK_MAX_CHOICES);
+				     LSC_WISH_MAX_CHOICES);
 	return 0;
 }
 
 /* The prompt's own text is known here, its tokens are not. */
-static int take_echo(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_echo(struct lsc_wish *wish, struct lsc_fault *fault)
 {
 	size_t len;
 
-	if (ask->chat || get_bool(ask, "echo", &ask->echo, fault) < 0)
-		return ask->chat ? 0 : -1;
-	if (ask->echo && ask->logprobs)
+	if (wish->chat || get_bool(wish, "echo", &wish->echo, fault) < 0)
+		return wish->chat ? 0 : -1;
+	if (wish->echo && wish->logprobs)
 		return lsc_fault_set(fault, 400, "echo", "unsupported_parameter",
 				     "'echo' together with 'logprobs' is not supported");
-	for (uint32_t i = 0; ask->echo && i < ask->n_choices; i++)
-		if (!lsc_ask_prompt(ask, i, &len))
+	for (uint32_t i = 0; wish->echo && i < wish->n_choices; i++)
+		if (!lsc_wish_prompt(wish, i, &len))
 			return lsc_fault_set(fault, 400, "echo", "unsupported_parameter",
 					     "'echo' of token ids is not supported");
 	return 0;
 }
 
-static int take_all(struct lsc_ask *ask, struct lsc_fault *fault)
+static int take_all(struct lsc_wish *wish, struct lsc_fault *fault)
 {
-	static int (*const steps[])(struct lsc_ask *, struct lsc_fault *) = {
+	static int (*const steps[])(struct lsc_wish *, struct lsc_fault *) = {
 		take_limit,  take_sampling, take_stops, take_logprobs,
 		take_stream, take_choices,  take_echo,
 	};
-	const json_t *model = get(ask, "model");
+	const json_t *model = get(wish, "model");
 
 	if (model && !json_is_string(model))
 		return wrong(fault, "model", "a string");
-	ask->model = json_string_value(model);
-	if (lsc_ask_check_fields(ask->root, ask->chat, fault) < 0)
+	wish->model = json_string_value(model);
+	if (lsc_wish_check_fields(wish->root, wish->chat, fault) < 0)
 		return -1;
-	if ((ask->chat ? take_messages : take_prompts)(ask, fault) < 0)
+	if ((wish->chat ? take_messages : take_prompts)(wish, fault) < 0)
 		return -1;
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(steps); i++)
-		if (steps[i](ask, fault) < 0)
+		if (steps[i](wish, fault) < 0)
 			return -1;
 	return 0;
 }
 
-int lsc_ask_parse(struct lsc_ask *ask, bool chat, const char *json, size_t len,
-		  struct lsc_fault *fault)
+int lsc_wish_parse(struct lsc_wish *wish, bool chat, const char *json, size_t len,
+		   struct lsc_fault *fault)
 {
 	json_error_t error;
 
-	*ask = (struct lsc_ask){.chat = chat, .root = json_loadb(json, len, 0, &error)};
-	if (!ask->root)
+	*wish = (struct lsc_wish){.chat = chat, .root = json_loadb(json, len, 0, &error)};
+	if (!wish->root)
 		return lsc_fault_set(fault, 400, NULL, "invalid_json",
 				     "the body is no JSON: line %d: %s", error.line, error.text);
-	if (!json_is_object(ask->root))
+	if (!json_is_object(wish->root))
 		return lsc_fault_set(fault, 400, NULL, "invalid_json",
 				     "the body is no JSON object");
-	return take_all(ask, fault);
+	return take_all(wish, fault);
 }
 
 /* --- as a record --- */
 
-static const json_t *prompt_of(const struct lsc_ask *ask, uint32_t choice)
+static const json_t *prompt_of(const struct lsc_wish *wish, uint32_t choice)
 {
-	const json_t *first = json_array_get(ask->prompts, 0);
+	const json_t *first = json_array_get(wish->prompts, 0);
 
 	return json_is_string(first) || json_is_array(first)
-		       ? json_array_get(ask->prompts, choice / ask->n)
-		       : ask->prompts;
+		       ? json_array_get(wish->prompts, choice / wish->n)
+		       : wish->prompts;
 }
 
-const char *lsc_ask_prompt(const struct lsc_ask *ask, uint32_t choice, size_t *ret_len)
+const char *lsc_wish_prompt(const struct lsc_wish *wish, uint32_t choice, size_t *ret_len)
 {
-	const json_t *prompt = ask->chat ? NULL : prompt_of(ask, choice);
+	const json_t *prompt = wish->chat ? NULL : prompt_of(wish, choice);
 
 	*ret_len = json_string_length(prompt);
 	return json_string_value(prompt);
@@ -379,34 +381,34 @@ static void pack_stops(struct lsc_pack *pack, const json_t *stop, const json_t *
 		pack_ids(pack, "stop_token_ids", ids);
 }
 
-int lsc_ask_pack(const struct lsc_ask *ask, uint32_t choice, uint64_t id, uint64_t seed,
-		 struct lsc_pack *pack)
+int lsc_wish_pack(const struct lsc_wish *wish, uint32_t choice, uint64_t id, uint64_t seed,
+		  struct lsc_pack *pack)
 {
-	const json_t *prompt = ask->chat ? NULL : prompt_of(ask, choice);
+	const json_t *prompt = wish->chat ? NULL : prompt_of(wish, choice);
 
-	if (ask->seeded)
-		seed = (uint64_t)ask->seed;
+	if (wish->seeded)
+		seed = (uint64_t)wish->seed;
 	lsc_pack_begin(pack, "request");
 	lsc_pack_uint(pack, "id", id);
-	if (ask->chat)
-		pack_messages(pack, json_object_get(ask->root, "messages"));
+	if (wish->chat)
+		pack_messages(pack, json_object_get(wish->root, "messages"));
 	else if (json_is_string(prompt))
 		pack_text(pack, "prompt", prompt);
 	else
 		pack_ids(pack, "prompt", prompt);
-	if (ask->max_tokens)
-		lsc_pack_uint(pack, "max_tokens", (uint64_t)ask->max_tokens);
-	lsc_pack_real(pack, "temperature", ask->temperature);
-	lsc_pack_real(pack, "top_p", ask->top_p);
-	if (ask->min_p > 0)
-		lsc_pack_real(pack, "min_p", ask->min_p);
-	if (ask->penalty != 1)
-		lsc_pack_real(pack, "repetition_penalty", ask->penalty);
-	if (ask->top_k > 0)
-		lsc_pack_uint(pack, "top_k", (uint64_t)ask->top_k);
-	lsc_pack_uint(pack, "seed", (seed + choice % ask->n) & INT64_MAX);
-	if (ask->logprobs)
-		lsc_pack_uint(pack, "logprobs", ask->top);
-	pack_stops(pack, get(ask, "stop"), get(ask, "stop_token_ids"));
+	if (wish->max_tokens)
+		lsc_pack_uint(pack, "max_tokens", (uint64_t)wish->max_tokens);
+	lsc_pack_real(pack, "temperature", wish->temperature);
+	lsc_pack_real(pack, "top_p", wish->top_p);
+	if (wish->min_p > 0)
+		lsc_pack_real(pack, "min_p", wish->min_p);
+	if (wish->penalty != 1)
+		lsc_pack_real(pack, "repetition_penalty", wish->penalty);
+	if (wish->top_k > 0)
+		lsc_pack_uint(pack, "top_k", (uint64_t)wish->top_k);
+	lsc_pack_uint(pack, "seed", (seed + choice % wish->n) & INT64_MAX);
+	if (wish->logprobs)
+		lsc_pack_uint(pack, "logprobs", wish->top);
+	pack_stops(pack, get(wish, "stop"), get(wish, "stop_token_ids"));
 	return lsc_pack_end(pack);
 }
