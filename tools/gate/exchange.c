@@ -351,7 +351,8 @@ static void tell_client(struct exchange *exchange)
 		count(exchange, LSC_METER_CANCELLED);
 		exchange->failed = exchange->ended = true;
 	}
-	if (exchange->ready && (unsent || exchange->ended)) {
+	/* The headers of a stream go out when it is accepted, whatever follows. */
+	if (exchange->ready && (unsent || exchange->ended || !exchange->said_ns)) {
 		exchange->said_ns = lsc_clock_ns();
 		gate_http_wake(exchange);
 	}
