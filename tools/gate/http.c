@@ -334,7 +334,7 @@ static void on_log(void *data, const char *fmt, va_list ap)
 	(void)data;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	line[strcspn(line, "\r\n")] = 0;
-	lsc_debug("libmicrohttpd: %s", line);
+	lsc_debug("http", "%s", line);
 }
 
 static struct MHD_Daemon *start_daemon(struct gate_http *http)
