@@ -129,7 +129,7 @@ cudaError_t lsc_cuda_attend_tiles(cudaStream_t stream, const struct lsc_cuda_att
 /* --- sampling (sample.cu) --- */
 
 struct lsc_cuda_draw {
-	float temp, top_p; /* as lsc_sample(); temp < 0: nothing is wanted of this row */
+	float temp, top_p; /* as lsc_sampling; temp < 0: nothing is wanted of this row */
 	double uniform;    /* lsc_sample_uniform() */
 };
 

@@ -1,11 +1,11 @@
 /* sample - from logits to a token, a block of threads a row
  *
- * The rules are lsc_sample()'s: the highest logit (the lowest id among equals), or a draw from
- * exp((logit - max) / temp), cut to the smallest set of probability >= top_p.  Nothing is sorted:
- * the order of floats >= 0 is that of their bits, so the weight at which a sum over the likeliest
- * is reached is found by bisection, 32 sums over the vocabulary, and where equals meet their ids
- * decide. Sums are doubles in a fixed order.  Both cuts, by top_p and by the random number, are
- * such sums.
+ * The rules are lsc_sampler_draw()'s: the highest logit (the lowest id among equals), or a draw
+ * from exp((logit - max) / temp), cut to the smallest set of probability >= top_p.  Nothing is
+ * sorted: the order of floats >= 0 is that of their bits, so the weight at which a sum over the
+ * likeliest is reached is found by bisection, 32 sums over the vocabulary, and where equals meet
+ * their ids decide. Sums are doubles in a fixed order.  Both cuts, by top_p and by the random
+ * number, are such sums.
  */
 #include "cuda/launchers.h"
 #include "cuda/number.cuh"

@@ -13,11 +13,9 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "exec/rows.h"
 
-#define FEW_ROWS        4  /* up to this many, small steps stay on the caller's thread */
 #define HEAD_ROWS       16 /* rows of logits computed at once */
-#define TASK_ROWS       16 /* of a matrix in one task at least, and its multiple */
-#define TASKS_EACH      4  /* tasks of a product for each thread */
 #define FIRST_POSITIONS 32768
 
 /* --- weights --- */
@@ -168,15 +166,10 @@ void lsc_decoder_release(struct lsc_decoder *decoder)
 
 /* --- buffers --- */
 
-/* Zeroed, because the elements that pad a row to the lanes must be and stay zero. */
 static float *floats(float **old, uint64_t n)
 {
-	uint64_t bytes = lsc_align_up(n * sizeof(float), 64);
-
 	free(*old);
-	*old = aligned_alloc(64, bytes);
-	if (*old)
-		memset(*old, 0, bytes);
+	*old = lsc_rows_new(n, sizeof(**old));
 	return *old;
 }
 
@@ -197,7 +190,7 @@ static size_t most_packed(const struct lsc_decoder *decoder)
 
 static int reserve_rows(struct lsc_decoder *decoder, uint32_t rows)
 {
-	uint64_t n = lsc_align_up(rows, 8);
+	uint64_t n = lsc_align_up(rows, LSC_ARRANGED);
 
 	if (rows <= decoder->max_rows)
 		return 0;
@@ -254,17 +247,6 @@ float *lsc_decoder_x(const struct lsc_decoder *decoder, uint32_t row)
 
 /* --- steps that the pool shares out --- */
 
-/* fn for each row: by the caller alone while there are few. */
-static void each_row(struct lsc_decoder *decoder, lsc_pool_fn *fn, void *data, uint32_t n)
-{
-	if (n > FEW_ROWS) {
-		lsc_pool_run(decoder->pool, fn, data, n);
-		return;
-	}
-	for (uint32_t row = 0; row < n; row++)
-		fn(data, row, 0);
-}
-
 struct product {
 	const struct lsc_kernels *kernels;
 	struct lsc_matmul job;
@@ -286,22 +268,11 @@ static void run_product(void *data, uint32_t task, unsigned thread)
 static void run_gate_up(void *data, uint32_t task, unsigned thread)
 {
 	const struct product *product = data;
-	const struct lsc_matmul *gate = &product->job;
-	struct lsc_matmul up = *gate;
 	uint32_t first = task * product->task;
-	uint32_t n = LSC_MIN(product->task, product->rows - first);
 
 	(void)thread;
-	up.w = (const uint8_t *)gate->w +
-	       lsc_dtype_matrix_bytes(gate->dtype, product->rows, gate->cols);
-	up.y = gate->y + product->up_offset;
-	product->matmul(gate, first, n);
-	product->matmul(&up, first, n);
-	for (uint32_t p = 0; p < gate->m; p++) {
-		float *at = gate->y + p * gate->y_stride + first;
-
-		product->kernels->swiglu(at, at + product->up_offset, n);
-	}
+	lsc_rows_gate_up(product->kernels, product->matmul, &product->job, product->rows,
+			 product->up_offset, first, LSC_MIN(product->task, product->rows - first));
 }
 
 struct pack {
@@ -320,12 +291,26 @@ static void run_pack(void *data, uint32_t row, unsigned thread)
 			    pack->to + row * job->packed_stride);
 }
 
+/* So many rows, arranged. */
+static void run_arrange(void *data, uint32_t group, unsigned thread)
+{
+	const struct pack *pack = data;
+	const struct lsc_matmul *job = pack->job;
+	const uint32_t first = group * LSC_ARRANGED;
+
+	for (uint32_t row = first; row < LSC_MIN(first + LSC_ARRANGED, job->m); row++)
+		run_pack(data, row, thread);
+	pack->packing->arrange(pack->to + first * job->packed_stride, job->packed_stride,
+			       job->cols);
+}
+
 /* Chooses how a product is computed, and packs its activations where that is faster. */
 static void prepare_product(struct lsc_decoder *decoder, struct product *product)
 {
 	struct lsc_matmul *job = &product->job;
 	struct pack pack = {lsc_kernels_packing(decoder->kernels, job->dtype), job,
 			    decoder->packed};
+	uint32_t groups = (uint32_t)lsc_div_up(job->m, LSC_ARRANGED);
 
 	product->kernels = decoder->kernels;
 	product->matmul = decoder->kernels->matmul;
@@ -334,17 +319,18 @@ static void prepare_product(struct lsc_decoder *decoder, struct product *product
 	product->matmul = pack.packing->matmul;
 	job->packed = decoder->packed;
 	job->packed_stride = lsc_packed_stride(pack.packing, job->cols);
-	each_row(decoder, run_pack, &pack, job->m);
+	if (job->m > 1 && pack.packing->arrange) {
+		job->arranged = groups * LSC_ARRANGED;
+		lsc_pool_run(decoder->pool, run_arrange, &pack, groups);
+	} else {
+		lsc_rows_each(decoder->pool, run_pack, &pack, job->m);
+	}
 }
 
 static void share_product(struct lsc_decoder *decoder, struct product *product, lsc_pool_fn *fn)
 {
-	uint32_t threads = lsc_pool_threads(decoder->pool);
-	uint32_t task = (uint32_t)lsc_align_up(
-		lsc_div_up(product->rows, (uint64_t)threads * TASKS_EACH), TASK_ROWS);
-
 	prepare_product(decoder, product);
-	product->task = threads == 1 ? product->rows : task;
+	product->task = lsc_rows_in_task(decoder->pool, 1, product->rows);
 	lsc_pool_run(decoder->pool, fn, product,
 		     (uint32_t)lsc_div_up(product->rows, product->task));
 }
@@ -355,7 +341,7 @@ static void multiply(struct lsc_decoder *decoder, const struct lsc_matrix *matri
 {
 	struct product product = {
 		.job = {matrix->dtype, matrix->data, matrix->cols, n, x, x_stride, y, y_stride, add,
-			NULL, 0},
+			NULL, 0, 0},
 		.rows = matrix->rows,
 	};
 
@@ -382,7 +368,7 @@ static void normalise(struct lsc_decoder *decoder, const float *weight, uint32_t
 {
 	struct norm norm = {decoder, weight};
 
-	each_row(decoder, run_norm, &norm, n);
+	lsc_rows_each(decoder->pool, run_norm, &norm, n);
 }
 
 /* --- attention --- */
@@ -526,7 +512,7 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 	struct product gate_up = {
 		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
 			decoder->normed, decoder->hidden_stride, decoder->gate_up,
-			2 * (size_t)decoder->ffn_stride, false, NULL, 0},
+			2 * (size_t)decoder->ffn_stride, false, NULL, 0, 0},
 		.rows = decoder->config->ffn,
 		.up_offset = decoder->ffn_stride,
 	};
@@ -541,7 +527,7 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 		       layer->qkv.rows * sizeof(float));
 	multiply(decoder, &layer->qkv, decoder->normed, decoder->hidden_stride, decoder->qkv,
 		 decoder->qkv_stride, n, layer->qkv_bias != NULL);
-	each_row(decoder, run_prepare, &batch, n);
+	lsc_rows_each(decoder->pool, run_prepare, &batch, n);
 	attend(decoder, &batch, n);
 	multiply(decoder, &layer->o, decoder->att, decoder->att_stride, decoder->x,
 		 decoder->hidden_stride, n, true);

@@ -120,11 +120,10 @@ static uint32_t head_unit(const struct lsc_engine *engine)
 static uint32_t layers_of(const struct lsc_engine *engine, const struct lsc_work *work,
 			  uint32_t *ret_end)
 {
-	const struct lsc_model_config *config = &engine->image->config;
-	uint32_t each = lsc_model_layer_units(config);
+	uint32_t first;
 
-	*ret_end = LSC_MIN(work->last / each, config->layers);
-	return work->first ? (work->first - 1) / each : 0;
+	lsc_model_layers(&engine->image->config, work->first, work->last, &first, ret_end);
+	return first;
 }
 
 static int check(const struct lsc_engine *engine, const struct lsc_work *work)
@@ -135,7 +134,8 @@ static int check(const struct lsc_engine *engine, const struct lsc_work *work)
 		return -EINVAL;
 	if (!lsc_model_may_begin(config, work->first) || !lsc_model_may_end(config, work->last))
 		return -EINVAL;
-	if (!work->out || (work->first ? !work->in : !work->ids))
+	if ((!work->out && work->last != head_unit(engine)) ||
+	    (work->first ? !work->in : !work->ids))
 		return -EINVAL;
 	if (work->n > config->context || work->pos > config->context - work->n)
 		return -ERANGE;
@@ -154,12 +154,8 @@ static int reserve(struct lsc_engine *engine, const struct lsc_work *work,
 	const bool known = request != NULL;
 	int r = 0;
 
-	for (uint32_t layer = first; layer < end; layer++)
-		if (request ? !lsc_kv_reaches(
-				      request, layer, work->pos,
-				      lsc_model_sees_from(&engine->image->config, layer, work->pos))
-			    : work->pos > 0)
-			return -ESTALE;
+	if (!lsc_kv_reaches(request, &engine->image->config, first, end, work->pos))
+		return -ESTALE;
 	request = lsc_kv_request(&engine->kv, &work->key);
 	if (!request)
 		return -ENOMEM;
@@ -219,7 +215,8 @@ static void want_logits(struct lsc_engine *engine, const struct lsc_work *work, 
 {
 	size_t at = (size_t)row * engine->image->config.vocab;
 
-	if (work->last != head_unit(engine) || (row + 1 < work->n && !work->all_logits))
+	if (work->last != head_unit(engine) ||
+	    (!work->all_logits && (!work->out || row + 1 < work->n)))
 		return;
 	engine->heads[*n_heads] = index;
 	engine->draws[*n_heads] = work->all_logits ? NULL : work->draw;
@@ -269,7 +266,7 @@ static void settle(struct lsc_engine *engine, struct lsc_work *work)
 		if (from > LSC_PAGE_POSITIONS)
 			lsc_kv_slide(&engine->kv, request, layer, from - LSC_PAGE_POSITIONS);
 	}
-	if (work->all_logits && work->last == head_unit(engine))
+	if (work->all_logits && work->out && work->last == head_unit(engine))
 		memcpy(work->out, work->all_logits + (size_t)(work->n - 1) * vocab,
 		       vocab * sizeof(float));
 }

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "exec/kernels.h"
+#include "exec/request_table.h"
 #include "model/image.h"
 
 struct lsc_device; /* exec/device.h */
@@ -36,11 +37,6 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 		    struct lsc_err *err);
 void lsc_engine_close(struct lsc_engine *engine);
 
-struct lsc_request_key {
-	uint8_t client[16];
-	uint64_t request;
-};
-
 /* What to draw from the logits of a work's last position (sample.h). */
 struct lsc_draw {
 	float temp, top_p;
@@ -57,8 +53,8 @@ struct lsc_work {
 	uint32_t pos, n;
 	const uint32_t *ids;   /* [n] where first is 0 */
 	const float *in;       /* [n][hidden] where it is not */
-	float *out;            /* [n][hidden] where last is not the head; else [vocab]: the logits
-				* of position pos+n-1.  May be in. */
+	float *out;            /* [n][hidden] where last is not the head, may be in; else [vocab]:
+				* the logits of position pos+n-1, or NULL, and they are not computed */
 	float *all_logits;     /* optional [n][vocab], for tests */
 	struct lsc_draw *draw; /* optional, where last is the head: a token will do, if the device
 				* draws; drawn is set to whether it did */

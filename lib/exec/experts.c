@@ -11,11 +11,9 @@
 
 #include "base/macros.h"
 #include "exec/decoder.h"
+#include "exec/rows.h"
 
 #define PART_SLOTS 2048 /* at once: 256 rows with 8 experts each */
-#define FEW_ROWS   4    /* up to this many, small steps stay on the caller's thread */
-#define TASK_ROWS  16   /* of a matrix in one task at least, and its multiple */
-#define TASKS_EACH 4    /* tasks of a product for each thread */
 
 /* --- weights --- */
 
@@ -110,6 +108,7 @@ static void choose_product(const struct lsc_experts *experts, enum lsc_dtype dty
 	job->dtype = dtype;
 	job->packed = experts->packed + slot * experts->packed_stride;
 	job->packed_stride = experts->packed_stride;
+	job->arranged = packing && packing->arrange ? job->m / LSC_ARRANGED * LSC_ARRANGED : 0;
 	*ret_matmul = packing ? packing->matmul : experts->kernels->matmul;
 }
 
@@ -146,15 +145,6 @@ void lsc_experts_release(struct lsc_experts *experts)
 	*experts = (struct lsc_experts)LSC_EXPERTS_INIT;
 }
 
-/* Zeroed, because the elements that pad a row to the lanes must be and stay zero. */
-static void *zeros(uint64_t n, size_t size)
-{
-	uint64_t bytes = lsc_align_up(n * size, 64);
-	void *data = aligned_alloc(64, bytes);
-
-	return data ? memset(data, 0, bytes) : NULL;
-}
-
 /* Rows that run at once at most. */
 static uint32_t part_rows(const struct lsc_experts *experts)
 {
@@ -173,19 +163,19 @@ int lsc_experts_reserve(struct lsc_experts *experts, uint32_t rows)
 		return 0;
 	free_buffers(experts);
 	slots = (uint64_t)rows * config->experts_used;
-	experts->logits = zeros((uint64_t)rows * experts->router_stride, sizeof(float));
-	experts->shares = zeros(slots, sizeof(float));
-	experts->chosen = zeros(slots, sizeof(uint32_t));
-	experts->slots = zeros(slots, sizeof(uint32_t));
+	experts->logits = lsc_rows_new((uint64_t)rows * experts->router_stride, sizeof(float));
+	experts->shares = lsc_rows_new(slots, sizeof(float));
+	experts->chosen = lsc_rows_new(slots, sizeof(uint32_t));
+	experts->slots = lsc_rows_new(slots, sizeof(uint32_t));
 	experts->packed_stride =
 		LSC_MAX(packed_bytes(experts, experts->gate_up_type, config->hidden),
 			packed_bytes(experts, experts->down_type, config->expert_ffn));
 	if (experts->packed_stride)
 		experts->packed = aligned_alloc(64, slots * experts->packed_stride);
 	if (!packing_for(experts, experts->gate_up_type))
-		experts->x = zeros(slots * experts->hidden_stride, sizeof(float));
-	experts->gate_up = zeros(slots * 2 * experts->ffn_stride, sizeof(float));
-	experts->out = zeros(slots * experts->hidden_stride, sizeof(float));
+		experts->x = lsc_rows_new(slots * experts->hidden_stride, sizeof(float));
+	experts->gate_up = lsc_rows_new(slots * 2 * experts->ffn_stride, sizeof(float));
+	experts->out = lsc_rows_new(slots * experts->hidden_stride, sizeof(float));
 	if (!experts->logits || !experts->shares || !experts->chosen || !experts->slots ||
 	    (experts->packed_stride ? !experts->packed : !experts->x) || !experts->gate_up ||
 	    !experts->out) {
@@ -209,26 +199,16 @@ struct run {
 	uint32_t tasks; /* of each matrix */
 };
 
-/* fn for each row: by the caller alone while there are few. */
 static void each_row(struct run *run, lsc_pool_fn *fn)
 {
-	if (run->n > FEW_ROWS) {
-		lsc_pool_run(run->experts->pool, fn, run, run->n);
-		return;
-	}
-	for (uint32_t row = 0; row < run->n; row++)
-		fn(run, row, 0);
+	lsc_rows_each(run->experts->pool, fn, run, run->n);
 }
 
 /* fn for the rows of n matrices, some at a time. */
 static void each_task(struct run *run, lsc_pool_fn *fn, uint32_t n, uint32_t rows)
 {
-	uint32_t threads = lsc_pool_threads(run->experts->pool);
-	uint64_t share = lsc_div_up((uint64_t)n * rows, (uint64_t)threads * TASKS_EACH);
-	uint64_t task = threads == 1 ? rows : lsc_align_up(share, TASK_ROWS);
-
 	run->rows = rows;
-	run->task = (uint32_t)LSC_MIN(task, rows);
+	run->task = lsc_rows_in_task(run->experts->pool, n, rows);
 	run->tasks = (uint32_t)lsc_div_up(rows, run->task);
 	lsc_pool_run(run->experts->pool, fn, run, n * run->tasks);
 }
@@ -349,6 +329,33 @@ static void run_pack(void *data, uint32_t row, unsigned thread)
 	}
 }
 
+struct arrange {
+	const struct run *run;
+	const struct lsc_packing *packing;
+	uint32_t cols;
+};
+
+/* What an expert has packed, as far as it fills groups. */
+static void run_arrange(void *data, uint32_t index, unsigned thread)
+{
+	const struct arrange *arrange = data;
+	const struct lsc_experts *experts = arrange->run->experts;
+	const uint32_t *first = experts->first + experts->active[index];
+
+	(void)thread;
+	for (uint32_t slot = first[0]; slot + LSC_ARRANGED <= first[1]; slot += LSC_ARRANGED)
+		arrange->packing->arrange(experts->packed + slot * experts->packed_stride,
+					  experts->packed_stride, arrange->cols);
+}
+
+static void arrange(const struct run *run, enum lsc_dtype dtype, uint32_t cols)
+{
+	struct arrange data = {run, packing_for(run->experts, dtype), cols};
+
+	if (data.packing && data.packing->arrange)
+		lsc_pool_run(run->experts->pool, run_arrange, &data, run->n_active);
+}
+
 /* The expert a task is of, its slots, and the rows of its matrix. */
 static const struct lsc_expert *task_of(const struct run *run, uint32_t task, uint32_t *ret_slot,
 					uint32_t *ret_n, uint32_t *ret_first, uint32_t *ret_rows)
@@ -370,31 +377,20 @@ static void run_gate_up(void *data, uint32_t task, unsigned thread)
 	const size_t stride = experts->ffn_stride;
 	uint32_t slot, n, first, rows;
 	const struct lsc_expert *expert = task_of(run, task, &slot, &n, &first, &rows);
-	float *y = experts->gate_up + slot * 2 * stride;
 	struct lsc_matmul gate = {
 		.w = expert->gate_up,
 		.cols = experts->config->hidden,
 		.m = n,
 		.x = experts->x ? experts->x + (size_t)slot * experts->hidden_stride : NULL,
 		.x_stride = experts->hidden_stride,
-		.y = y,
+		.y = experts->gate_up + slot * 2 * stride,
 		.y_stride = 2 * stride,
 	};
-	struct lsc_matmul up;
 	lsc_matmul_fn *matmul;
 
 	(void)thread;
 	choose_product(experts, experts->gate_up_type, &gate, slot, &matmul);
-	up = gate;
-	up.w = (const uint8_t *)gate.w + lsc_dtype_matrix_bytes(gate.dtype, run->rows, gate.cols);
-	up.y = y + stride;
-	matmul(&gate, first, rows);
-	matmul(&up, first, rows);
-	for (uint32_t i = 0; i < n; i++) {
-		float *at = y + i * 2 * stride + first;
-
-		experts->kernels->swiglu(at, at + stride, rows);
-	}
+	lsc_rows_gate_up(experts->kernels, matmul, &gate, run->rows, stride, first, rows);
 }
 
 static void run_down(void *data, uint32_t task, unsigned thread)
@@ -451,9 +447,11 @@ static void run_part(struct run *run)
 	each_row(run, run_choose);
 	place(run);
 	each_row(run, run_gather);
+	arrange(run, run->experts->gate_up_type, config->hidden);
 	each_task(run, run_gate_up, run->n_active, config->expert_ffn);
 	if (packing_for(run->experts, run->experts->down_type))
 		each_row(run, run_pack);
+	arrange(run, run->experts->down_type, config->expert_ffn);
 	each_task(run, run_down, run->n_active, config->hidden);
 	each_row(run, run_combine);
 }

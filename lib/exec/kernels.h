@@ -28,6 +28,10 @@
  * product of both scales.
  *
  * Everything else (exp, sums over positions) is spelt out in the same way in kernels_body.h.
+ *
+ * What is infinite or no number makes the products that it meets, and its own norm and activation,
+ * one or the other, and changes no others; the rows agree on all of it, but for which bits say that
+ * something is no number.
  */
 #ifndef LSC_EXEC_KERNELS_H
 #define LSC_EXEC_KERNELS_H
@@ -59,6 +63,7 @@ struct lsc_matmul {
 	bool add;
 	const uint8_t *packed; /* for lsc_packing's matmul, in place of x: positions packed */
 	size_t packed_stride;  /* bytes */
+	uint32_t arranged;     /* of them, from the first on, are arranged: a multiple of 16 */
 };
 
 /* Rows first .. first+n-1 of a product. */
@@ -71,8 +76,15 @@ struct lsc_packing {
 	/* One position; the columns that are missing from the last 32 are zero. */
 	void (*pack)(const float *x, uint32_t cols, uint8_t *packed);
 
+	/* Arranges 16 packed positions, in place, as products of several positions like them best:
+	 * those that are not are arranged again by each task.  NULL: they are fine as they are.
+	 * Room for 16 is enough, and what lies in those that are not used does not matter. */
+	void (*arrange)(uint8_t *packed, size_t stride, uint32_t cols);
+
 	lsc_matmul_fn *matmul;
 };
+
+#define LSC_ARRANGED 16
 
 /* Queries of rows at consecutive positions for one kv head, against that head's keys and values.
  * Where values are finite a row's result does not depend on those beside it. */

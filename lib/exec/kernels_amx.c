@@ -36,13 +36,21 @@ LANES void tile_shape(struct tile_shapes *shapes, int tile, uint32_t rows, uint3
 	shapes->row_bytes[tile] = (uint16_t)row_bytes;
 }
 
+/* Compilers do not see that a register is loaded from memory: what was written there is to be there
+ * by now. */
+LANES void tile_written(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 #include "exec/kernels_amx_brain.h"
 #include "exec/kernels_amx_q8.h"
 
-#define KERNELS_NAME "amx"
-#define KERNELS      lsc_kernels_amx
-#define BRAIN_MATMUL amx_brain_matmul
-#define Q8_MATMUL    amx_q8_matmul
+#define KERNELS_NAME  "amx"
+#define KERNELS       lsc_kernels_amx
+#define BRAIN_MATMUL  amx_brain_matmul
+#define BRAIN_ARRANGE amx_arrange
+#define Q8_MATMUL     amx_q8_matmul
 #include "exec/kernels_row.h"
 
 #endif

@@ -2,12 +2,16 @@
  *
  * 16 rows by 32 columns of weights are a register as they lie in the image.  Activations are the
  * other factor: pairs of columns below each other, positions side by side.  That is how one
- * position lies anyway; more are spread, 16 or 32 of them at a time.
+ * position lies anyway; 16 are arranged so, in place where there is room, or else in a copy.
+ *
+ * Up to 16 positions: weights are used as they stream by.  More: a panel of 32 rows is put side by
+ * side, some columns at a time, and stays in the first-level cache while all positions pass.
  */
 #define AMX_POSITIONS 16
-#define AMX_COLUMNS   2048      /* spread at once */
-#define AMX_ROWS      512       /* sums kept at once */
-#define AMX_KEPT      (1 << 20) /* bytes of weights that stay in the second-level cache */
+#define AMX_COLUMNS   512       /* of a panel, or of a copy */
+#define AMX_COPY      4096      /* columns of a copy where weights stream by */
+#define AMX_MOST      512       /* positions that pass a panel before the next one's turn */
+#define AMX_KEPT      (1 << 20) /* and bytes of them: the second-level cache keeps them */
 #define AMX_TILE      256       /* sums of a tile */
 #define AMX_AHEAD     2         /* steps */
 
@@ -21,15 +25,10 @@
 #define X_0   6
 #define X_1   7
 
-struct amx_from {
-	const uint8_t *w;
-	size_t row_bytes;
-	const uint8_t *x; /* registers one after another, x_tiles of them a step */
-	size_t x_bytes;   /* of a register's row */
-	size_t x_step;    /* from a step to the next */
-	uint32_t steps;   /* whole ones */
-	uint32_t left;    /* columns after them */
-	bool first;       /* of all who read these weights */
+/* 16 positions: the pairs of columns of a step are rows `apart` bytes from each other. */
+struct amx_x {
+	const uint8_t *at;
+	size_t apart, step; /* to the next step */
 };
 
 LANES void amx_shapes(uint32_t rows, uint32_t positions)
@@ -45,112 +44,36 @@ LANES void amx_shapes(uint32_t rows, uint32_t positions)
 	_tile_loadconfig(&shapes);
 }
 
-/* The columns after the last whole step, of some rows. */
-LANES void amx_tail(const struct amx_from *from, uint32_t rows, uint8_t (*tail)[64])
+/* Up to 16 rows, as the shapes say, by up to 16 positions.  Rows are streams that the processor
+ * follows by itself; it is told where the next rows begin. */
+TARGET static void amx_low(const uint8_t *w, size_t row_bytes, uint32_t rows, uint32_t columns,
+			   const struct amx_x *x, float *sums)
 {
-	memset(tail, 0, rows * sizeof(*tail));
-	for (uint32_t r = 0; r < rows; r++)
-		memcpy(tail[r], from->w + r * from->row_bytes + (size_t)from->steps * 64,
-		       from->left * sizeof(uint16_t));
-}
+	const uint32_t steps = columns / 32;
+	const uint8_t *next = w + 16 * row_bytes, *at = x->at;
+	const size_t sums_apart = x->step == STEP_BYTES && x->apart == 4 ? 4 : 64;
 
-/* Rows are streams that the processor follows by itself; it is told where the next rows begin. */
-LANES void amx_fetch(const struct amx_from *from, uint32_t step, const uint32_t rows)
-{
-	if (step + AMX_AHEAD < from->steps)
-		return;
-	UNROLL for (uint32_t r = 0; r < rows; r++) __builtin_prefetch(
-		from->w + (rows + r) * from->row_bytes + (step + AMX_AHEAD - from->steps) * 64, 0,
-		2);
-}
-
-/* 32 rows by two registers of positions. */
-TARGET static void amx_wide(const struct amx_from *from, float *sums)
-{
-	const uint8_t *w = from->w, *x = from->x;
-	size_t apart = from->row_bytes;
-	uint8_t tail[32][64];
-
-#define AMX_STEP                                                                                   \
-	do {                                                                                       \
-		_tile_loadd(W_0, w, apart);                                                        \
-		_tile_loadd(X_0, x, 64);                                                           \
-		_tile_dpbf16ps(SUM_0, W_0, X_0);                                                   \
-		_tile_loadd(X_1, x + 1024, 64);                                                    \
-		_tile_dpbf16ps(SUM_1, W_0, X_1);                                                   \
-		_tile_loadd(W_1, w + 16 * apart, apart);                                           \
-		_tile_dpbf16ps(SUM_2, W_1, X_0);                                                   \
-		_tile_dpbf16ps(SUM_3, W_1, X_1);                                                   \
-	} while (0)
-	_tile_loadd(SUM_0, sums, 64);
-	_tile_loadd(SUM_1, sums + AMX_TILE, 64);
-	_tile_loadd(SUM_2, sums + 2 * AMX_TILE, 64);
-	_tile_loadd(SUM_3, sums + 3 * AMX_TILE, 64);
-	for (uint32_t step = 0; step < from->steps; step++, w += 64, x += from->x_step) {
-		if (from->first)
-			amx_fetch(from, step, 32);
-		AMX_STEP;
-	}
-	if (from->left) {
-		amx_tail(from, 32, tail);
-		w = tail[0];
-		apart = 64;
-		AMX_STEP;
-	}
-	_tile_stored(SUM_0, sums, 64);
-	_tile_stored(SUM_1, sums + AMX_TILE, 64);
-	_tile_stored(SUM_2, sums + 2 * AMX_TILE, 64);
-	_tile_stored(SUM_3, sums + 3 * AMX_TILE, 64);
-#undef AMX_STEP
-}
-
-/* Up to 16 rows, as the shapes say, by one register of positions: as fast as memory. */
-TARGET static void amx_low(const struct amx_from *from, uint32_t rows, float *sums)
-{
-	const uint8_t *w = from->w, *x = from->x;
-	uint8_t tail[16][64];
-
-	_tile_loadd(SUM_0, sums, from->x_bytes);
-	for (uint32_t step = 0; step < from->steps; step++, w += 64, x += from->x_step) {
-		if (from->first)
-			amx_fetch(from, step, 16);
-		_tile_loadd(W_0, w, from->row_bytes);
-		_tile_loadd(X_0, x, from->x_bytes);
+	tile_written();
+	_tile_loadd(SUM_0, sums, sums_apart);
+	for (uint32_t step = 0; step < steps; step++, w += 64, at += x->step) {
+		if (step + AMX_AHEAD >= steps)
+			UNROLL for (int r = 0; r < 16; r++) __builtin_prefetch(
+				next + r * row_bytes + (step + AMX_AHEAD - steps) * 64, 0, 2);
+		_tile_loadd(W_0, w, row_bytes);
+		_tile_loadd(X_0, at, x->apart);
 		_tile_dpbf16ps(SUM_0, W_0, X_0);
 	}
-	if (from->left) {
-		amx_tail(from, rows, tail);
+	if (columns % 32) {
+		uint8_t tail[16][64] = {0};
+
+		for (uint32_t r = 0; r < rows; r++)
+			memcpy(tail[r], w + r * row_bytes, columns % 32 * sizeof(uint16_t));
+		tile_written();
 		_tile_loadd(W_0, tail, 64);
-		_tile_loadd(X_0, x, from->x_bytes);
+		_tile_loadd(X_0, at, x->apart);
 		_tile_dpbf16ps(SUM_0, W_0, X_0);
 	}
-	_tile_stored(SUM_0, sums, from->x_bytes);
-}
-
-/* Some rows by one register of positions or two; sums has as many tiles for each 16 of them. */
-TARGET static void amx_rows(struct amx_from from, uint32_t rows, uint32_t x_tiles, float *sums)
-{
-	const uint8_t *x = from.x;
-	uint32_t n;
-
-	for (; rows; rows -= n, from.w += n * from.row_bytes) {
-		n = LSC_MIN(rows, 16);
-		if (x_tiles == 2 && rows >= 32) {
-			n = 32;
-			amx_wide(&from, sums);
-			sums += 4 * AMX_TILE;
-			continue;
-		}
-		if (n < 16)
-			amx_shapes(n, from.x_bytes / 4);
-		for (uint32_t t = 0; t < x_tiles; t++, sums += AMX_TILE) {
-			from.x = x + t * 1024;
-			amx_low(&from, n, sums);
-		}
-		from.x = x;
-		if (n < 16)
-			amx_shapes(16, from.x_bytes / 4);
-	}
+	_tile_stored(SUM_0, sums, sums_apart);
 }
 
 /* Rows of 16 numbers become columns. */
@@ -186,28 +109,48 @@ LANES void amx_transpose(__m512i *v)
 	}
 }
 
-/* Up to 16 positions beside each other, a register every x_step bytes; those missing are zero. */
-TARGET static void amx_spread(const struct lsc_matmul *job, uint32_t pos, uint32_t n,
-			      uint32_t column, uint32_t steps, uint8_t *to, size_t x_step)
+/* 16 positions become arranged, each step in its own lines. */
+TARGET static void amx_arrange(uint8_t *packed, size_t stride, uint32_t cols)
 {
-	const uint8_t *x = job->packed + pos * job->packed_stride + column / 32 * STEP_BYTES;
-
-	for (uint32_t step = 0; step < steps; step++, x += 64, to += x_step) {
+	for (uint32_t step = 0; step < lsc_div_up(cols, 32); step++, packed += STEP_BYTES) {
 		__m512i v[16];
 
 		UNROLL for (uint32_t c = 0; c < 16; c++) v[c] =
-			c < n ? _mm512_loadu_si512(x + c * job->packed_stride)
-			      : _mm512_setzero_si512();
+			_mm512_load_si512(packed + c * stride);
 		amx_transpose(v);
-		UNROLL for (int i = 0; i < 16; i++) _mm512_store_si512(to + i * 64, v[i]);
+		UNROLL for (uint32_t c = 0; c < 16; c++)
+			_mm512_store_si512(packed + c * stride, v[c]);
 	}
 }
 
-/* Sums of rows by positions go to y, which has them the other way round. */
+/* Positions from pos on, where they lie or in the copy; those that are missing there are zero. */
+TARGET static struct amx_x amx_x_at(const struct lsc_matmul *job, uint32_t pos, uint32_t column,
+				    uint32_t width, uint8_t *copy)
+{
+	const uint8_t *x = job->packed + pos * job->packed_stride + column / 32 * STEP_BYTES;
+	const uint32_t n = LSC_MIN(job->m - pos, AMX_POSITIONS);
+	uint8_t *to = copy;
+
+	if (pos < job->arranged)
+		return (struct amx_x){x, job->packed_stride, STEP_BYTES};
+	for (uint32_t step = 0; step < lsc_div_up(width, 32); step++, x += STEP_BYTES, to += 1024) {
+		__m512i v[16];
+
+		UNROLL for (uint32_t c = 0; c < 16; c++) v[c] =
+			c < n ? _mm512_load_si512(x + c * job->packed_stride)
+			      : _mm512_setzero_si512();
+		amx_transpose(v);
+		UNROLL for (int c = 0; c < 16; c++) _mm512_store_si512(to + c * 64, v[c]);
+	}
+	return (struct amx_x){copy, 64, 1024};
+}
+
+/* Sums of up to 16 rows by 16 positions go to y, which has them the other way round. */
 TARGET static void amx_put(const struct lsc_matmul *job, uint32_t row, uint32_t rows, uint32_t pos,
-			   uint32_t n, const float *sums)
+			   const float *sums)
 {
 	const __mmask16 mask = rows < 16 ? mask_of(rows) : 0xffff;
+	const uint32_t n = LSC_MIN(job->m - pos, AMX_POSITIONS);
 	float *y = job->y + pos * job->y_stride + row;
 	__m512i v[16];
 
@@ -226,92 +169,189 @@ TARGET static void amx_put(const struct lsc_matmul *job, uint32_t row, uint32_t 
 	}
 }
 
-/* Up to 32 positions past rows that stay in the cache. */
-TARGET static void amx_pass(const struct lsc_matmul *job, uint32_t row, uint32_t rows, uint32_t pos,
-			    uint8_t *spread, float *sums)
+/* --- up to 16 positions --- */
+
+TARGET static void amx_put_one(const struct lsc_matmul *job, uint32_t row, uint32_t rows,
+			       const float *sums)
 {
-	const uint32_t n = LSC_MIN(job->m - pos, 2 * AMX_POSITIONS);
-	const uint32_t x_tiles = n > AMX_POSITIONS ? 2 : 1;
+	const __mmask16 mask = rows < 16 ? mask_of(rows) : 0xffff;
+	__m512 sum = _mm512_load_ps(sums);
+	float *y = job->y + row;
 
-	memset(sums, 0, lsc_div_up(rows, 16) * x_tiles * AMX_TILE * sizeof(*sums));
-	for (uint32_t column = 0; column < job->cols; column += AMX_COLUMNS) {
-		const uint32_t width = LSC_MIN(job->cols - column, AMX_COLUMNS);
-		const uint16_t *w = (const uint16_t *)job->w + (size_t)row * job->cols + column;
-		struct amx_from from = {
-			.w = (const uint8_t *)w,
-			.row_bytes = job->cols * sizeof(*w),
-			.x = spread,
-			.x_bytes = 64,
-			.x_step = x_tiles * 1024,
-			.steps = width / 32,
-			.left = width % 32,
-			.first = pos == 0,
-		};
-
-		for (uint32_t t = 0; t < x_tiles; t++)
-			amx_spread(job, pos + t * AMX_POSITIONS,
-				   LSC_MIN(n - t * AMX_POSITIONS, AMX_POSITIONS), column,
-				   lsc_div_up(width, 32), spread + t * 1024, from.x_step);
-		amx_rows(from, rows, x_tiles, sums);
-	}
-	for (uint32_t r = 0; r < rows; r += 16)
-		for (uint32_t t = 0; t < x_tiles; t++, sums += AMX_TILE)
-			amx_put(job, row + r, LSC_MIN(rows - r, 16), pos + t * AMX_POSITIONS,
-				LSC_MIN(n - t * AMX_POSITIONS, AMX_POSITIONS), sums);
+	if (job->add)
+		sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), sum);
+	_mm512_mask_storeu_ps(y, mask, sum);
 }
 
-TARGET static void amx_brain_many(const struct lsc_matmul *job, uint32_t first, uint32_t n)
+/* Rows of which a register has 16, or as many as are left. */
+TARGET static void amx_few(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
-	_Alignas(64) uint8_t spread[2 * AMX_POSITIONS * AMX_COLUMNS * 2];
-	_Alignas(64) float sums[AMX_ROWS * 2 * AMX_POSITIONS];
-	const uint32_t kept = AMX_KEPT / (LSC_MIN(job->cols, AMX_COLUMNS) * 2);
-	const uint32_t most = kept > AMX_ROWS ? AMX_ROWS : kept / 64 * 64;
+	const size_t row_bytes = (size_t)job->cols * sizeof(uint16_t);
+	const bool one = job->m == 1, lies = one || job->arranged;
+	const uint32_t width = lies ? job->cols : AMX_COPY;
+	_Alignas(64) uint8_t copy[AMX_POSITIONS * AMX_COPY * 2];
+	struct amx_x x = {job->packed, 4, STEP_BYTES};
 
-	amx_shapes(16, AMX_POSITIONS);
-	for (uint32_t row = first; row < first + n; row += most)
-		for (uint32_t pos = 0; pos < job->m; pos += 2 * AMX_POSITIONS)
-			amx_pass(job, row, LSC_MIN(first + n - row, most), pos, spread, sums);
-}
-
-/* One position: its pairs of columns are a register's rows, each of one pair. */
-TARGET static void amx_brain_one(const struct lsc_matmul *job, uint32_t first, uint32_t n)
-{
-	struct amx_from from = {
-		.w = (const uint8_t *)job->w + (size_t)first * job->cols * 2,
-		.row_bytes = (size_t)job->cols * 2,
-		.x = job->packed,
-		.x_bytes = 4,
-		.x_step = STEP_BYTES,
-		.steps = job->cols / 32,
-		.left = job->cols % 32,
-		.first = true,
-	};
-	float *y = job->y + first;
-
-	amx_shapes(16, 1);
-	for (uint32_t rows; n; n -= rows, y += rows, from.w += rows * from.row_bytes) {
-		_Alignas(64) float sums[16] = {0};
-		__mmask16 mask;
-		__m512 v;
+	if (!one)
+		x = amx_x_at(job, 0, 0, LSC_MIN(job->cols, width), copy);
+	amx_shapes(16, one ? 1 : AMX_POSITIONS);
+	for (uint32_t row = first, rows; n; row += rows, n -= rows) {
+		_Alignas(64) float sums[AMX_TILE];
 
 		rows = LSC_MIN(n, 16);
-		mask = rows < 16 ? mask_of(rows) : 0xffff;
-		amx_rows(from, rows, 1, sums);
-		v = _mm512_load_ps(sums);
-		if (job->add)
-			v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), v);
-		_mm512_mask_storeu_ps(y, mask, v);
+		if (rows < 16)
+			amx_shapes(rows, one ? 1 : AMX_POSITIONS);
+		memset(sums, 0, (one ? 16 : AMX_TILE) * sizeof(*sums));
+		for (uint32_t column = 0; column < job->cols; column += width) {
+			const uint32_t columns = LSC_MIN(job->cols - column, width);
+
+			if (!lies && job->cols > width)
+				x = amx_x_at(job, 0, column, columns, copy);
+			amx_low((const uint8_t *)job->w + row * row_bytes + (size_t)column * 2,
+				row_bytes, rows, columns, &x, sums);
+		}
+		if (one)
+			amx_put_one(job, row, rows, sums);
+		else
+			amx_put(job, row, rows, 0, sums);
 	}
+}
+
+/* --- more positions --- */
+
+/* Columns of up to 32 rows, side by side: the rows of a step are two registers.  What is missing is
+ * zero. */
+TARGET static void amx_side(const struct lsc_matmul *job, uint32_t row, uint32_t rows,
+			    uint32_t column, uint32_t width, uint8_t *side)
+{
+	const uint16_t *w = (const uint16_t *)job->w + (size_t)row * job->cols + column;
+	const __mmask32 last = width % 32 ? (1u << width % 32) - 1 : 0;
+
+	for (uint32_t r = 0; r < 32; r++, w += job->cols) {
+		uint8_t *to = side + (size_t)r * 64;
+		uint32_t k = 0;
+
+		for (; r < rows && k + 32 <= width; k += 32, to += 2048)
+			_mm512_store_si512(to, _mm512_loadu_si512(w + k));
+		if (r < rows && last)
+			_mm512_store_si512(to, _mm512_maskz_loadu_epi16(last, w + k));
+		for (; r >= rows && k < width; k += 32, to += 2048)
+			_mm512_store_si512(to, _mm512_setzero_si512());
+	}
+}
+
+/* A panel by 32 positions. */
+TARGET __attribute__((noinline)) static void
+amx_wide(const uint8_t *side, uint32_t steps, const struct amx_x *x, float *sums, bool fresh)
+{
+	const uint8_t *x_0 = x[0].at, *x_1 = x[1].at, *end = side + (size_t)steps * 2048;
+	const size_t apart_0 = x[0].apart, apart_1 = x[1].apart, step_0 = x[0].step,
+		     step_1 = x[1].step;
+
+	tile_written();
+	_tile_zero(SUM_0);
+	_tile_zero(SUM_1);
+	_tile_zero(SUM_2);
+	_tile_zero(SUM_3);
+	if (!fresh) {
+		_tile_loadd(SUM_0, sums, 64);
+		_tile_loadd(SUM_1, sums + AMX_TILE, 64);
+		_tile_loadd(SUM_2, sums + 2 * AMX_TILE, 64);
+		_tile_loadd(SUM_3, sums + 3 * AMX_TILE, 64);
+	}
+	for (; side < end; side += 2048) {
+		_tile_loadd(W_0, side, 64);
+		_tile_loadd(X_0, x_0, apart_0);
+		_tile_dpbf16ps(SUM_0, W_0, X_0);
+		_tile_loadd(X_1, x_1, apart_1);
+		_tile_dpbf16ps(SUM_2, W_0, X_1);
+		_tile_loadd(W_1, side + 1024, 64);
+		_tile_dpbf16ps(SUM_1, W_1, X_0);
+		_tile_dpbf16ps(SUM_3, W_1, X_1);
+		x_0 += step_0;
+		x_1 += step_1;
+	}
+	_tile_stored(SUM_0, sums, 64);
+	_tile_stored(SUM_1, sums + AMX_TILE, 64);
+	_tile_stored(SUM_2, sums + 2 * AMX_TILE, 64);
+	_tile_stored(SUM_3, sums + 3 * AMX_TILE, 64);
+}
+
+/* A panel by 16 positions. */
+TARGET static void amx_narrow(const uint8_t *side, uint32_t steps, const struct amx_x *x,
+			      float *sums, bool fresh)
+{
+	const uint8_t *at = x->at;
+
+	tile_written();
+	_tile_zero(SUM_0);
+	_tile_zero(SUM_1);
+	if (!fresh) {
+		_tile_loadd(SUM_0, sums, 64);
+		_tile_loadd(SUM_1, sums + AMX_TILE, 64);
+	}
+	for (uint32_t step = 0; step < steps; step++, side += 2048, at += x->step) {
+		_tile_loadd(W_0, side, 64);
+		_tile_loadd(X_0, at, x->apart);
+		_tile_dpbf16ps(SUM_0, W_0, X_0);
+		_tile_loadd(W_1, side + 1024, 64);
+		_tile_dpbf16ps(SUM_1, W_1, X_0);
+	}
+	_tile_stored(SUM_0, sums, 64);
+	_tile_stored(SUM_1, sums + AMX_TILE, 64);
+}
+
+/* Positions pos to end past a panel. */
+TARGET static void amx_panel(const struct lsc_matmul *job, uint32_t row, uint32_t rows,
+			     uint32_t pos, uint32_t end, float *sums)
+{
+	_Alignas(64) uint8_t side[32 * AMX_COLUMNS * 2];
+	_Alignas(64) uint8_t copy[2][AMX_POSITIONS * AMX_COLUMNS * 2];
+
+	for (uint32_t column = 0; column < job->cols; column += AMX_COLUMNS) {
+		const uint32_t width = LSC_MIN(job->cols - column, AMX_COLUMNS);
+		const uint32_t steps = lsc_div_up(width, 32);
+		float *at = sums;
+
+		amx_side(job, row, rows, column, width, side);
+		for (uint32_t p = pos; p < end; p += 2 * AMX_POSITIONS, at += 4 * AMX_TILE) {
+			struct amx_x x[2] = {amx_x_at(job, p, column, width, copy[0])};
+
+			if (end - p <= AMX_POSITIONS) {
+				amx_narrow(side, steps, x, at, column == 0);
+				break;
+			}
+			x[1] = amx_x_at(job, p + AMX_POSITIONS, column, width, copy[1]);
+			amx_wide(side, steps, x, at, column == 0);
+		}
+	}
+	for (; pos < end; pos += AMX_POSITIONS)
+		for (uint32_t r = 0; r < 32; r += 16, sums += AMX_TILE)
+			if (r < rows)
+				amx_put(job, row + r, LSC_MIN(rows - r, 16), pos, sums);
+}
+
+TARGET static void amx_many(const struct lsc_matmul *job, uint32_t first, uint32_t n)
+{
+	_Alignas(64) float sums[32 * AMX_MOST];
+	const uint32_t kept = AMX_KEPT / (job->cols * 2) / 32 * 32;
+	const uint32_t most = LSC_MAX(LSC_MIN(kept, AMX_MOST), 64);
+
+	amx_shapes(16, AMX_POSITIONS);
+	for (uint32_t pos = 0; pos < job->m; pos += most)
+		for (uint32_t row = first; row < first + n; row += 32)
+			amx_panel(job, row, LSC_MIN(first + n - row, 32), pos,
+				  LSC_MIN(job->m, pos + most), sums);
 }
 
 TARGET static void amx_brain_matmul(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
 	unsigned mode = flush_begin();
 
-	if (job->m == 1)
-		amx_brain_one(job, first, n);
+	if (job->m <= AMX_POSITIONS)
+		amx_few(job, first, n);
 	else
-		amx_brain_many(job, first, n);
+		amx_many(job, first, n);
 	_tile_release();
 	flush_end(mode);
 }

@@ -112,6 +112,7 @@ TARGET static void amx_q8_matmul(const struct lsc_matmul *job, uint32_t first, u
 	tile_shape(&shapes, Q8_HALF_X, 8, 32);
 	tile_shape(&shapes, Q8_W, 8, 64);
 	_tile_loadconfig(&shapes);
+	tile_written();
 	for (uint32_t pos = 0; pos < job->m; pos += kept)
 		for (uint32_t row = first / 16 * 16; row < end; row += 16) {
 			const uint8_t *tile = (const uint8_t *)job->w + row / 16 * tile_bytes;

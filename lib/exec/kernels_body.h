@@ -129,22 +129,43 @@ LANES lanes load_q8(const uint8_t *tile, uint32_t cols, uint32_t row, uint32_t k
 	return lanes_load(values);
 }
 
+/* Positions that a row of q8 is unpacked for at once, and columns of it. */
+#define EXACT_POSITIONS 32
+#define EXACT_COLUMNS   1024
+
+/* n positions from pos on past one row. */
+TARGET static void row_q8(const struct lsc_matmul *job, uint32_t row, uint32_t pos, uint32_t n)
+{
+	const uint8_t *tile =
+		(const uint8_t *)job->w + row / LSC_Q8_ROWS * lsc_q8_tile_bytes(job->cols);
+	const float *x = job->x + pos * job->x_stride;
+	lanes sum[EXACT_POSITIONS];
+	float w[EXACT_COLUMNS];
+
+	for (uint32_t p = 0; p < n; p++)
+		sum[p] = lanes_set(0);
+	for (uint32_t at = 0; at < job->cols; at += EXACT_COLUMNS) {
+		const uint32_t end =
+			job->cols - at < EXACT_COLUMNS ? job->cols - at : EXACT_COLUMNS;
+
+		for (uint32_t k = 0; k < end; k += 16)
+			lanes_store(w + k, load_q8(tile, job->cols, row % LSC_Q8_ROWS, at + k));
+		for (uint32_t p = 0; p < n; p++)
+			for (uint32_t k = 0; k < end; k += 16)
+				sum[p] = lanes_fma(lanes_load(w + k),
+						   lanes_load(x + p * job->x_stride + at + k),
+						   sum[p]);
+	}
+	for (uint32_t p = 0; p < n; p++)
+		put(job, row, pos + p, lanes_sum(sum[p]));
+}
+
 TARGET static void matmul_q8(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
-	for (uint32_t row = first; row < first + n; row++) {
-		const uint8_t *tile =
-			(const uint8_t *)job->w + row / LSC_Q8_ROWS * lsc_q8_tile_bytes(job->cols);
-
-		for (uint32_t pos = 0; pos < job->m; pos++) {
-			const float *x = job->x + pos * job->x_stride;
-			lanes sum = lanes_set(0);
-
-			for (uint32_t k = 0; k < job->cols; k += 16)
-				sum = lanes_fma(load_q8(tile, job->cols, row % LSC_Q8_ROWS, k),
-						lanes_load(x + k), sum);
-			put(job, row, pos, lanes_sum(sum));
-		}
-	}
+	for (uint32_t row = first; row < first + n; row++)
+		for (uint32_t pos = 0; pos < job->m; pos += EXACT_POSITIONS)
+			row_q8(job, row, pos,
+			       job->m - pos < EXACT_POSITIONS ? job->m - pos : EXACT_POSITIONS);
 }
 
 TARGET static void matmul(const struct lsc_matmul *job, uint32_t first, uint32_t n)

@@ -7,8 +7,6 @@
 
 #include "base/macros.h"
 
-#define FIRST_BUCKETS 64
-
 struct lsc_kv_page {
 	struct lsc_kv_page *next;
 };
@@ -31,10 +29,8 @@ int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64
 		.page_bytes = page_bytes,
 		.limit_pages = limit / page_bytes,
 		.context_pages = (uint32_t)lsc_div_up(config->context, LSC_PAGE_POSITIONS),
-		.n_buckets = FIRST_BUCKETS,
 	};
-	kv->buckets = calloc(kv->n_buckets, sizeof(*kv->buckets));
-	return kv->buckets ? 0 : lsc_err_set(err, ENOMEM, "no memory for the KV cache");
+	return 0;
 }
 
 /* --- pages --- */
@@ -140,12 +136,17 @@ void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t la
 	}
 }
 
-bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
-		    uint32_t from)
+bool lsc_kv_reaches(const struct lsc_kv_request *request, const struct lsc_model_config *config,
+		    uint32_t first, uint32_t end, uint32_t pos)
 {
-	const struct lsc_kv_layer *of = &request->layers[layer];
+	for (uint32_t layer = first; pos && layer < end; layer++) {
+		uint32_t from = lsc_model_sees_from(config, layer, pos);
 
-	return pos == 0 || (of->len >= pos && from / LSC_PAGE_POSITIONS >= of->first);
+		if (!request || request->layers[layer].len < pos ||
+		    from / LSC_PAGE_POSITIONS < request->layers[layer].first)
+			return false;
+	}
+	return true;
 }
 
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n)
@@ -160,53 +161,14 @@ int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t l
 
 /* --- requests --- */
 
-static bool same_key(const struct lsc_request_key *a, const struct lsc_request_key *b)
+static struct lsc_kv_request *request_of(struct lsc_request_entry *entry)
 {
-	return a->request == b->request && !memcmp(a->client, b->client, sizeof(a->client));
-}
-
-/* Client names are random bytes; the request's number is spread by Fibonacci hashing. */
-static uint32_t bucket_of(const struct lsc_kv *kv, const struct lsc_request_key *key)
-{
-	uint64_t h;
-
-	memcpy(&h, key->client, sizeof(h));
-	h = (h ^ key->request) * 0x9e3779b97f4a7c15u;
-	return (uint32_t)(h >> 32) & (kv->n_buckets - 1);
+	return entry ? LSC_CONTAINER_OF(entry, struct lsc_kv_request, entry) : NULL;
 }
 
 struct lsc_kv_request *lsc_kv_find(struct lsc_kv *kv, const struct lsc_request_key *key)
 {
-	struct lsc_kv_request *request = kv->buckets[bucket_of(kv, key)];
-
-	while (request && !same_key(&request->key, key))
-		request = request->next;
-	return request;
-}
-
-/* Without memory for more buckets the chains just grow longer. */
-static void grow(struct lsc_kv *kv)
-{
-	struct lsc_kv_request **old = kv->buckets, **fresh;
-	uint32_t n = kv->n_buckets;
-
-	fresh = calloc(2 * (size_t)n, sizeof(*fresh));
-	if (!fresh)
-		return;
-	kv->buckets = fresh;
-	kv->n_buckets = 2 * n;
-	for (uint32_t i = 0; i < n; i++) {
-		struct lsc_kv_request *request = old[i], *next;
-
-		for (; request; request = next) {
-			struct lsc_kv_request **bucket = &fresh[bucket_of(kv, &request->key)];
-
-			next = request->next;
-			request->next = *bucket;
-			*bucket = request;
-		}
-	}
-	free(old);
+	return request_of(lsc_request_table_find(&kv->requests, key));
 }
 
 /* With the tables of its pages: where they are large the kernel clears them as they are used. */
@@ -228,20 +190,18 @@ static struct lsc_kv_request *new_request(const struct lsc_kv *kv)
 
 struct lsc_kv_request *lsc_kv_request(struct lsc_kv *kv, const struct lsc_request_key *key)
 {
-	struct lsc_kv_request *request = lsc_kv_find(kv, key), **bucket;
+	struct lsc_kv_request *request = lsc_kv_find(kv, key);
 
 	if (request)
 		return request;
 	request = new_request(kv);
 	if (!request)
 		return NULL;
-	if (kv->n_requests >= kv->n_buckets)
-		grow(kv);
-	request->key = *key;
-	bucket = &kv->buckets[bucket_of(kv, key)];
-	request->next = *bucket;
-	*bucket = request;
-	kv->n_requests++;
+	request->entry.key = *key;
+	if (lsc_request_table_add(&kv->requests, &request->entry) < 0) {
+		free(request);
+		return NULL;
+	}
 	return request;
 }
 
@@ -250,68 +210,55 @@ uint64_t lsc_kv_room(const struct lsc_kv *kv)
 	return kv->limit_pages - kv->used_pages;
 }
 
+/* What begins anew gives back what there is, of which a window's past is gone already. */
 uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, uint32_t first,
-			uint32_t end, uint32_t n)
+			uint32_t end, uint32_t pos, uint32_t n)
 {
 	const struct lsc_kv_request *request = lsc_kv_find(kv, key);
-	uint64_t want = lsc_div_up(n, LSC_PAGE_POSITIONS), missing = 0;
+	uint64_t want = lsc_div_up((uint64_t)pos + n, LSC_PAGE_POSITIONS), missing = 0;
 
 	for (uint32_t layer = first; layer < end; layer++) {
-		uint64_t has = request ? request->layers[layer].n_pages : 0;
+		const struct lsc_kv_layer *of = request ? &request->layers[layer] : NULL;
+		uint64_t has = of ? of->n_pages - (pos ? 0 : of->first) : 0;
 
 		missing += want > has ? want - has : 0;
 	}
 	return missing;
 }
 
-/* Unlinks and frees the request that *at points to. */
-static void drop_at(struct lsc_kv *kv, struct lsc_kv_request **at)
+static void drop(struct lsc_kv *kv, struct lsc_kv_request *request)
 {
-	struct lsc_kv_request *request = *at;
-
-	*at = request->next;
+	lsc_request_table_remove(&kv->requests, &request->entry);
 	for (uint32_t layer = 0; layer < kv->layers; layer++)
 		lsc_kv_cut(kv, request, layer, 0);
 	if (request->table)
 		kv->memory.forget(kv->memory.self, request->table);
 	free(request);
-	kv->n_requests--;
 }
 
 void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key)
 {
-	struct lsc_kv_request **at = &kv->buckets[bucket_of(kv, key)];
+	struct lsc_kv_request *request = lsc_kv_find(kv, key);
 
-	while (*at && !same_key(&(*at)->key, key))
-		at = &(*at)->next;
-	if (*at)
-		drop_at(kv, at);
-}
-
-static void drop_matching(struct lsc_kv *kv, const uint8_t *client)
-{
-	for (uint32_t i = 0; kv->buckets && i < kv->n_buckets; i++) {
-		struct lsc_kv_request **at = &kv->buckets[i];
-
-		while (*at)
-			if (!client || !memcmp((*at)->key.client, client, 16))
-				drop_at(kv, at);
-			else
-				at = &(*at)->next;
-	}
+	if (request)
+		drop(kv, request);
 }
 
 void lsc_kv_release(struct lsc_kv *kv)
 {
+	struct lsc_request_entry *entry = lsc_request_table_next(&kv->requests, NULL), *after;
 	struct lsc_kv_page *page, *next;
 
-	drop_matching(kv, NULL);
+	for (; entry; entry = after) {
+		after = lsc_request_table_next(&kv->requests, entry);
+		drop(kv, request_of(entry));
+	}
+	lsc_request_table_release(&kv->requests);
 	for (page = kv->free; page && !kv->arena; page = next) {
 		next = page->next;
 		free(page);
 	}
 	if (kv->arena)
 		munmap(kv->arena, kv->arena_bytes);
-	free(kv->buckets);
 	*kv = (struct lsc_kv)LSC_KV_INIT;
 }

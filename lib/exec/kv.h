@@ -24,11 +24,10 @@ struct lsc_kv_layer {
 };
 
 struct lsc_kv_request {
-	struct lsc_request_key key;
-	struct lsc_kv_request *next; /* in its bucket */
-	uint64_t pages;              /* that it holds, of all layers */
-	uint64_t batch;              /* the engine's mark: the last batch it was part of */
-	void *table;                 /* the backend's own; NULL at first */
+	struct lsc_request_entry entry; /* first */
+	uint64_t pages;                 /* that it holds, of all layers */
+	uint64_t batch;                 /* the engine's mark: the last batch it was part of */
+	void *table;                    /* the backend's own; NULL at first */
 	struct lsc_kv_layer layers[];
 };
 
@@ -52,9 +51,7 @@ struct lsc_kv {
 	uint64_t fresh;         /* pages of it that were never used begin here */
 	struct lsc_kv_page *free;
 	struct lsc_kv_memory memory; /* all NULL: malloc's */
-	struct lsc_kv_request **buckets;
-	uint32_t n_buckets; /* a power of two */
-	uint32_t n_requests;
+	struct lsc_request_table requests;
 };
 
 #define LSC_KV_INIT                                                                                \
@@ -79,19 +76,20 @@ void lsc_kv_cut(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t laye
 /* Gives back the pages that hold no position from `from` on. */
 void lsc_kv_slide(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t from);
 
-/* Whether what a layer holds is enough to go on at a position that sees those from `from` on. */
-bool lsc_kv_reaches(const struct lsc_kv_request *request, uint32_t layer, uint32_t pos,
-		    uint32_t from);
+/* Whether what layers first .. end - 1 of a request hold is enough to go on at a position; NULL: it
+ * has none. */
+bool lsc_kv_reaches(const struct lsc_kv_request *request, const struct lsc_model_config *config,
+		    uint32_t first, uint32_t end, uint32_t pos);
 
 /* Pages for n positions, not more than the context: 0, -ENOSPC where the budget is used up,
  * -ENOMEM. */
 int lsc_kv_reserve(struct lsc_kv *kv, struct lsc_kv_request *request, uint32_t layer, uint32_t n);
 
-/* What is left of the budget, and what of it layers first .. end - 1 of a request lack for n
- * positions: in pages.  The request need not be known. */
+/* What is left of the budget, and what of it layers first .. end - 1 of a request lack for
+ * positions pos .. pos + n - 1, which are reached: in pages.  The request need not be known. */
 uint64_t lsc_kv_room(const struct lsc_kv *kv);
 uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, uint32_t first,
-			uint32_t end, uint32_t n);
+			uint32_t end, uint32_t pos, uint32_t n);
 
 void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key);
 

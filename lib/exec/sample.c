@@ -318,15 +318,6 @@ static uint32_t draw(struct lsc_sampler *sampler, const float *logits,
 	return at[n - 1].id;
 }
 
-uint32_t lsc_sample(const float *logits, uint32_t vocab, float temp, float top_p, uint64_t seed,
-		    uint32_t pos, struct lsc_candidate *scratch)
-{
-	struct lsc_sampler sampler = {.vocab = vocab, .candidates = scratch};
-	const struct lsc_sampling sampling = {.temp = temp, .top_p = top_p, .seed = seed};
-
-	return draw(&sampler, logits, &sampling, pos);
-}
-
 void lsc_sampler_draw(struct lsc_sampler *sampler, float *logits,
 		      const struct lsc_sampling *sampling, const uint32_t *past, uint32_t n_past,
 		      uint32_t pos, struct lsc_drawn *ret_drawn)

@@ -41,10 +41,6 @@ void lsc_sampler_draw(struct lsc_sampler *sampler, float *logits,
 		      const struct lsc_sampling *sampling, const uint32_t *past, uint32_t n_past,
 		      uint32_t pos, struct lsc_drawn *ret_drawn);
 
-/* Temperature and top_p alone, with scratch for [vocab]. */
-uint32_t lsc_sample(const float *logits, uint32_t vocab, float temp, float top_p, uint64_t seed,
-		    uint32_t pos, struct lsc_candidate *scratch);
-
 /* The random number of a position, in [0, 1): for what draws elsewhere by the same rules. */
 double lsc_sample_uniform(uint64_t seed, uint32_t pos);
 

@@ -32,6 +32,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/macros.h"
 #include "base/tree.h"
 #include "mem/marks.h"
@@ -533,6 +534,9 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 	to[strlen(to) - strlen(PART)] = 0;
 	if (segment->tree)
 		return commit_tree(segment, to, err);
+	lsc_debug("mem", "'%s': %llu of %llu bytes are with the disk before its sync", segment->dir,
+		  (unsigned long long)lsc_writeback_done(segment->writeback),
+		  (unsigned long long)segment->bytes);
 	if (segment->bytes && msync(segment->data, segment->bytes, MS_SYNC) < 0)
 		return lsc_err_set(err, errno, "cannot sync '%s/image': %m", segment->dir);
 	r = lsc_path_sync(segment->dir, err);

@@ -63,6 +63,15 @@ struct lsc_model_config {
 
 #define LSC_MODEL_NO_TOKEN UINT32_MAX
 
+/* Whether a token ends a text. */
+static inline bool lsc_model_is_end(const struct lsc_model_config *config, uint32_t token)
+{
+	for (uint32_t i = 0; i < config->n_eos; i++)
+		if (config->eos[i] == token)
+			return true;
+	return false;
+}
+
 /* The first position that one sees in a layer. */
 static inline uint32_t lsc_model_sees_from(const struct lsc_model_config *config, uint32_t layer,
 					   uint32_t pos)
@@ -93,6 +102,19 @@ static inline uint32_t lsc_model_layer_unit(const struct lsc_model_config *confi
 static inline uint32_t lsc_model_head_unit(const struct lsc_model_config *config)
 {
 	return lsc_model_layer_unit(config, config->layers);
+}
+
+/* The layers, counted from 0, whose attention is among units first .. last: *ret_first .. *ret_end
+ * - 1. */
+static inline void lsc_model_layers(const struct lsc_model_config *config, uint32_t first,
+				    uint32_t last, uint32_t *ret_first, uint32_t *ret_end)
+{
+	uint32_t each = lsc_model_layer_units(config), end = last / each;
+
+	*ret_first = first ? (first - 1) / each : 0;
+	*ret_end = end < config->layers ? end : config->layers;
+	if (*ret_end < *ret_first)
+		*ret_end = *ret_first;
 }
 
 /* Whether units that run as one may begin with this one, or end with it: only whole layers run, as

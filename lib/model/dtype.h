@@ -45,7 +45,5 @@ void lsc_dtype_from_f32(enum lsc_dtype dtype, const float *src, void *dst, size_
 uint64_t lsc_dtype_matrix_bytes(enum lsc_dtype dtype, uint64_t rows, uint32_t cols);
 void lsc_dtype_matrix_row(enum lsc_dtype dtype, const void *matrix, uint64_t row, uint32_t cols,
 			  float *ret_row);
-void lsc_dtype_matrix_from_f32(enum lsc_dtype dtype, const float *values, uint64_t rows,
-			       uint32_t cols, void *ret_matrix);
 
 #endif

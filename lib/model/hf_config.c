@@ -5,12 +5,11 @@
  */
 #include "model/hf_config.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
-#include "stream/jansson.h"
+#include "model/hf_value.h"
 
 static const struct {
 	const char *class, *arch;
@@ -42,68 +41,6 @@ static const struct defaults *defaults_of(const struct lsc_model_config *config)
 	while (--i > 0 && strcmp(defaults[i].arch, config->arch))
 		;
 	return &defaults[i];
-}
-
-/* The value of a key that says something: null is as good as absent. */
-static const json_t *get(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	return json_is_null(value) ? NULL : value;
-}
-
-/* Not there at all, not even as null. */
-static bool is_absent(const json_t *object, const char *key)
-{
-	return !json_object_get(object, key);
-}
-
-static int get_uint(const json_t *object, const char *key, const uint32_t *absent,
-		    uint32_t *ret_value, struct lsc_err *err)
-{
-	const json_t *value = get(object, key);
-
-	if (!value && absent) {
-		*ret_value = *absent;
-		return 0;
-	}
-	if (!value)
-		return lsc_err_set(err, EBADMSG, "key '%s' is missing", key);
-	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-	    json_integer_value(value) > UINT32_MAX)
-		return lsc_err_set(err, EBADMSG, "key '%s' is no whole number in range", key);
-	*ret_value = (uint32_t)json_integer_value(value);
-	return 0;
-}
-
-static int get_real(const json_t *object, const char *key, float absent, float *ret_value,
-		    struct lsc_err *err)
-{
-	const json_t *value = get(object, key);
-
-	*ret_value = absent;
-	if (!value)
-		return 0;
-	if (!json_is_number(value))
-		return lsc_err_set(err, EBADMSG, "key '%s' is no number", key);
-	*ret_value = (float)json_number_value(value);
-	return 0;
-}
-
-static int get_bool(const json_t *object, const char *key, bool absent, bool *ret_value,
-		    struct lsc_err *err)
-{
-	const json_t *value = get(object, key);
-
-	if (value && !json_is_boolean(value))
-		return lsc_err_set(err, EBADMSG, "key '%s' is not true or false", key);
-	*ret_value = value ? json_is_true(value) : absent;
-	return 0;
-}
-
-static int refuse(const char *feature, struct lsc_err *err)
-{
-	return lsc_err_set(err, EOPNOTSUPP, "%s is not supported", feature);
 }
 
 /* --- parts --- */
@@ -139,22 +76,23 @@ static int parse_dims(const json_t *root, struct lsc_model_config *config, struc
 	uint32_t kv_heads, head_dim;
 	int r;
 
-	if ((r = get_uint(root, "hidden_size", NULL, &config->hidden, err)) < 0 ||
-	    (r = get_uint(root, "intermediate_size", NULL, &config->ffn, err)) < 0 ||
-	    (r = get_uint(root, "num_hidden_layers", NULL, &config->layers, err)) < 0 ||
-	    (r = get_uint(root, "num_attention_heads", NULL, &config->heads, err)) < 0 ||
-	    (r = get_uint(root, "vocab_size", NULL, &config->vocab, err)) < 0 ||
-	    (r = get_uint(root, "max_position_embeddings", &absent->context, &config->context,
-			  err)) < 0)
+	if ((r = lsc_hf_uint(root, "hidden_size", NULL, &config->hidden, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "intermediate_size", NULL, &config->ffn, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "num_hidden_layers", NULL, &config->layers, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "num_attention_heads", NULL, &config->heads, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "vocab_size", NULL, &config->vocab, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "max_position_embeddings", &absent->context, &config->context,
+			     err)) < 0)
 		return r;
-	kv_heads = is_absent(root, "num_key_value_heads") && absent->kv_heads ? absent->kv_heads
-									      : config->heads;
-	if (is_absent(root, "head_dim") && absent->head_dim)
+	kv_heads = lsc_hf_is_absent(root, "num_key_value_heads") && absent->kv_heads
+			   ? absent->kv_heads
+			   : config->heads;
+	if (lsc_hf_is_absent(root, "head_dim") && absent->head_dim)
 		head_dim = absent->head_dim;
 	else
 		head_dim = config->heads ? config->hidden / config->heads : 0;
-	r = get_uint(root, "num_key_value_heads", &kv_heads, &config->kv_heads, err);
-	return r < 0 ? r : get_uint(root, "head_dim", &head_dim, &config->head_dim, err);
+	r = lsc_hf_uint(root, "num_key_value_heads", &kv_heads, &config->kv_heads, err);
+	return r < 0 ? r : lsc_hf_uint(root, "head_dim", &head_dim, &config->head_dim, err);
 }
 
 /* Mixtral's experts have the size that other layers have, and weights that add up to 1.  A model
@@ -162,176 +100,26 @@ static int parse_dims(const json_t *root, struct lsc_model_config *config, struc
 static int parse_experts(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
 	const bool mixtral = !strcmp(config->arch, "mixtral");
-	const json_t *step = get(root, "decoder_sparse_step");
+	const json_t *step = lsc_hf_get(root, "decoder_sparse_step");
 	const char *count =
-		mixtral || !get(root, "num_experts") ? "num_local_experts" : "num_experts";
+		mixtral || !lsc_hf_get(root, "num_experts") ? "num_local_experts" : "num_experts";
 	int r;
 
 	if (step && (!json_is_integer(step) || json_integer_value(step) != 1))
-		return refuse("a decoder_sparse_step other than 1", err);
-	if (json_array_size(get(root, "mlp_only_layers")) > 0)
-		return refuse("mlp_only_layers (layers without experts)", err);
-	if ((r = get_uint(root, count, NULL, &config->experts, err)) < 0 ||
-	    (r = get_uint(root, "num_experts_per_tok", NULL, &config->experts_used, err)) < 0 ||
-	    (r = get_uint(root, "moe_intermediate_size", mixtral ? &config->ffn : NULL,
-			  &config->expert_ffn, err)) < 0)
+		return lsc_hf_refuse("a decoder_sparse_step other than 1", err);
+	if (json_array_size(lsc_hf_get(root, "mlp_only_layers")) > 0)
+		return lsc_hf_refuse("mlp_only_layers (layers without experts)", err);
+	if ((r = lsc_hf_uint(root, count, NULL, &config->experts, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "num_experts_per_tok", NULL, &config->experts_used, err)) < 0 ||
+	    (r = lsc_hf_uint(root, "moe_intermediate_size", mixtral ? &config->ffn : NULL,
+			     &config->expert_ffn, err)) < 0)
 		return r;
 	if (config->experts == 0)
 		return lsc_err_set(err, EBADMSG, "key '%s' is 0", count);
 	if (!mixtral)
-		return get_bool(root, "norm_topk_prob", false, &config->norm_topk, err);
+		return lsc_hf_bool(root, "norm_topk_prob", false, &config->norm_topk, err);
 	config->norm_topk = true;
 	return 0;
-}
-
-/* The context that the model was first trained for; newer than the rest of the keys, and then it is
- * outside of them, or absent. */
-static int get_original_context(const json_t *root, const json_t *scaling,
-				const struct lsc_model_config *config, uint32_t *ret_context,
-				struct lsc_err *err)
-{
-	const char *key = "original_max_position_embeddings";
-
-	return get_uint(get(root, key) ? root : scaling, key, &config->context, ret_context, err);
-}
-
-static int parse_llama3(const json_t *root, const json_t *scaling, struct lsc_model_config *config,
-			struct lsc_err *err)
-{
-	int r;
-
-	config->rope_scaling = LSC_ROPE_LLAMA3;
-	if ((r = get_real(scaling, "low_freq_factor", 0, &config->rope_low_freq_factor, err)) < 0 ||
-	    (r = get_real(scaling, "high_freq_factor", 0, &config->rope_high_freq_factor, err)) < 0)
-		return r;
-	return get_original_context(root, scaling, config, &config->rope_original_context, err);
-}
-
-/* The pair that turns so often in the original context. */
-static double yarn_pair(const struct lsc_model_config *config, double context, double turns)
-{
-	return config->head_dim * log(context / (turns * 2 * M_PI)) /
-	       (2 * log((double)config->rope_theta));
-}
-
-/* By how much heads are stretched for a factor. */
-static double yarn_stretch(double factor, double weight)
-{
-	return factor <= 1 ? 1 : 0.1 * weight * log(factor) + 1;
-}
-
-static int yarn_attention(const json_t *scaling, double factor, float *ret_attention,
-			  struct lsc_err *err)
-{
-	float one, all;
-	int r;
-
-	if ((r = get_real(scaling, "mscale", 0, &one, err)) < 0 ||
-	    (r = get_real(scaling, "mscale_all_dim", 0, &all, err)) < 0)
-		return r;
-	if (one != 0 && all != 0)
-		return get_real(scaling, "attention_factor",
-				(float)(yarn_stretch(factor, (double)one) /
-					yarn_stretch(factor, (double)all)),
-				ret_attention, err);
-	return get_real(scaling, "attention_factor", (float)yarn_stretch(factor, 1), ret_attention,
-			err);
-}
-
-/* The ends of the ramp are whole pairs, unless they are not to be. */
-static int parse_yarn(const json_t *root, const json_t *scaling, struct lsc_model_config *config,
-		      struct lsc_err *err)
-{
-	float fast, slow;
-	double low, high;
-	uint32_t context;
-	bool whole = true;
-	int r;
-
-	config->rope_scaling = LSC_ROPE_YARN;
-	if ((r = get_original_context(root, scaling, config, &context, err)) < 0 ||
-	    (r = get_real(scaling, "beta_fast", 32, &fast, err)) < 0 ||
-	    (r = get_real(scaling, "beta_slow", 1, &slow, err)) < 0 ||
-	    (r = get_bool(scaling, "truncate", true, &whole, err)) < 0 ||
-	    (r = yarn_attention(scaling, (double)config->rope_factor, &config->rope_attention,
-				err)) < 0)
-		return r;
-	low = yarn_pair(config, context, fast != 0 ? (double)fast : 32);
-	high = yarn_pair(config, context, slow != 0 ? (double)slow : 1);
-	low = LSC_MAX(whole ? floor(low) : low, 0.0);
-	high = LSC_MIN(whole ? ceil(high) : high, (double)config->head_dim - 1);
-	config->rope_ramp_low = (float)low;
-	config->rope_ramp_high = (float)(low == high ? high + 0.001 : high);
-	return 0;
-}
-
-static int parse_scaling(const json_t *root, const json_t *scaling, struct lsc_model_config *config,
-			 struct lsc_err *err)
-{
-	const json_t *named = get(scaling, "rope_type");
-	const char *type;
-	int r;
-
-	if (!named)
-		named = get(scaling, "type");
-	if (!named)
-		return 0;
-	type = json_string_value(named);
-	if (!type)
-		return lsc_err_set(err, EBADMSG, "the type of RoPE scaling is no string");
-	if (!strcmp(type, "default"))
-		return 0;
-	if (strcmp(type, "linear") && strcmp(type, "llama3") && strcmp(type, "yarn"))
-		return lsc_err_set(err, EOPNOTSUPP, "RoPE scaling '%.40s' is not supported", type);
-	r = get_real(scaling, "factor", 0, &config->rope_factor, err);
-	if (r < 0)
-		return r;
-	if (!strcmp(type, "llama3"))
-		return parse_llama3(root, scaling, config, err);
-	if (!strcmp(type, "yarn"))
-		return parse_yarn(root, scaling, config, err);
-	config->rope_scaling = LSC_ROPE_LINEAR;
-	return 0;
-}
-
-/* What rotates a part of each head, or is another for each kind of layer, is not ours. */
-static int check_rope(const json_t *root, const json_t *parameters, struct lsc_err *err)
-{
-	const json_t *partial = get(parameters, "partial_rotary_factor");
-	const char *key;
-	json_t *value;
-
-	if (!partial)
-		partial = get(root, "partial_rotary_factor");
-	if (partial && (!json_is_number(partial) || json_number_value(partial) != 1))
-		return refuse("a partial_rotary_factor other than 1", err);
-	json_object_foreach((json_t *)parameters, key, value)
-	{
-		if (json_is_object(value))
-			return lsc_err_set(err, EOPNOTSUPP,
-					   "rope_parameters for '%.40s' alone are not supported",
-					   key);
-	}
-	return 0;
-}
-
-/* Newer files have all of it in "rope_parameters", older ones "rope_scaling", which goes first. */
-static int parse_rope(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
-{
-	static const char *const keys[] = {"rope_scaling", "rope_parameters"};
-	const json_t *parameters = NULL;
-	int r;
-
-	for (size_t i = 0; i < LSC_ARRAY_SIZE(keys) && !json_object_size(parameters); i++) {
-		parameters = get(root, keys[i]);
-		if (parameters && !json_is_object(parameters))
-			return lsc_err_set(err, EBADMSG, "key '%s' is no object", keys[i]);
-	}
-	r = check_rope(root, parameters, err);
-	if (r == 0)
-		r = get_real(get(parameters, "rope_theta") ? parameters : root, "rope_theta", 10000,
-			     &config->rope_theta, err);
-	return r < 0 ? r : parse_scaling(root, parameters, config, err);
 }
 
 /* Which layers have the window: those from *ret_first on.  Others are told by a list of the kinds
@@ -339,12 +127,12 @@ static int parse_rope(const json_t *root, struct lsc_model_config *config, struc
 static int first_of_window(const json_t *root, const struct lsc_model_config *config,
 			   uint32_t *ret_first, struct lsc_err *err)
 {
-	const json_t *types = get(root, "layer_types");
+	const json_t *types = lsc_hf_get(root, "layer_types");
 	const uint32_t absent = 28;
 	uint32_t first = 0;
 
 	if (!types)
-		return get_uint(root, "max_window_layers", &absent, ret_first, err);
+		return lsc_hf_uint(root, "max_window_layers", &absent, ret_first, err);
 	if (json_array_size(types) != config->layers)
 		return lsc_err_set(err, EBADMSG, "key 'layer_types' has no type for each layer");
 	for (uint32_t i = 0; i < config->layers; i++) {
@@ -353,7 +141,8 @@ static int first_of_window(const json_t *root, const struct lsc_model_config *co
 		if (type && !strcmp(type, "full_attention") && first == i)
 			first++;
 		else if (!type || strcmp(type, "sliding_attention"))
-			return refuse("attention that changes more than once (layer_types)", err);
+			return lsc_hf_refuse("attention that changes more than once (layer_types)",
+					     err);
 	}
 	*ret_first = first;
 	return 0;
@@ -372,12 +161,12 @@ static int parse_window(const json_t *root, struct lsc_model_config *config, str
 
 	if (!qwen && strncmp(config->arch, "mi", 2))
 		return 0;
-	if (is_absent(root, "sliding_window"))
+	if (lsc_hf_is_absent(root, "sliding_window"))
 		window = absent->window;
-	if ((r = get_uint(root, "sliding_window", &window, &window, err)) < 0 ||
-	    (qwen && (r = get_bool(root, "use_sliding_window", false, &use, err)) < 0))
+	if ((r = lsc_hf_uint(root, "sliding_window", &window, &window, err)) < 0 ||
+	    (qwen && (r = lsc_hf_bool(root, "use_sliding_window", false, &use, err)) < 0))
 		return r;
-	if (get(root, "sliding_window") && window == 0)
+	if (lsc_hf_get(root, "sliding_window") && window == 0)
 		return lsc_err_set(err, EBADMSG, "key 'sliding_window' is 0");
 	if (qwen && !moe && use && window) {
 		r = first_of_window(root, config, &first, err);
@@ -402,7 +191,7 @@ static int check_features(const json_t *root, bool experts, struct lsc_err *err)
 		{"quantization_config", "quantization_config (quantised safetensors)"},
 		{"compression_config", "compression_config (quantised safetensors)"},
 	};
-	const json_t *act = get(root, "hidden_act");
+	const json_t *act = lsc_hf_get(root, "hidden_act");
 	const char *name = json_string_value(act);
 
 	if (act && !name)
@@ -410,13 +199,13 @@ static int check_features(const json_t *root, bool experts, struct lsc_err *err)
 	if (name && strcmp(name, "silu") && strcmp(name, "swish"))
 		return lsc_err_set(err, EOPNOTSUPP, "activation '%.40s' is not supported", name);
 	for (size_t i = 0; i < LSC_ARRAY_SIZE(refused); i++) {
-		const json_t *value = get(root, refused[i].key);
+		const json_t *value = lsc_hf_get(root, refused[i].key);
 
 		if (value && !json_is_false(value))
-			return refuse(refused[i].words, err);
+			return lsc_hf_refuse(refused[i].words, err);
 	}
-	if (!experts && (get(root, "num_local_experts") || get(root, "num_experts")))
-		return refuse("a mixture of experts in this architecture", err);
+	if (!experts && (lsc_hf_get(root, "num_local_experts") || lsc_hf_get(root, "num_experts")))
+		return lsc_hf_refuse("a mixture of experts in this architecture", err);
 	return 0;
 }
 
@@ -440,7 +229,7 @@ static int add_eos(struct lsc_model_config *config, const json_t *value, struct 
 
 static int parse_eos(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
-	const json_t *eos = get(root, "eos_token_id");
+	const json_t *eos = lsc_hf_get(root, "eos_token_id");
 	int r = 0;
 
 	if (!eos)
@@ -455,7 +244,7 @@ static int parse_eos(const json_t *root, struct lsc_model_config *config, struct
 static int parse_tokens(const json_t *root, struct lsc_model_config *config, struct lsc_err *err)
 {
 	const uint32_t none = LSC_MODEL_NO_TOKEN;
-	int r = get_uint(root, "bos_token_id", &none, &config->bos, err);
+	int r = lsc_hf_uint(root, "bos_token_id", &none, &config->bos, err);
 
 	return r < 0 ? r : parse_eos(root, config, err);
 }
@@ -482,9 +271,10 @@ static int parse_all(const json_t *root, struct lsc_model_config *config, struct
 	    (r = check_features(root, experts, err)) < 0 ||
 	    (r = parse_dims(root, config, err)) < 0 ||
 	    (experts && (r = parse_experts(root, config, err)) < 0) ||
-	    (r = get_real(root, "rms_norm_eps", 1e-6f, &config->norm_eps, err)) < 0 ||
-	    (r = parse_rope(root, config, err)) < 0 || (r = parse_window(root, config, err)) < 0 ||
-	    (r = get_bool(root, "tie_word_embeddings", false, &config->tied, err)) < 0 ||
+	    (r = lsc_hf_real(root, "rms_norm_eps", 1e-6f, &config->norm_eps, err)) < 0 ||
+	    (r = lsc_hf_rope_parse(root, config, err)) < 0 ||
+	    (r = parse_window(root, config, err)) < 0 ||
+	    (r = lsc_hf_bool(root, "tie_word_embeddings", false, &config->tied, err)) < 0 ||
 	    (r = parse_tokens(root, config, err)) < 0)
 		return lsc_err_prefix(err, "config.json: ");
 	return 0;

@@ -3,27 +3,19 @@
  * Tensors are asked for row by row through one buffer and leave in the order of the file through
  * another, of one piece, where they are hashed: memory does not grow with the model.  The file is
  * written in chunks as large as the largest page: so the kernel keeps it in such pages, where it
- * can, and who executes it reads half as much again in the same time.  All of it
- * happens in DIR.tmp, which is locked and becomes DIR only when it is whole and synced; what a
- * killed pack left there is removed by the next.  A directory of that name with anything else in
- * it is someone else's, and is left alone.
+ * can, and who executes it reads half as much again in the same time.
  */
 #include "model/pack.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/macros.h"
 #include "model/layout.h"
+#include "model/pack_dir.h"
 #include "model/q8.h"
 
 #define CHUNK_BYTES (2u << 20)
@@ -32,10 +24,7 @@
 struct packer {
 	struct lsc_image image;
 	const struct lsc_pack_origin *origin;
-	char *path; /* where it will be */
-	char *temp;
-	int lock; /* the temporary directory, locked */
-	int fd;   /* the image file */
+	struct lsc_pack_dir dir;
 	const volatile sig_atomic_t *stop;
 
 	uint8_t *piece; /* being filled */
@@ -55,11 +44,11 @@ struct packer {
 
 static int flush_chunk(struct packer *packer, struct lsc_err *err)
 {
-	int r = lsc_write_full(packer->fd, packer->chunk, packer->chunk_fill);
+	int r = lsc_write_full(packer->dir.fd, packer->chunk, packer->chunk_fill);
 
 	packer->chunk_fill = 0;
 	if (r < 0)
-		return lsc_err_set(err, -r, "cannot write '%s/image': %m", packer->temp);
+		return lsc_err_set(err, -r, "cannot write '%s/image': %m", packer->dir.temp);
 	return 0;
 }
 
@@ -139,7 +128,7 @@ static int check_range(const struct lsc_tensor *tensor, const float *rows, size_
 static int check_stop(const struct packer *packer, struct lsc_err *err)
 {
 	if (packer->stop && *packer->stop)
-		return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed", packer->temp);
+		return lsc_err_set(err, ECANCELED, "stopped, and '%s' removed", packer->dir.temp);
 	return 0;
 }
 
@@ -267,168 +256,18 @@ static int put_block(struct packer *packer, const struct lsc_block *block, struc
 	return r < 0 ? r : flush_piece(packer, err);
 }
 
-/* --- the directory --- */
+/* --- the whole --- */
 
 static void packer_release(struct packer *packer)
 {
-	if (packer->fd >= 0)
-		close(packer->fd);
-	if (packer->lock >= 0) {
-		lsc_dir_remove(packer->temp, NULL);
-		close(packer->lock);
-	}
+	lsc_pack_dir_release(&packer->dir);
 	free(packer->piece);
 	free(packer->chunk);
 	free(packer->rows);
 	free(packer->converted);
 	free(packer->blocks);
-	free(packer->path);
-	free(packer->temp);
 	lsc_image_close(&packer->image);
 }
-
-/* Removes what a killed pack may have left: the image, the manifest, a manifest half written. */
-static int clear_temp(const struct packer *packer, struct lsc_err *err)
-{
-	int fd = dup(packer->lock), r = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		r = lsc_err_set(err, errno, "cannot read directory '%s': %m", packer->temp);
-		if (fd >= 0)
-			close(fd);
-		return r;
-	}
-	while (r == 0 && (entry = readdir(dir))) {
-		const char *name = entry->d_name;
-
-		if (!strcmp(name, ".") || !strcmp(name, ".."))
-			continue;
-		if (strcmp(name, "image") && strcmp(name, "manifest") &&
-		    strncmp(name, "manifest.tmp", 12))
-			r = lsc_err_set(err, EEXIST, "'%s' holds '%s', which no pack left there",
-					packer->temp, name);
-		else if (unlinkat(packer->lock, name, 0) < 0)
-			r = lsc_err_set(err, errno, "cannot remove '%s/%s': %m", packer->temp,
-					name);
-	}
-	closedir(dir);
-	return r;
-}
-
-/* Between opening and locking it, another pack may have finished: then what is locked is a whole
- * image, under the name it was for. */
-static int own_temp(const struct packer *packer, struct lsc_err *err)
-{
-	struct stat locked, named;
-
-	if (fstat(packer->lock, &locked) < 0)
-		return lsc_err_set(err, errno, "cannot stat '%s': %m", packer->temp);
-	if (lstat(packer->temp, &named) < 0 || named.st_ino != locked.st_ino ||
-	    named.st_dev != locked.st_dev)
-		return lsc_err_set(err, EBUSY, "another pack is writing '%s'", packer->path);
-	if (lstat(packer->path, &named) == 0)
-		return lsc_err_set(err, EEXIST, "'%s' exists already", packer->path);
-	return clear_temp(packer, err);
-}
-
-static int lock_temp(struct packer *packer, struct lsc_err *err)
-{
-	packer->lock = open(packer->temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (packer->lock < 0)
-		return lsc_err_set(err, errno, "cannot open directory '%s': %m", packer->temp);
-	if (flock(packer->lock, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno == EWOULDBLOCK)
-		return lsc_err_set(err, EBUSY, "another pack is writing '%s'", packer->temp);
-	return lsc_err_set(err, errno, "cannot lock '%s': %m", packer->temp);
-}
-
-/* Takes the temporary directory, made by us or left by a pack that was killed. */
-static int take_temp(struct packer *packer, struct lsc_err *err)
-{
-	int r;
-
-	if (mkdir(packer->temp, 0777) < 0 && errno != EEXIST)
-		return lsc_err_set(err, errno, "cannot make directory '%s': %m", packer->temp);
-	if ((r = lock_temp(packer, err)) < 0 || (r = own_temp(packer, err)) < 0) {
-		if (packer->lock >= 0)
-			close(packer->lock);
-		packer->lock = -1; /* not ours to remove */
-	}
-	return r;
-}
-
-static int open_file(struct packer *packer, struct lsc_err *err)
-{
-	packer->fd = openat(packer->lock, "image", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (packer->fd < 0)
-		return lsc_err_set(err, errno, "cannot create '%s/image': %m", packer->temp);
-	/* A full disk is found before hours are spent; where it cannot be, the writes find it. */
-	if (fallocate(packer->fd, 0, 0, (off_t)packer->image.bytes) < 0 && errno == ENOSPC)
-		return lsc_err_set(err, ENOSPC, "cannot write '%s', %llu bytes: %m", packer->temp,
-				   (unsigned long long)packer->image.bytes);
-	return 0;
-}
-
-static int start(struct packer *packer, const char *dir, struct lsc_err *err)
-{
-	size_t len = strlen(dir);
-	struct stat st;
-	int r;
-
-	while (len > 1 && dir[len - 1] == '/')
-		len--;
-	if (len == 0)
-		return lsc_err_set(err, EINVAL, "an image needs a name");
-	packer->path = strndup(dir, len);
-	if (!packer->path || asprintf(&packer->temp, "%s.tmp", packer->path) < 0) {
-		packer->temp = NULL;
-		return lsc_err_set(err, ENOMEM, "cannot pack '%s': %m", dir);
-	}
-	if (lstat(packer->path, &st) == 0)
-		return lsc_err_set(err, EEXIST, "'%s' exists already", packer->path);
-	r = take_temp(packer, err);
-	return r < 0 ? r : open_file(packer, err);
-}
-
-static int sync_parent(const char *path, struct lsc_err *err)
-{
-	LSC_CLEANUP_FREE char *parent = strdup(path);
-	char *slash = parent ? strrchr(parent, '/') : NULL;
-
-	if (!parent)
-		return lsc_err_set(err, ENOMEM, "cannot sync '%s': %m", path);
-	if (!slash)
-		return lsc_path_sync(".", err);
-	slash[slash == parent] = 0;
-	return lsc_path_sync(parent, err);
-}
-
-static int finish(struct packer *packer, const struct lsc_buf *manifest, struct lsc_err *err)
-{
-	LSC_CLEANUP_FREE char *path = NULL;
-	int r;
-
-	if (asprintf(&path, "%s/manifest", packer->temp) < 0) {
-		path = NULL;
-		return lsc_err_set(err, ENOMEM, "cannot write '%s': %m", packer->temp);
-	}
-	if (fsync(packer->fd) < 0)
-		return lsc_err_set(err, errno, "cannot sync '%s/image': %m", packer->temp);
-	if ((r = lsc_file_write(path, manifest->data, manifest->len, err)) < 0 ||
-	    (r = lsc_path_sync(packer->temp, err)) < 0)
-		return r;
-	if (rename(packer->temp, packer->path) < 0)
-		return lsc_err_set(err, errno, "cannot rename '%s' to '%s': %m", packer->temp,
-				   packer->path);
-	close(packer->lock);
-	packer->lock = -1;
-	return sync_parent(packer->path, err);
-}
-
-/* --- the whole --- */
 
 static int layout(struct packer *packer, const struct lsc_image_options *options,
 		  struct lsc_err *err)
@@ -461,7 +300,7 @@ static int layout(struct packer *packer, const struct lsc_image_options *options
 
 static int write_image(struct packer *packer, const char *dir, struct lsc_err *err)
 {
-	int r = start(packer, dir, err);
+	int r = lsc_pack_dir_start(&packer->dir, dir, packer->image.bytes, err);
 
 	if (r == 0)
 		r = put(packer, packer->origin->tokenizer, packer->origin->tokenizer_len, err);
@@ -485,12 +324,12 @@ int lsc_pack_image(const struct lsc_pack_origin *origin, const char *dir,
 		   const struct lsc_image_options *options, struct lsc_err *err)
 {
 	LSC_CLEANUP(packer_release)
-	struct packer packer = {.origin = origin, .lock = -1, .fd = -1, .stop = options->stop};
+	struct packer packer = {.origin = origin, .dir = LSC_PACK_DIR_INIT, .stop = options->stop};
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf manifest = LSC_BUF_INIT;
 	int r;
 
 	if ((r = layout(&packer, options, err)) < 0 || (r = write_image(&packer, dir, err)) < 0 ||
 	    (r = build_manifest(&packer, &manifest, err)) < 0)
 		return r;
-	return finish(&packer, &manifest, err);
+	return lsc_pack_dir_finish(&packer.dir, &manifest, err);
 }

@@ -37,12 +37,23 @@ static double lowest_limit(const struct lsc_finder *finder)
 	return LSC_MAX(limit, weight / speed);
 }
 
+/* Any cover.  Nodes with limits of their own may have to take turns that greed does not see. */
+static bool find_any(struct lsc_finder *finder)
+{
+	bool limited = false;
+
+	for (uint32_t i = 0; i < finder->nodes; i++)
+		limited = limited || isfinite(finder->most[i]);
+	return lsc_finder_greedy(finder, INFINITY) ||
+	       (limited && lsc_finder_search(finder, INFINITY, LSC_COVER_MAX_STAGES + 1, true));
+}
+
 /* The greedy cover of least bottleneck that bisection comes upon. */
 static bool bisect_greedy(struct lsc_finder *finder, double low)
 {
 	struct lsc_cover best;
 
-	if (!lsc_finder_greedy(finder, INFINITY))
+	if (!find_any(finder))
 		return false;
 	best = finder->found;
 	for (int i = 0; i < 20 && best.bottleneck > low * (1 + LSC_COVER_CLOSE); i++) {
@@ -186,6 +197,7 @@ static void add_node(struct lsc_finder *finder, const struct lsc_cover_node *nod
 		return;
 	finder->id[finder->nodes] = id;
 	finder->cost[finder->nodes] = node->cost;
+	finder->most[finder->nodes] = node->most > 0 ? node->most * node->cost : INFINITY;
 	finder->nodes++;
 }
 
@@ -198,6 +210,7 @@ static void find_twins(struct lsc_finder *finder)
 			uint32_t j = finder->twin[i];
 
 			if (finder->cost[i] == finder->cost[j] &&
+			    finder->most[i] == finder->most[j] &&
 			    !memcmp(can, finder->can + (size_t)j * finder->units, finder->units))
 				break;
 		}

@@ -23,6 +23,7 @@ struct lsc_cover_node {
 			       * or the node counts as not usable */
 	bool source;          /* held everything when the cast started */
 	bool usable;          /* reachable, and has an executor */
+	double most;          /* it may run units of so much unit_cost in all; 0: of any */
 };
 
 enum lsc_cover_sources {

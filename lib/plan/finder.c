@@ -20,6 +20,7 @@ int lsc_finder_alloc(struct lsc_finder *finder, uint32_t nodes, uint32_t units)
 {
 	finder->id = calloc(nodes, sizeof(*finder->id));
 	finder->cost = calloc(nodes, sizeof(*finder->cost));
+	finder->most = calloc(nodes, sizeof(*finder->most));
 	finder->twin = calloc(nodes, sizeof(*finder->twin));
 	finder->can = calloc(nodes, units);
 	finder->weight = calloc(units, sizeof(*finder->weight));
@@ -29,9 +30,9 @@ int lsc_finder_alloc(struct lsc_finder *finder, uint32_t nodes, uint32_t units)
 	finder->candidates =
 		calloc((size_t)LSC_COVER_MAX_STAGES * nodes, sizeof(*finder->candidates));
 	finder->seen = calloc(nodes, sizeof(*finder->seen));
-	if (!finder->id || !finder->cost || !finder->twin || !finder->can || !finder->weight ||
-	    !finder->need || !finder->load || !finder->least || !finder->candidates ||
-	    !finder->seen)
+	if (!finder->id || !finder->cost || !finder->most || !finder->twin || !finder->can ||
+	    !finder->weight || !finder->need || !finder->load || !finder->least ||
+	    !finder->candidates || !finder->seen)
 		return -ENOMEM;
 	finder->units = units;
 	return 0;
@@ -41,6 +42,7 @@ void lsc_finder_release(struct lsc_finder *finder)
 {
 	free(finder->id);
 	free(finder->cost);
+	free(finder->most);
 	free(finder->twin);
 	free(finder->can);
 	free(finder->weight);
@@ -57,13 +59,18 @@ static bool is_within(double load, double limit)
 	return load <= limit * (1 + LSC_COVER_CLOSE);
 }
 
+static double limit_of(const struct lsc_finder *finder, uint32_t node)
+{
+	return LSC_MIN(finder->limit, finder->most[node]);
+}
+
 /* Where a stage of this node ends that starts at unit with so much load: the first unit that is
  * not of it. */
 static uint32_t reach(const struct lsc_finder *finder, uint32_t node, uint32_t unit, double load)
 {
 	for (; unit < finder->units && lsc_finder_can(finder, node, unit); unit++) {
 		load += finder->cost[node] * finder->weight[unit];
-		if (!is_within(load, finder->limit))
+		if (!is_within(load, limit_of(finder, node)))
 			break;
 	}
 	return unit;
@@ -141,7 +148,7 @@ static bool rest_fits(struct lsc_finder *finder, uint32_t unit)
 	bool fits;
 
 	for (uint32_t i = 0; i < finder->nodes; i++) {
-		double left = finder->limit * (1 + LSC_COVER_CLOSE) - finder->load[i];
+		double left = limit_of(finder, i) * (1 + LSC_COVER_CLOSE) - finder->load[i];
 		double room = left / (finder->cost[i] * finder->heaviest);
 
 		room = LSC_MIN(room, (double)finder->units); /* enough for all */

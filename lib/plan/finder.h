@@ -24,7 +24,8 @@ struct lsc_finder {
 	uint32_t nodes, units;
 	uint32_t *id;    /* [nodes]: the caller's */
 	double *cost;    /* [nodes] */
-	uint32_t *twin;  /* [nodes]: the first node of equal cost that can run the same */
+	double *most;    /* [nodes]: its own limit of its load; INFINITY: none */
+	uint32_t *twin;  /* [nodes]: the first node of equal cost and limit that can run the same */
 	uint8_t *can;    /* [nodes][units] */
 	double *weight;  /* [units] */
 	int64_t *need;   /* [units]: weight in whole numbers */

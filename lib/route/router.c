@@ -174,14 +174,17 @@ static bool route_one(struct lsc_router *router, struct lsc_router_request *requ
 		take_route(request);
 		return true;
 	}
+	if (!n_barred)
+		return false;
+	if (lsc_router_may_come(router, request))
+		return true;
 	request->n_barred = 0;
-	if (n_barred && !lsc_router_is_loading(router) &&
-	    lsc_router_find_route(router, request) > 0) {
+	if (lsc_router_find_route(router, request) > 0) {
 		finish(request, NULL, request->why);
 		return true;
 	}
 	request->n_barred = n_barred;
-	return n_barred > 0;
+	return true;
 }
 
 /* Routes what can be routed now, in order: where there is no cover for one, there is none for the
@@ -228,14 +231,6 @@ static struct lsc_router_request *find_request(struct lsc_router *router, uint64
 	return request;
 }
 
-static bool is_end(const struct lsc_model_config *config, uint32_t token)
-{
-	for (uint32_t i = 0; i < config->n_eos; i++)
-		if (config->eos[i] == token)
-			return true;
-	return false;
-}
-
 static void get_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
@@ -263,7 +258,7 @@ static void go_on(struct lsc_router_request *request)
 /* Whether a token ends the answer without being part of it. */
 static bool ends(struct lsc_router_request *request, uint32_t token)
 {
-	if (is_end(&request->router->fleet.image->config, token))
+	if (lsc_model_is_end(&request->router->fleet.image->config, token))
 		return true;
 	for (size_t i = 0; i < request->stop_ids.n; i++)
 		if (request->stop_ids.ids[i] == token) {
@@ -337,9 +332,8 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 		finish(request, NULL, fail->why);
 		return;
 	}
-	if (fail->code == EFBIG && request->n_barred < LSC_ROUTER_MAX_BARRED) {
+	if (fail->code == EFBIG && lsc_router_bar(request, router->fleet.begins, node)) {
 		leave_route(router, request);
-		request->barred[request->n_barred++] = node;
 		snprintf(request->why, sizeof(request->why), "%s", fail->why);
 		lsc_timer_arm(router->tick, 0);
 		return;

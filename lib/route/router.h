@@ -4,8 +4,9 @@
  * that includes a receiver.  Once a node holds everything, requests go to it alone, those in
  * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost or
  * fails, over other nodes than the one that failed, if there are any.  One for which workers have
- * no room waits until others are done, and those that came after it wait behind it; one that is too
- * large for all the nodes it could go to fails.  A request that gets nowhere for a while fails too,
+ * no room waits until others are done, and those that came after it wait behind it; a node that is
+ * too small for one gets less of it, and one that is too large for all the nodes it could go to
+ * fails.  A request that gets nowhere for a while fails too,
  * saying why.
  */
 #ifndef LSC_ROUTE_ROUTER_H
@@ -23,6 +24,11 @@
 #define LSC_ROUTER_MAX_BARRED 16
 
 struct lsc_router;
+
+struct lsc_router_bar { /* a node that is too small for all of a request */
+	uint32_t node;
+	uint32_t most; /* stretches of units that are not to be parted, which it may yet run */
+};
 
 struct lsc_router_request {
 	struct lsc_router_request *next;
@@ -46,7 +52,7 @@ struct lsc_router_request {
 	uint64_t since_ns; /* it last got on */
 	uint64_t again_ns; /* not to be tried before */
 	uint32_t tries;    /* that failed since then */
-	uint32_t barred[LSC_ROUTER_MAX_BARRED]; /* nodes that are too small for it */
+	struct lsc_router_bar barred[LSC_ROUTER_MAX_BARRED];
 	uint32_t n_barred;
 	char why[160]; /* the last failure */
 };

@@ -5,17 +5,27 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/macros.h"
 
 #define DOUBT 4 /* a node's failure weighs as much as so many requests there */
 
-/* Whether a node may be on a route of a request; NULL: of any. */
-static bool takes_part(const struct lsc_router *router, const struct lsc_router_request *request,
-		       const struct lsc_fleet_node *node)
+/* Whether a node may be on a route of a request; hope: or soon may, as it is being called again. */
+static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_node *node,
+		       bool hope)
 {
-	for (uint32_t i = 0; request && i < request->n_barred; i++)
-		if (request->barred[i] == node->rank)
-			return false;
-	return lsc_fleet_usable(node) && (!node->source || router->sources != LSC_SOURCES_NEVER);
+	if (!node || (node->source && router->sources == LSC_SOURCES_NEVER))
+		return false;
+	return lsc_fleet_usable(node) || (hope && node->exec[0] && !node->failed && !node->refused);
+}
+
+/* How many stretches of units a node has room for, by what a request tried: UINT32_MAX where it
+ * has not failed yet. */
+static uint32_t most_of(const struct lsc_router_request *request, uint32_t node)
+{
+	for (uint32_t i = 0; i < request->n_barred; i++)
+		if (request->barred[i].node == node)
+			return request->barred[i].most;
+	return UINT32_MAX;
 }
 
 static double cost_of(const struct lsc_fleet_node *node)
@@ -44,15 +54,15 @@ bool lsc_router_is_loading(const struct lsc_router *router)
 
 /* The least busy node that holds everything: a receiver, or a source where it is to serve. */
 static bool find_local(const struct lsc_router *router, const struct lsc_router_request *request,
-		       bool sources, uint32_t *ret_node)
+		       bool sources, bool hope, uint32_t *ret_node)
 {
 	uint32_t best = UINT32_MAX;
 
 	for (uint32_t i = 0; i < router->fleet.n_nodes; i++) {
 		const struct lsc_fleet_node *node = router->fleet.nodes[i];
 
-		if (!takes_part(router, request, node) || !node->complete ||
-		    (node->source && !sources))
+		if (!takes_part(router, node, hope) || !node->complete ||
+		    (node->source && !sources) || most_of(request, i) < UINT32_MAX)
 			continue;
 		if (best == UINT32_MAX || cost_of(node) < cost_of(router->fleet.nodes[best]))
 			best = i;
@@ -61,8 +71,24 @@ static bool find_local(const struct lsc_router *router, const struct lsc_router_
 	return best != UINT32_MAX;
 }
 
+static struct lsc_cover_node cover_node(const struct lsc_router *router,
+					const struct lsc_router_request *request, uint32_t rank,
+					bool hope)
+{
+	const struct lsc_fleet_node *node = router->fleet.nodes[rank];
+	uint32_t most = most_of(request, rank);
+
+	return (struct lsc_cover_node){
+		.holds = node->units,
+		.cost = cost_of(node),
+		.source = node->source,
+		.usable = takes_part(router, node, hope) && most > 0,
+		.most = most < UINT32_MAX ? most : 0,
+	};
+}
+
 static int find_pipeline(const struct lsc_router *router, const struct lsc_router_request *request,
-			 struct lsc_cover *ret_cover)
+			 bool hope, struct lsc_cover *ret_cover)
 {
 	const struct lsc_fleet *fleet = &router->fleet;
 	LSC_CLEANUP_FREE struct lsc_cover_node *nodes = calloc(fleet->n_nodes + 1, sizeof(*nodes));
@@ -72,12 +98,7 @@ static int find_pipeline(const struct lsc_router *router, const struct lsc_route
 		return -ENOMEM;
 	for (uint32_t i = 0; i < fleet->n_nodes; i++)
 		if (fleet->nodes[i])
-			nodes[i] = (struct lsc_cover_node){
-				.holds = fleet->nodes[i]->units,
-				.cost = cost_of(fleet->nodes[i]),
-				.source = fleet->nodes[i]->source,
-				.usable = takes_part(router, request, fleet->nodes[i]),
-			};
+			nodes[i] = cover_node(router, request, i, hope);
 	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->begins, fleet->image->n_units,
 			   router->sources, ret_cover);
 	if (r <= 0 || router->sources == LSC_SOURCES_SERVE)
@@ -88,19 +109,21 @@ static int find_pipeline(const struct lsc_router *router, const struct lsc_route
 	return 0; /* of sources alone */
 }
 
-int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_request *request)
+static int find_route(const struct lsc_router *router, struct lsc_router_request *request,
+		      bool hope)
 {
 	uint32_t node, last = router->fleet.image->n_units - 1;
 	int r;
 
-	request->local = find_local(router, request, router->sources == LSC_SOURCES_SERVE, &node);
+	request->local =
+		find_local(router, request, router->sources == LSC_SOURCES_SERVE, hope, &node);
 	if (!request->local) {
-		r = find_pipeline(router, request, &request->cover);
+		r = find_pipeline(router, request, hope, &request->cover);
 		if (r != 0)
 			return r;
 		if (lsc_router_is_loading(router))
 			return 0;
-		request->local = find_local(router, request, true, &node);
+		request->local = find_local(router, request, true, hope, &node);
 	}
 	if (!request->local)
 		return 0;
@@ -108,10 +131,39 @@ int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_req
 	return 1;
 }
 
+int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_request *request)
+{
+	return find_route(router, request, false);
+}
+
+bool lsc_router_may_come(const struct lsc_router *router, struct lsc_router_request *request)
+{
+	return lsc_router_is_loading(router) || find_route(router, request, true) > 0;
+}
+
+bool lsc_router_bar(struct lsc_router_request *request, const uint8_t *begins, uint32_t node)
+{
+	uint32_t n = 0, at = 0;
+
+	for (uint32_t i = 0; i < request->cover.n; i++) {
+		const struct lsc_stage *stage = &request->cover.stages[i];
+
+		for (uint32_t u = stage->first; stage->node == node && u <= stage->last; u++)
+			n += u == 0 || begins[u];
+	}
+	while (at < request->n_barred && request->barred[at].node != node)
+		at++;
+	if (at == LSC_ROUTER_MAX_BARRED)
+		return false;
+	request->barred[at] = (struct lsc_router_bar){node, n / 2};
+	request->n_barred = LSC_MAX(request->n_barred, at + 1);
+	return true;
+}
+
 bool lsc_router_find_better(const struct lsc_router *router,
 			    const struct lsc_router_request *request)
 {
 	uint32_t node;
 
-	return !request->local && find_local(router, request, false, &node);
+	return !request->local && find_local(router, request, false, false, &node);
 }

@@ -7,6 +7,13 @@
 /* Finds a route for a request, into its cover: 1, or 0 where there is none yet. */
 int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_request *request);
 
+/* Whether there may be one yet: something still loads, or workers are being called again. */
+bool lsc_router_may_come(const struct lsc_router *router, struct lsc_router_request *request);
+
+/* A node was too small for its part of the request's route: from now on it gets half of that at
+ * most.  False where too many were.  begins: as of a fleet. */
+bool lsc_router_bar(struct lsc_router_request *request, const uint8_t *begins, uint32_t node);
+
 /* Whether a node came to hold everything that a request on a pipeline could go to. */
 bool lsc_router_find_better(const struct lsc_router *router,
 			    const struct lsc_router_request *request);

@@ -11,16 +11,6 @@
 
 #include "base/macros.h"
 
-const struct lsc_frame_stage *lsc_job_stage(const struct lsc_job *job)
-{
-	return &job->run.route[job->run.stage];
-}
-
-bool lsc_job_is_last(const struct lsc_job *job)
-{
-	return job->run.stage + 1 == job->run.n_stages;
-}
-
 void lsc_batch_release(struct lsc_batch *batch)
 {
 	free(batch->between);
@@ -28,13 +18,45 @@ void lsc_batch_release(struct lsc_batch *batch)
 	batch->between_cap = 0;
 }
 
-struct lsc_pick *lsc_batch_add(struct lsc_batch *batch, struct lsc_job *job,
-			       struct lsc_guest *guest)
+/* --- places --- */
+
+/* Where a job goes: to a free place, or to that of another; NULL: there is none for it. */
+static struct lsc_pick *find_place(struct lsc_batch *batch, const struct lsc_job *job,
+				   const struct lsc_guest *guest)
 {
-	struct lsc_pick *pick = &batch->picks[batch->n++];
+	struct lsc_pick *youngest = NULL;
+	unsigned prompts = 0;
+
+	if (batch->n < LSC_STORE_BATCH)
+		return &batch->picks[batch->n];
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct lsc_pick *pick = &batch->picks[i];
+
+		if (lsc_job_left(pick->job) == 1)
+			continue;
+		prompts++;
+		if (!youngest || lsc_guest_is_older(youngest->guest, pick->guest))
+			youngest = pick;
+	}
+	if (lsc_job_left(job) == 1)
+		return prompts > 1 ? youngest : NULL;
+	if (!youngest)
+		return &batch->picks[batch->n - 1];
+	return lsc_guest_is_older(guest, youngest->guest) ? youngest : NULL;
+}
+
+bool lsc_batch_has_place(struct lsc_batch *batch, const struct lsc_job *job,
+			 const struct lsc_guest *guest)
+{
+	return find_place(batch, job, guest) != NULL;
+}
+
+void lsc_batch_add(struct lsc_batch *batch, struct lsc_job *job, struct lsc_guest *guest)
+{
+	struct lsc_pick *pick = find_place(batch, job, guest);
 
 	*pick = (struct lsc_pick){.job = job, .guest = guest, .unit = lsc_job_stage(job)->first};
-	return pick;
+	batch->n = LSC_MAX(batch->n, (unsigned)(pick - batch->picks) + 1);
 }
 
 /* --- results --- */
@@ -65,7 +87,7 @@ static void explain(struct lsc_job *job, int result, const struct lsc_err *err)
 	}
 }
 
-/* Logits become a token once all positions of the run are through. */
+/* Logits become a token once all positions of the run are through, unless more are to come. */
 static void conclude(struct lsc_pick *pick, float *logits, struct lsc_store_image *image)
 {
 	struct lsc_job *job = pick->job;
@@ -73,7 +95,7 @@ static void conclude(struct lsc_pick *pick, float *logits, struct lsc_store_imag
 
 	job->n_done += pick->rows;
 	job->finished = job->n_done == run->n;
-	if (!job->finished || !lsc_job_is_last(job))
+	if (!lsc_job_draws(job) || !job->finished)
 		return;
 	if (pick->draw.drawn)
 		job->drawn = (struct lsc_drawn){.token = pick->draw.token};
@@ -115,9 +137,9 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 	const struct lsc_model_config *config = &image->image.config;
 	size_t done = (size_t)job->n_done * config->hidden;
 	bool ends = last == lsc_job_stage(job)->last;
-	bool whole = job->n_done + pick->rows == run->n;
+	bool draws = ends && lsc_job_draws(job) && job->n_done + pick->rows == run->n;
 
-	*work = (struct lsc_work){.key = pick->guest->key,
+	*work = (struct lsc_work){.key = pick->guest->entry.key,
 				  .first = pick->unit,
 				  .last = last,
 				  .pos = run->pos + job->n_done,
@@ -127,7 +149,7 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 	if (pick->unit == lsc_job_stage(job)->first)
 		work->in = (const float *)job->body + done;
 	if (ends && lsc_job_is_last(job))
-		work->out = image->logits + (size_t)index * config->vocab;
+		work->out = draws ? image->logits + (size_t)index * config->vocab : NULL;
 	else
 		work->out = job->out ? job->out + done : pick->x;
 	pick->x = work->out;
@@ -135,7 +157,7 @@ static void make_work(struct lsc_batch *batch, unsigned index, struct lsc_store_
 				       .top_p = run->sampling.top_p,
 				       .seed = run->sampling.seed,
 				       .pos = run->pos + run->n};
-	if (ends && lsc_job_is_last(job) && whole && lsc_sampling_is_plain(&run->sampling))
+	if (draws && lsc_sampling_is_plain(&run->sampling))
 		work->draw = &pick->draw;
 }
 

@@ -33,18 +33,19 @@ struct lsc_batch {
 
 void lsc_batch_release(struct lsc_batch *batch);
 
-/* Adds as much of a run as there are rows for; there is room for LSC_STORE_BATCH. */
-struct lsc_pick *lsc_batch_add(struct lsc_batch *batch, struct lsc_job *job,
-			       struct lsc_guest *guest);
+/* Whether there is a place for a job: a free one, else that of one it comes before.  Who decodes
+ * comes before prompts, which take long and would keep all places; one place is the oldest prompt's
+ * nevertheless, so that it gets on however many decode. */
+bool lsc_batch_has_place(struct lsc_batch *batch, const struct lsc_job *job,
+			 const struct lsc_guest *guest);
+
+/* Puts a job there.  How many rows of it are to run is its caller's to say. */
+void lsc_batch_add(struct lsc_batch *batch, struct lsc_job *job, struct lsc_guest *guest);
 
 /* Runs all.  A job that is through, or failed, is set so (job->finished, its token or its error)
  * and through() is called after each unit that some ended with; those of which positions remain
  * have n_done advanced. */
 void lsc_batch_run(struct lsc_batch *batch, struct lsc_store_image *image,
 		   void (*through)(void *data), void *data);
-
-/* The stage of its route that a job is for, and whether it is the last. */
-const struct lsc_frame_stage *lsc_job_stage(const struct lsc_job *job);
-bool lsc_job_is_last(const struct lsc_job *job);
 
 #endif

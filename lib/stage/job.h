@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "model/image.h"
 #include "net/frame.h"
 
 enum lsc_job_kind {
@@ -35,7 +36,7 @@ struct lsc_job {
 	/* what came of it */
 	float *out;             /* [n][hidden], or NULL after the last stage */
 	uint32_t out_len;       /* in bytes */
-	struct lsc_drawn drawn; /* after the last stage */
+	struct lsc_drawn drawn; /* after the last stage, where it draws; else 0 */
 	struct lsc_err err;     /* code 0 where it went well */
 };
 
@@ -51,6 +52,19 @@ struct lsc_jobs {
 
 struct lsc_job *lsc_job_new(enum lsc_job_kind kind); /* NULL when out of memory */
 void lsc_job_free(struct lsc_job *job);
+
+/* The stage of its route that a job is for, and whether it is the last. */
+const struct lsc_frame_stage *lsc_job_stage(const struct lsc_job *job);
+bool lsc_job_is_last(const struct lsc_job *job);
+
+/* Whether a token is made of it: at the last stage, where no positions follow that are known. */
+bool lsc_job_draws(const struct lsc_job *job);
+
+/* Positions that are still to be computed; one: it decodes, or a prompt ends. */
+uint32_t lsc_job_left(const struct lsc_job *job);
+
+/* Whether a run fits its image: its units, and the bytes that came with it.  -EINVAL, -ERANGE. */
+int lsc_job_check(const struct lsc_job *job, const struct lsc_image *image, struct lsc_err *err);
 
 void lsc_jobs_add(struct lsc_jobs *jobs, struct lsc_job *job);
 struct lsc_job *lsc_jobs_take(struct lsc_jobs *jobs); /* the first, or NULL */

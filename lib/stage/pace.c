@@ -28,24 +28,26 @@ static double learn(double old, double seen)
 	return old + (clamp(seen, old / 2, old * 2) - old) / 4;
 }
 
-static struct lsc_pace_class *class_of(struct lsc_pace *pace, unsigned decodes)
+static unsigned class_of(unsigned decodes)
 {
 	unsigned i = 0;
 
-	while (i + 1 < LSC_ARRAY_SIZE(pace->classes) && decodes > 1u << i)
+	while (i + 1 < LSC_PACE_CLASSES && decodes > 1u << i)
 		i++;
-	return &pace->classes[i];
+	return i;
 }
 
-uint32_t lsc_pace_rows(struct lsc_pace *pace, unsigned decodes)
+/* What is known of a class comes from steps of so many decodes: those that are away are not in
+ * one, and a step that waits for them has as much as one beside them. */
+uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away)
 {
-	const struct lsc_pace_class *class = class_of(pace, decodes);
+	const struct lsc_pace_class *class = &pace->classes[class_of(decodes)];
 
-	if (decodes == 0)
+	if (decodes == 0 && away == 0)
 		return pace->solo_ns > 0 ? (uint32_t)clamp(SOLO_NS / pace->solo_ns, SOLO_MIN,
 							   LSC_PACE_MAX_ROWS)
 					 : SOLO_MIN;
-	if (class->alone_ns <= 0 || class->age >= FRESH)
+	if (decodes && (class->alone_ns <= 0 || class->age >= FRESH))
 		return 0;
 	return (uint32_t)clamp(pace->rows, 1, LSC_PACE_MAX_ROWS);
 }
@@ -75,7 +77,7 @@ static void adjust(struct lsc_pace *pace, uint32_t rows, double over)
 
 void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint64_t took_ns)
 {
-	struct lsc_pace_class *class = class_of(pace, decodes);
+	struct lsc_pace_class *class = &pace->classes[class_of(decodes)];
 	double took = (double)took_ns;
 
 	pace->step_ns = took;

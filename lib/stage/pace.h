@@ -14,6 +14,7 @@
 
 #define LSC_PACE_STRETCH  2.0
 #define LSC_PACE_MAX_ROWS 512 /* positions of prompts in a step */
+#define LSC_PACE_CLASSES  8
 
 struct lsc_pace_class {  /* steps with about so many decodes */
 	double alone_ns; /* they take so long without prompts; 0: not known */
@@ -21,12 +22,12 @@ struct lsc_pace_class {  /* steps with about so many decodes */
 };
 
 struct lsc_pace {
-	struct lsc_pace_class classes[8]; /* 1, 2, 3-4, 5-8 ... decodes */
-	double solo_ns;                   /* that a prompt's position takes where there are none */
-	double rows;                      /* of prompts beside decodes, next */
-	double most;                      /* so many were not too long */
-	uint32_t held;                    /* steps since more were */
-	double over;                      /* how the latest compares with what is too long */
+	struct lsc_pace_class classes[LSC_PACE_CLASSES]; /* 1, 2, 3-4, 5-8 ... decodes */
+	double solo_ns; /* that a prompt's position takes where there are none */
+	double rows;    /* of prompts beside decodes, next */
+	double most;    /* so many were not too long */
+	uint32_t held;  /* steps since more were */
+	double over;    /* how the latest compares with what is too long */
 	double trip_ns; /* from a token given out to the run that it comes back in; 0: not known */
 	double late_ns; /* what trips are off that, on average */
 	double step_ns; /* the latest */
@@ -37,9 +38,10 @@ struct lsc_pace {
 		.rows = 8, .most = LSC_PACE_MAX_ROWS                                               \
 	}
 
-/* How many positions of prompts a step with so many decodes may have; 0: none, for once, to see
- * what they take alone.  Without decodes, as many as are soon done. */
-uint32_t lsc_pace_rows(struct lsc_pace *pace, unsigned decodes);
+/* How many positions of prompts a step with so many decodes may have, while others that decode are
+ * away and may come back any moment; 0: none, for once, to see what the decodes take alone.
+ * Without either, as many as are soon done. */
+uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away);
 
 /* A step with so many of both took so long. */
 void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint64_t took_ns);

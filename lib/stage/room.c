@@ -11,36 +11,17 @@
 #include "stage/batch.h"
 #include "stage/pace.h"
 
-/* Layers of a run of units, counted from 0: *ret_first .. *ret_end - 1. */
-static void layers_of(const struct lsc_guest *guest, uint32_t first, uint32_t last,
-		      uint32_t *ret_first, uint32_t *ret_end)
+static const struct lsc_model_config *config_of(const struct lsc_guest *guest)
 {
-	const struct lsc_model_config *config = &guest->image->image.config;
-	uint32_t each = lsc_model_layer_units(config);
-
-	*ret_first = first ? (first - 1) / each : 0;
-	*ret_end = LSC_MAX(LSC_MIN(last / each, config->layers), *ret_first);
+	return &guest->image->image.config;
 }
 
-static bool holds_any(struct lsc_kv *kv, const struct lsc_guest *guest)
+/* Pages that a guest holds. */
+static uint64_t holds(struct lsc_kv *kv, const struct lsc_guest *guest)
 {
-	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->key);
+	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->entry.key);
 
-	return request && request->pages;
-}
-
-/* Whether what is here reaches a position: else the engine says so, and nothing is needed. */
-static bool reaches(struct lsc_kv *kv, const struct lsc_guest *guest, uint32_t first, uint32_t end,
-		    uint32_t pos)
-{
-	const struct lsc_model_config *config = &guest->image->image.config;
-	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->key);
-
-	for (uint32_t layer = first; pos && layer < end; layer++)
-		if (!request ||
-		    !lsc_kv_reaches(request, layer, pos, lsc_model_sees_from(config, layer, pos)))
-			return false;
-	return true;
+	return request ? request->pages : 0;
 }
 
 /* Pages that a layer of one request has at once, at most, on the way to so many positions: of a
@@ -60,11 +41,11 @@ static uint64_t pages_for(const struct lsc_model_config *config, uint32_t layer,
 static uint64_t lacks(struct lsc_kv *kv, const struct lsc_guest *guest, uint32_t first,
 		      uint32_t end, uint32_t upto)
 {
-	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->key);
+	const struct lsc_kv_request *request = lsc_kv_find(kv, &guest->entry.key);
 	uint64_t pages = 0;
 
 	for (uint32_t layer = first; layer < end; layer++) {
-		uint64_t want = pages_for(&guest->image->image.config, layer, upto);
+		uint64_t want = pages_for(config_of(guest), layer, upto);
 		uint64_t has = 0;
 
 		if (request)
@@ -74,47 +55,83 @@ static uint64_t lacks(struct lsc_kv *kv, const struct lsc_guest *guest, uint32_t
 	return pages;
 }
 
-/* The youngest that has pages and is younger than this one, or NULL. */
+/* The youngest that has pages and is younger than this one, or NULL; *ret_pages: what all such
+ * have. */
 static struct lsc_guest *find_younger(const struct lsc_roster *roster, struct lsc_kv *kv,
-				      const struct lsc_guest *guest)
+				      const struct lsc_guest *guest, uint64_t *ret_pages)
 {
 	struct lsc_guest *found = NULL, *other = NULL;
 
-	while ((other = lsc_roster_next(roster, other)))
-		if (other->image == guest->image && other != guest &&
-		    lsc_guest_is_older(guest, other) &&
-		    (!found || lsc_guest_is_older(found, other)) && holds_any(kv, other))
+	*ret_pages = 0;
+	while ((other = lsc_roster_next(roster, other))) {
+		uint64_t pages;
+
+		if (other == guest || other->image != guest->image ||
+		    !lsc_guest_is_older(guest, other))
+			continue;
+		pages = holds(kv, other);
+		*ret_pages += pages;
+		if (pages && (!found || lsc_guest_is_older(found, other)))
 			found = other;
+	}
 	return found;
 }
 
-/* What others that are here will soon want. */
+/* What others that are here will soon want; of older ones alone. */
 static uint64_t spoken_for(const struct lsc_roster *roster, struct lsc_kv *kv,
-			   const struct lsc_guest *guest)
+			   const struct lsc_guest *guest, bool older)
 {
 	const struct lsc_guest *other = NULL;
 	uint32_t first, end;
 	uint64_t pages = 0;
 
 	while ((other = lsc_roster_next(roster, other))) {
-		if (other == guest || other->image != guest->image || !holds_any(kv, other))
+		if (other == guest || other->image != guest->image || !holds(kv, other) ||
+		    (older && !lsc_guest_is_older(other, guest)))
 			continue;
-		layers_of(other, other->first, other->last, &first, &end);
+		lsc_model_layers(config_of(other), other->first, other->last, &first, &end);
 		pages += lacks(kv, other, first, end, other->reach) + end - first;
 	}
 	return pages;
 }
 
-static uint64_t needs(const struct lsc_roster *roster, struct lsc_kv *kv,
-		      const struct lsc_guest *guest, uint32_t first, uint32_t end, uint32_t upto,
-		      bool is_new)
+/* Makes room for pages; a newcomer's beside what others want.  Nobody gives way in vain. */
+static int make_way(const struct lsc_roster *roster, struct lsc_kv *kv,
+		    const struct lsc_guest *guest, bool is_new, uint64_t pages,
+		    void (*evict)(void *data, struct lsc_guest *guest), void *data)
 {
-	uint64_t pages;
+	uint64_t wanted = pages + (is_new ? spoken_for(roster, kv, guest, false) : 0), held;
+	struct lsc_guest *younger;
 
-	if (!is_new)
-		return lsc_kv_missing(kv, &guest->key, first, end, upto);
-	pages = lacks(kv, guest, first, end, upto);
-	return pages ? pages + spoken_for(roster, kv, guest) : 0;
+	if (wanted <= lsc_kv_room(kv))
+		return 0;
+	find_younger(roster, kv, guest, &held);
+	wanted = pages + (is_new ? spoken_for(roster, kv, guest, true) : 0);
+	if (wanted > lsc_kv_room(kv) + held)
+		return -ENOSPC;
+	do {
+		younger = find_younger(roster, kv, guest, &held);
+		if (!younger)
+			return -ENOSPC;
+		evict(data, younger);
+		wanted = pages + (is_new ? spoken_for(roster, kv, guest, false) : 0);
+	} while (wanted > lsc_kv_room(kv));
+	return 0;
+}
+
+static int check_fit(const struct lsc_kv *kv, const struct lsc_guest *guest, uint32_t first,
+		     uint32_t end, uint32_t upto, struct lsc_err *err)
+{
+	uint64_t all = 0;
+
+	for (uint32_t layer = first; layer < end; layer++)
+		all += pages_for(config_of(guest), layer, upto);
+	if (all <= kv->limit_pages)
+		return 0;
+	return lsc_err_set(err, EFBIG,
+			   "the KV of %u positions takes %llu bytes, and there are %llu", upto,
+			   (unsigned long long)(all * kv->page_bytes),
+			   (unsigned long long)(kv->limit_pages * kv->page_bytes));
 }
 
 int lsc_room_make(const struct lsc_roster *roster, const struct lsc_guest *guest,
@@ -126,27 +143,25 @@ int lsc_room_make(const struct lsc_roster *roster, const struct lsc_guest *guest
 	struct lsc_kv *kv = lsc_engine_kv(guest->image->engine);
 	uint32_t at = job->run.pos + job->n_done, upto = at + rows, first, end;
 	bool is_new = at == 0;
-	struct lsc_guest *younger;
-	uint64_t all = 0;
+	uint64_t missing, pages;
+	int r;
 
-	layers_of(guest, stage->first, stage->last, &first, &end);
-	if (first == end || !reaches(kv, guest, first, end, at))
+	lsc_model_layers(config_of(guest), stage->first, stage->last, &first, &end);
+	missing = lsc_kv_missing(kv, &guest->entry.key, first, end, at, rows);
+	if (missing == 0 && !is_new) /* as for most tokens */
+		return 0;
+	/* Where what is here does not reach, the engine says so, and nothing is needed. */
+	if (first == end ||
+	    !lsc_kv_reaches(lsc_kv_find(kv, &guest->entry.key), config_of(guest), first, end, at))
 		return 0;
 	if (is_new)
 		upto = LSC_MAX(upto, guest->reach);
-	for (uint32_t layer = first; layer < end; layer++)
-		all += pages_for(&guest->image->image.config, layer, upto);
-	if (all > kv->limit_pages)
-		return lsc_err_set(err, EFBIG,
-				   "the KV of %u positions takes %llu bytes, and there are %llu",
-				   upto, (unsigned long long)(all * kv->page_bytes),
-				   (unsigned long long)(kv->limit_pages * kv->page_bytes));
-	while (needs(roster, kv, guest, first, end, upto, is_new) + *taken > lsc_kv_room(kv)) {
-		younger = find_younger(roster, kv, guest);
-		if (!younger)
-			return lsc_err_set(err, ENOSPC, "no room for the KV of position %u", at);
-		evict(data, younger);
-	}
-	*taken += lsc_kv_missing(kv, &guest->key, first, end, at + rows);
+	r = check_fit(kv, guest, first, end, upto, err);
+	if (r < 0)
+		return r;
+	pages = is_new ? lacks(kv, guest, first, end, upto) : missing;
+	if (pages && make_way(roster, kv, guest, is_new, pages + *taken, evict, data) < 0)
+		return lsc_err_set(err, ENOSPC, "no room for the KV of position %u", at);
+	*taken += missing;
 	return 0;
 }

@@ -18,25 +18,26 @@
 #define LSC_ROSTER_MAX 65536 /* guests: they cost memory, and come from outside */
 
 struct lsc_guest {
-	struct lsc_guest *next; /* in its bucket */
-	struct lsc_request_key key;
-	struct lsc_store_image *image; /* of its latest run that could; NULL: none yet */
-	uint64_t since;                /* microseconds since 1970: the older wins */
-	uint32_t first, last;          /* the units of its latest run */
-	uint32_t pos;                  /* of that */
-	uint32_t reach;                /* positions that it is known to need */
-	bool decodes;                  /* that was one position */
-	uint64_t seen_ns;              /* when it came or was computed */
+	struct lsc_request_entry entry; /* with its key */
+	struct lsc_store_image *image;  /* of its latest run that could; NULL: none yet */
+	uint64_t since;                 /* microseconds since 1970: the older wins */
+	uint32_t first, last;           /* the units of that run */
+	uint32_t pos;                   /* of it */
+	uint32_t reach;                 /* positions that it is known to need */
+	bool decodes;                   /* it was one position */
+	uint64_t seen_ns;               /* when it came or was computed */
 	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
-	uint64_t away_step; /* in which step that was */
-	uint64_t visit;     /* a mark of whoever goes through what waits */
-	uint32_t *past;     /* its tokens [n_past], where it has a penalty */
+	uint64_t away_step;   /* in which step that was */
+	uint64_t visit, turn; /* marks of whoever goes through what waits: the latest look, and
+			       * that in which it was picked */
+	uint32_t *past;       /* its tokens [n_past], where it has a penalty */
 	uint32_t n_past, past_cap;
 };
 
 struct lsc_roster {
-	struct lsc_guest **buckets; /* NULL at first */
-	uint32_t n_buckets, n;
+	struct lsc_request_table guests;
+	uint64_t step; /* the latest, and how many left in it and are not back: */
+	unsigned n_away;
 };
 
 #define LSC_ROSTER_INIT                                                                            \
@@ -49,14 +50,24 @@ void lsc_roster_release(struct lsc_roster *roster);
 struct lsc_guest *lsc_roster_find(const struct lsc_roster *roster,
 				  const struct lsc_client_id *client, uint64_t request);
 
-/* The guest of a run, found or made, after its latest run: -ENOBUFS where there are too many. */
+/* The guest of a run, found or made: -ENOBUFS where there are too many. */
 int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 		    struct lsc_guest **ret_guest, struct lsc_err *err);
+
+/* Takes note of a run of it that was found to fit its image: what does not, counts for nothing. */
+void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run);
 
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest);
 
 /* An image goes: nobody has it any more. */
-void lsc_roster_leave(struct lsc_roster *roster, const struct lsc_store_image *image);
+void lsc_roster_close(struct lsc_roster *roster, const struct lsc_store_image *image);
+
+/* A step begins: whoever left in an earlier one is not counted as away any more. */
+void lsc_roster_step(struct lsc_roster *roster);
+
+/* A guest's client gets what was computed of it in this step; and it is back, or was not away. */
+void lsc_roster_leave(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t now_ns);
+void lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest);
 
 /* Walks over all: next(NULL) is the first, after the last comes NULL. */
 struct lsc_guest *lsc_roster_next(const struct lsc_roster *roster, const struct lsc_guest *guest);

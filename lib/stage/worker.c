@@ -11,30 +11,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
-#include "base/macros.h"
 #include "net/frame.h"
 #include "net/link.h"
 #include "stage/compute.h"
 #include "stage/hop.h"
+#include "stage/peer.h"
 
 #define WAIT_NS    60000000000u
 #define BODY_BYTES (1ull << 30)
 #define MAX_JOBS   4096
-#define DROPPED    1024 /* requests of a client that are remembered to be over */
-
-struct peer { /* a link that was accepted: a client's, or a stage's before us */
-	struct peer *next;
-	struct lsc_worker *worker;
-	struct lsc_link *link;
-	bool is_client;
-	struct lsc_client_id client;
-	uint64_t *dropped; /* a client's latest drops, a ring: a run that is still under way from
-			    * the stage before must not bring their KV back */
-	uint32_t n_dropped;
-	struct lsc_job *receiving;
-};
 
 struct lsc_worker {
 	struct lsc_loop *loop;
@@ -42,7 +28,7 @@ struct lsc_worker {
 	struct lsc_listener *listener;
 	int event_fd;
 	struct lsc_watch *watch;
-	struct peer *peers; /* newest first */
+	struct lsc_peers peers;
 	struct lsc_hops hops;
 	struct lsc_run_frame run;      /* the one being looked at */
 	uint64_t job_bytes, job_limit; /* of all jobs there are */
@@ -89,69 +75,9 @@ static struct lsc_job *make_job(struct lsc_worker *worker, uint32_t body_len)
 	return job;
 }
 
-/* --- to clients --- */
-
-/* The newest link that named this client, or NULL. */
-static struct peer *find_client(struct lsc_worker *worker, const struct lsc_client_id *client)
+static bool is_dropped(const struct lsc_worker *worker, const struct lsc_run_frame *run)
 {
-	struct peer *peer = worker->peers;
-
-	while (peer && !(peer->is_client && !memcmp(&peer->client, client, sizeof(*client))))
-		peer = peer->next;
-	return peer;
-}
-
-static void remember_drop(struct lsc_worker *worker, const struct lsc_client_id *client,
-			  uint64_t request)
-{
-	struct peer *peer = find_client(worker, client);
-
-	if (peer)
-		peer->dropped[peer->n_dropped++ % DROPPED] = request;
-}
-
-static bool is_dropped(struct lsc_worker *worker, const struct lsc_run_frame *run)
-{
-	const struct peer *peer = find_client(worker, &run->client);
-
-	for (uint32_t i = 0; peer && i < LSC_MIN(peer->n_dropped, DROPPED); i++)
-		if (peer->dropped[i] == run->request)
-			return true;
-	return false;
-}
-
-static void send_to_client(struct lsc_worker *worker, const struct lsc_client_id *client,
-			   const struct lsc_pack *pack, const char *what)
-{
-	struct peer *peer = find_client(worker, client);
-	int r = peer ? lsc_link_send(peer->link, pack, NULL, 0, NULL) : -ENOTCONN;
-
-	if (r < 0)
-		lsc_debug("stage", "%s for a client without a link, dropping it", what);
-}
-
-static void send_fail(struct lsc_worker *worker, const struct lsc_client_id *client,
-		      uint64_t request, uint32_t pos, const struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	struct lsc_fail_frame fail = {.request = request, .pos = pos, .code = err->code};
-
-	lsc_debug("stage", "request %llu at %u: %s", (unsigned long long)request, pos, err->text);
-	memcpy(fail.why, err->text, LSC_MIN(strlen(err->text), sizeof(fail.why) - 1));
-	if (lsc_frame_pack_fail(&pack, &fail) == 0)
-		send_to_client(worker, client, &pack, "a failure");
-}
-
-static void send_token(struct lsc_worker *worker, const struct lsc_job *job)
-{
-	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	struct lsc_token_frame token = {.request = job->run.request,
-					.pos = job->run.pos + job->run.n,
-					.drawn = job->drawn,
-					.logprobs = job->run.sampling.logprobs};
-
-	if (lsc_frame_pack_token(&pack, &token) == 0)
-		send_to_client(worker, &job->run.client, &pack, "a token");
+	return lsc_peers_have_dropped(&worker->peers, &run->client, run->request);
 }
 
 /* --- what has been computed --- */
@@ -159,7 +85,9 @@ static void send_token(struct lsc_worker *worker, const struct lsc_job *job)
 static void on_lost(void *data, const struct lsc_client_id *client, uint64_t request, uint32_t pos,
 		    const struct lsc_err *err)
 {
-	send_fail(data, client, request, pos, err);
+	const struct lsc_worker *worker = data;
+
+	lsc_peers_send_fail(&worker->peers, client, request, pos, err);
 }
 
 static void on_forwarded(void *data, struct lsc_job *job)
@@ -201,15 +129,16 @@ static void finish_job(struct lsc_worker *worker, struct lsc_job *job)
 	job->body = NULL;
 	job->body_len = 0;
 	charge(worker, job);
-	if (!find_client(worker, &run->client)) {
+	if (!lsc_peers_find(&worker->peers, &run->client)) {
 		drop(worker, LSC_JOB_DROP_CLIENT, &run->client, 0);
 	} else if (!is_dropped(worker, run)) {
 		if (!job->err.code && run->stage + 1 == run->n_stages)
-			send_token(worker, job);
+			lsc_peers_send_token(&worker->peers, job);
 		else if (!job->err.code && forward(worker, job))
 			return;
 		if (job->err.code && job->err.code != ECANCELED)
-			send_fail(worker, &run->client, run->request, run->pos, &job->err);
+			lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos,
+					    &job->err);
 	}
 	free_job(worker, job);
 }
@@ -219,8 +148,9 @@ static void lose(struct lsc_worker *worker, struct lsc_job *job)
 {
 	const struct lsc_run_frame *run = &job->run;
 
-	if (find_client(worker, &run->client) && !is_dropped(worker, run))
-		send_fail(worker, &run->client, run->request, run->pos, &job->err);
+	if (lsc_peers_find(&worker->peers, &run->client) && !is_dropped(worker, run))
+		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos,
+				    &job->err);
 	lsc_job_free(job);
 }
 
@@ -266,10 +196,10 @@ static int keep_ids(struct lsc_worker *worker, struct lsc_job *job, const struct
 }
 
 /* A run there is no room for fails, its body is skipped. */
-static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t body_len,
+static int take_run(struct lsc_peer *peer, const struct lsc_record *record, uint32_t body_len,
 		    void **ret_body, struct lsc_err *err)
 {
-	struct lsc_worker *worker = peer->worker;
+	struct lsc_worker *worker = peer->owner;
 	struct lsc_run_frame *run = &worker->run;
 	struct lsc_err why = LSC_ERR_INIT;
 	int r = lsc_frame_parse_run(record, run, err);
@@ -280,7 +210,7 @@ static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t
 	peer->receiving = make_job(worker, body_len);
 	if (!peer->receiving) {
 		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
-		send_fail(worker, &run->client, run->request, run->pos, &why);
+		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
 		return 0;
 	}
 	peer->receiving->run = *run;
@@ -291,52 +221,33 @@ static int take_run(struct peer *peer, const struct lsc_record *record, uint32_t
 	return 0;
 }
 
-static int take_drop(struct peer *peer, const struct lsc_record *record, struct lsc_err *err)
+static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
 {
+	struct lsc_worker *worker = peer->owner;
 	struct lsc_client_id client;
 	uint64_t request;
 	int r = lsc_frame_parse_drop(record, &client, &request, err);
 
 	if (r < 0)
 		return r;
-	remember_drop(peer->worker, &client, request);
-	r = drop(peer->worker, LSC_JOB_DROP, &client, request);
+	lsc_peers_drop(&worker->peers, &client, request);
+	r = drop(worker, LSC_JOB_DROP, &client, request);
 	return r < 0 ? lsc_err_set(err, -r, "no memory for a drop") : 0;
 }
 
 /* A link is one client's: what it has here goes with the last link that has its name. */
-static int take_client(struct peer *peer, const struct lsc_record *record, struct lsc_err *err)
+static int take_client(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
 {
 	struct lsc_client_id client;
 	int r = lsc_frame_parse_client(record, &client, err);
 
-	if (r < 0)
-		return r;
-	if (peer->is_client && memcmp(&client, &peer->client, sizeof(client)))
-		return lsc_err_set(err, EPROTO, "a client changed its name");
-	if (!peer->dropped)
-		peer->dropped = calloc(DROPPED, sizeof(*peer->dropped));
-	if (!peer->dropped)
-		return lsc_err_set(err, ENOMEM, "no memory for a client");
-	peer->client = client;
-	peer->is_client = true;
-	return 0;
-}
-
-static int answer_ping(struct peer *peer, struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	int r = lsc_frame_pack_pong(&pack);
-
-	if (r == 0)
-		r = lsc_link_send(peer->link, &pack, NULL, 0, NULL);
-	return r < 0 ? lsc_err_set(err, -r, "cannot answer a ping: %m") : 0;
+	return r < 0 ? r : lsc_peer_name(peer, &client, err);
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
 		     uint32_t body_len, void **ret_body, struct lsc_err *err)
 {
-	struct peer *peer = data;
+	struct lsc_peer *peer = data;
 
 	(void)link;
 	if (lsc_record_is(record, "run"))
@@ -347,13 +258,14 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (lsc_record_is(record, "client"))
 		return take_client(peer, record, err);
 	if (lsc_record_is(record, "ping"))
-		return answer_ping(peer, err);
+		return lsc_peer_send_pong(peer, err);
 	return 0; /* a type that a later minor version knows */
 }
 
 static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 {
-	struct peer *peer = data;
+	struct lsc_peer *peer = data;
+	struct lsc_worker *worker = peer->owner;
 	struct lsc_job *job = peer->receiving;
 
 	(void)link;
@@ -361,52 +273,42 @@ static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 	if (!job) /* skipped */
 		return 0;
 	peer->receiving = NULL;
-	if (is_dropped(peer->worker, &job->run))
-		free_job(peer->worker, job);
+	if (is_dropped(worker, &job->run))
+		free_job(worker, job);
 	else
-		lsc_compute_submit(peer->worker->compute, job);
+		lsc_compute_submit(worker->compute, job);
 	return 0;
 }
 
-static void peer_free(struct peer *peer)
+static void remove_peer(struct lsc_worker *worker, struct lsc_peer *peer)
 {
 	if (peer->receiving)
-		free_job(peer->worker, peer->receiving);
-	lsc_link_close(peer->link);
-	free(peer->dropped);
-	free(peer);
+		free_job(worker, peer->receiving);
+	lsc_peers_remove(&worker->peers, peer);
 }
 
 static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
 {
-	struct peer *peer = data, **at = &peer->worker->peers;
-	struct lsc_worker *worker = peer->worker;
+	struct lsc_peer *peer = data;
+	struct lsc_worker *worker = peer->owner;
+	struct lsc_client_id client = peer->client;
+	bool is_client = peer->is_client;
 
 	(void)link;
 	if (err->code == EKEYREJECTED)
 		lsc_warning("refused: %s", err->text);
 	else if (err->code)
 		lsc_info("%s", err->text);
-	while (*at != peer)
-		at = &(*at)->next;
-	*at = peer->next;
-	if (peer->is_client && !find_client(worker, &peer->client))
-		drop(worker, LSC_JOB_DROP_CLIENT, &peer->client, 0);
-	peer_free(peer);
+	remove_peer(worker, peer);
+	if (is_client && !lsc_peers_find(&worker->peers, &client))
+		drop(worker, LSC_JOB_DROP_CLIENT, &client, 0);
 }
 
 static void *on_link(void *data, struct lsc_link *link)
 {
 	struct lsc_worker *worker = data;
-	struct peer *peer = calloc(1, sizeof(*peer));
 
-	if (!peer)
-		return NULL;
-	peer->worker = worker;
-	peer->link = link;
-	peer->next = worker->peers;
-	worker->peers = peer;
-	return peer;
+	return lsc_peers_add(&worker->peers, link, worker);
 }
 
 /* --- life --- */
@@ -466,15 +368,11 @@ int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
 
 void lsc_worker_close(struct lsc_worker *worker)
 {
-	struct peer *peer;
-
 	if (!worker)
 		return;
 	lsc_listener_close(worker->listener);
-	while ((peer = worker->peers)) {
-		worker->peers = peer->next;
-		peer_free(peer);
-	}
+	while (worker->peers.first)
+		remove_peer(worker, worker->peers.first);
 	lsc_hops_release(&worker->hops);
 	lsc_compute_stop(worker->compute);
 	lsc_watch_remove(worker->watch);

@@ -34,6 +34,8 @@ done
 [ "$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --ids --repetition-penalty 1.5)" != "$one" ]
 ok $? "a penalty changes what is likeliest"
 lsc-exec run "$SCRATCH/bf16" --prompt Once -n 40 --logprobs 3 >"$SCRATCH/lines"
+expect_equal "ids, whatever else is asked for: one whole line" \
+	"$(lsc-exec run "$SCRATCH/bf16" --prompt Once -n 4 --ids --logprobs 3 | wc -l)" 1
 expect_equal "logprobs: a line for each token" "$(cut -d' ' -f1 "$SCRATCH/lines" | paste -sd ' ')" "$one"
 expect_equal "of which the likeliest is the first of three, none with more than all" \
 	"$(awk 'NF != 8 || $1 != $3 || $2 != $4 || $4 < $6 || $2 > 0' "$SCRATCH/lines")" ''

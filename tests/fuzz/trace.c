@@ -59,6 +59,27 @@ static void check_timetable(const struct lsc_trace *trace)
 	}
 }
 
+/* The first rows of the whole, however they lie in the file. */
+static void check_bounded(const struct lsc_trace *whole, const uint8_t *data, size_t len,
+			  uint32_t most, int64_t within_ns)
+{
+	LSC_CLEANUP(lsc_trace_release) struct lsc_trace part = LSC_TRACE_INIT;
+	uint32_t n = 1;
+
+	part.most = most;
+	part.within_ns = within_ns;
+	check(read_cut(&part, data, len, len) == 0);
+	while (within_ns && n < whole->n && whole->rows[n].at_ns <= within_ns)
+		n++;
+	n = within_ns ? LSC_MIN(n + 1, whole->n) : whole->n;
+	check(part.n == (most ? LSC_MIN(most, n) : n));
+	for (uint32_t i = 0; i < part.n; i++)
+		check(part.rows[i].at_ns == whole->rows[i].at_ns &&
+		      part.rows[i].line == whole->rows[i].line &&
+		      part.rows[i].n_blocks == whole->rows[i].n_blocks);
+	check_rows(&part);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	LSC_CLEANUP(lsc_trace_release) struct lsc_trace whole = LSC_TRACE_INIT;
@@ -73,5 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		check(same_row(&cut.rows[i], &whole.rows[i]));
 	check_rows(&whole);
 	check_timetable(&whole);
+	check_bounded(&whole, data, len, 1 + data[len / 2] % 8, 0);
+	check_bounded(&whole, data, len, 0, 1 + (int64_t)data[len / 2] * 100000000);
+	check_bounded(&whole, data, len, 3, 1000000000);
 	return 0;
 }

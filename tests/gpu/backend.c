@@ -180,12 +180,12 @@ static void test_decode(const struct subject *s, const uint32_t *ids, const floa
 	enum { REQUESTS = 5, STEPS = 6 };
 	const uint32_t vocab = s->toy.image.config.vocab, last = s->toy.image.config.layers + 1;
 	struct lsc_engine *engine = open_engine(s, true, 0);
-	struct lsc_candidate *scratch = malloc(vocab * sizeof(*scratch));
+	struct lsc_sampler sampler = LSC_SAMPLER_INIT;
 	float *out = malloc(REQUESTS * (size_t)vocab * sizeof(*out));
 	unsigned same_tokens = 0, tokens = 0;
 	struct lsc_work works[REQUESTS];
 	struct lsc_draw draws[REQUESTS];
-	bool fine = true;
+	bool fine = lsc_sampler_init(&sampler, vocab, NULL) == 0;
 	double off = 0;
 #ifdef LSC_EMULATED
 	unsigned long graphs = emulated_graphs();
@@ -219,9 +219,9 @@ static void test_decode(const struct subject *s, const uint32_t *ids, const floa
 			}
 			fine &= draws[i].drawn;
 			tokens++;
-			same_tokens += draws[i].token == lsc_sample(logits, vocab, draws[i].temp,
-								    draws[i].top_p, draws[i].seed,
-								    draws[i].pos, scratch);
+			same_tokens += draws[i].token ==
+				       gpu_cpu_token(&sampler, logits, draws[i].temp,
+						     draws[i].top_p, draws[i].seed, draws[i].pos);
 		}
 	}
 #ifdef LSC_EMULATED
@@ -231,7 +231,7 @@ static void test_decode(const struct subject *s, const uint32_t *ids, const floa
 	   GPU_WHERE, off);
 	is_int(same_tokens, tokens, "%s: the tokens are those that the CPU draws", GPU_WHERE);
 	lsc_engine_close(engine);
-	free(scratch);
+	lsc_sampler_release(&sampler);
 	free(out);
 }
 

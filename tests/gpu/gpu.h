@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "exec/sample.h"
 #include "model/dtype.h"
 #include "tap.h"
 
@@ -108,6 +109,18 @@ static inline double gpu_off(const float *a, const double *b, size_t n)
 			return INFINITY;
 	}
 	return worst / scale;
+}
+
+/* The token that the CPU draws by temperature and top_p alone, for which logits stay as they are.
+ */
+static inline uint32_t gpu_cpu_token(struct lsc_sampler *sampler, const float *logits, float temp,
+				     float top_p, uint64_t seed, uint32_t pos)
+{
+	const struct lsc_sampling how = {.temp = temp, .top_p = top_p, .seed = seed};
+	struct lsc_drawn drawn;
+
+	lsc_sampler_draw(sampler, (float *)logits, &how, NULL, 0, pos, &drawn);
+	return drawn.token;
 }
 
 #endif

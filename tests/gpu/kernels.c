@@ -563,10 +563,12 @@ static void test_sample(uint32_t vocab, float spread)
 	enum { N = 16 };
 	struct lsc_cuda_draw draws[N];
 	float *logits = gpu_floats((size_t)N * vocab, spread);
-	struct lsc_candidate *scratch = malloc(vocab * sizeof(*scratch));
+	struct lsc_sampler sampler = LSC_SAMPLER_INIT;
 	uint32_t want[N], got[N], same = 0;
 	void *dl, *dd, *dt = gpu_new(NULL, sizeof(got));
 
+	if (lsc_sampler_init(&sampler, vocab, NULL) < 0)
+		abort();
 	for (uint32_t i = 0; i < N; i++) {
 		float temp = i % 4 ? 0.3f * (float)(i % 4) : 0, top_p = i % 3 ? 0.35f * (i % 3) : 1;
 
@@ -578,7 +580,7 @@ static void test_sample(uint32_t vocab, float spread)
 				*logit = -INFINITY;
 		}
 		draws[i] = (struct lsc_cuda_draw){temp, top_p, lsc_sample_uniform(7, i)};
-		want[i] = lsc_sample(logits + (size_t)i * vocab, vocab, temp, top_p, 7, i, scratch);
+		want[i] = gpu_cpu_token(&sampler, logits + (size_t)i * vocab, temp, top_p, 7, i);
 	}
 	dl = gpu_new(logits, (size_t)N * vocab * sizeof(*logits));
 	dd = gpu_new(draws, sizeof(draws));
@@ -602,7 +604,7 @@ static void test_sample(uint32_t vocab, float spread)
 	cudaFree(dd);
 	cudaFree(dt);
 	free(logits);
-	free(scratch);
+	lsc_sampler_release(&sampler);
 }
 
 static void test_no_logits(void)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "matrix.h"
 #include "model/image.h"
 
 #define TOY_MAX_TENSORS 1024
@@ -131,9 +132,8 @@ static inline void toy_init(struct toy *toy, const struct lsc_model_config *conf
 			values[k] = norm ? 1 + 0.2f * toy_uniform(toy)
 					 : toy_uniform(toy) * 1.7f / sqrtf((float)t->cols);
 		for (uint32_t p = 0; p < t->parts; p++)
-			lsc_dtype_matrix_from_f32(t->dtype, values + n / t->parts * p,
-						  t->rows / t->parts, t->cols,
-						  toy->data + t->offset + t->bytes / t->parts * p);
+			matrix_from_f32(t->dtype, values + n / t->parts * p, t->rows / t->parts,
+					t->cols, toy->data + t->offset + t->bytes / t->parts * p);
 		free(values);
 	}
 	toy->image.data = toy->data;

@@ -87,4 +87,13 @@ third=$(echo "$ids" | jq '.[2]')
 answer "{\"id\":1,\"prompt\":\"Once\",\"max_tokens\":40,\"stop_token_ids\":[$third]}"
 expect_equal "a stop token ends it too" "$(told done '[0] | [.reason, .stop, .tokens] | tostring')" \
 	"[\"stop\",$third,2]"
+
+start_server counter lsc-exec serve -v --dir "$SCRATCH/images" --listen 127.0.0.1:0 --threads 1
+arrivals "$SCRATCH/images/bf16" "$counter" 0,1,2,3,4,5 >"$SCRATCH/arrivals"
+answer '{"id":1,"prompt":"Once","max_tokens":5}'
+kill "$counter_pid"
+wait "$counter_pid"
+expect_equal "a worker that ends tells its steps" \
+	"$(sed -n 's/.*steps [0-9]*, positions of answers \([0-9]*\), .* way \([0-9]*\)$/\1 \2/p' "$SCRATCH/log.counter")" \
+	"4 0"
 done_testing

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/macros.h"
+#include "matrix.h"
 #include "tap.h"
 
 static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16", "amx"};
@@ -62,7 +63,7 @@ static void *tiles(uint32_t rows, uint32_t cols)
 	void *w = malloc(lsc_dtype_matrix_bytes(LSC_DTYPE_Q8, rows, cols));
 	float *values = random_floats((size_t)rows * cols);
 
-	lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
+	matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, w);
 	free(values);
 	return w;
 }
@@ -75,7 +76,7 @@ static bool same_product(const struct lsc_kernels *kernels, enum lsc_dtype dtype
 	float *x = calloc((size_t)m * stride, sizeof(*x));
 	float *y = random_floats((size_t)m * y_stride), *row = malloc(cols * sizeof(*row));
 	float *before = malloc((size_t)m * y_stride * sizeof(*y));
-	struct lsc_matmul job = {dtype, w, cols, m, x, stride, y, y_stride, add, NULL, 0};
+	struct lsc_matmul job = {dtype, w, cols, m, x, stride, y, y_stride, add, NULL, 0, 0};
 	bool same = true;
 
 	memcpy(before, y, (size_t)m * y_stride * sizeof(*y));
@@ -111,14 +112,17 @@ static void test_matmul(const struct lsc_kernels *kernels)
 						LSC_DTYPE_Q8};
 	static const uint32_t shapes[][2] = {{1, 1},    {7, 15},  {33, 16},
 					     {19, 172}, {64, 64}, {40, 200}};
-	bool same = true;
+	bool same = true, many = true;
 
 	for (size_t d = 0; d < LSC_ARRAY_SIZE(dtypes); d++)
 		for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)
 			for (uint32_t m = 1; m < 14; m++)
 				same &= same_product(kernels, dtypes[d], shapes[s][0], shapes[s][1],
 						     m, m % 3 ? 16 : 5, m & 1);
+	for (size_t d = 0; d < LSC_ARRAY_SIZE(dtypes); d++)
+		many &= same_product(kernels, dtypes[d], 5, 2100, 67, 4, true);
 	ok(same, "%s: every product has the promised order", kernels->name);
+	ok(many, "%s: of many columns and positions, too", kernels->name);
 }
 
 /* --- products of packed activations --- */
@@ -222,6 +226,7 @@ struct product {
 	uint32_t rows, cols, m, split;
 	bool add;
 	float scale; /* of activations: small ones meet subnormals */
+	bool arranged;
 };
 
 static bool same_packed(const struct lsc_kernels *kernels, const struct product *p)
@@ -229,17 +234,17 @@ static bool same_packed(const struct lsc_kernels *kernels, const struct product 
 	const struct lsc_packing *packing = lsc_kernels_packing(kernels, p->dtype);
 	size_t n = (size_t)p->rows * p->cols, stride = p->rows + 3;
 	size_t packed_stride = lsc_align_up(lsc_div_up(p->cols, 32) * packing->step_bytes, 64) + 64;
-	uint8_t *packed = aligned_alloc(64, p->m * packed_stride);
+	uint8_t *packed = aligned_alloc(64, lsc_align_up(p->m, LSC_ARRANGED) * packed_stride);
 	float *x = random_floats((size_t)p->m * p->cols), *wide = malloc(n * sizeof(*wide));
 	float *y = random_floats(p->m * stride), *before = malloc(p->m * stride * sizeof(*y));
 	void *w = p->dtype == LSC_DTYPE_Q8 ? tiles(p->rows, p->cols) : weights(p->dtype, n);
-	struct lsc_matmul job = {p->dtype, w,      p->cols, p->m,   NULL,         0,
-				 y,        stride, p->add,  packed, packed_stride};
+	struct lsc_matmul job = {p->dtype, w,      p->cols, p->m,   NULL,          0,
+				 y,        stride, p->add,  packed, packed_stride, 0};
 	float (*dot_brain)(const float *w, const float *x, uint32_t n, float y, bool add) =
 		strcmp(kernels->name, "amx") ? brain_dot : tile_dot;
 	bool same = true;
 
-	memset(packed, 0xff, p->m * packed_stride);
+	memset(packed, 0xff, lsc_align_up(p->m, LSC_ARRANGED) * packed_stride);
 	for (size_t i = 0; i < p->m * stride; i++)
 		before[i] = y[i] *= p->scale;
 	for (size_t i = 0; i < (size_t)p->m * p->cols; i++)
@@ -248,6 +253,10 @@ static bool same_packed(const struct lsc_kernels *kernels, const struct product 
 		lsc_dtype_to_f32(LSC_DTYPE_BF16, w, wide, n);
 	for (uint32_t pos = 0; pos < p->m; pos++)
 		packing->pack(x + (size_t)pos * p->cols, p->cols, packed + pos * packed_stride);
+	if (p->arranged && packing->arrange && p->m > 1)
+		for (; job.arranged < p->m; job.arranged += LSC_ARRANGED)
+			packing->arrange(packed + job.arranged * packed_stride, packed_stride,
+					 p->cols);
 	for (uint32_t r = 0; r < p->rows; r += p->split)
 		packing->matmul(&job, r, LSC_MIN(p->split, p->rows - r));
 	for (uint32_t pos = 0; pos < p->m; pos++)
@@ -291,7 +300,8 @@ static void test_packed(const struct lsc_kernels *kernels)
 					    m,
 					    m % 3 ? 16 : 5,
 					    (m + s) % 2,
-					    1};
+					    1,
+					    m % 2};
 
 			same &= same_packed(kernels, &p);
 			p.scale = 1e-37f;
@@ -309,8 +319,11 @@ static void test_packed(const struct lsc_kernels *kernels)
 				    large[s].m,
 				    large[s].rows,
 				    s % 2,
-				    1};
+				    1,
+				    false};
 
+		same &= same_packed(kernels, &p);
+		p.arranged = true;
 		same &= same_packed(kernels, &p);
 		p.dtype = LSC_DTYPE_Q8;
 		same_q8 &= same_packed(kernels, &p);

@@ -40,7 +40,7 @@ static struct outcome run(struct lsc_pace *pace, const struct machine *m, unsign
 	struct outcome seen = {0};
 
 	for (unsigned i = 0; i < steps; i++) {
-		uint32_t rows = lsc_pace_rows(pace, decodes);
+		uint32_t rows = lsc_pace_rows(pace, decodes, 0);
 		double ms = cost(m, rows);
 
 		lsc_pace_step(pace, decodes, rows, (uint64_t)(ms * MS));
@@ -50,6 +50,49 @@ static struct outcome run(struct lsc_pace *pace, const struct machine *m, unsign
 	seen.over /= steps;
 	seen.rows /= steps;
 	return seen;
+}
+
+/* Requests that go round two workers: a part of them is here while the others are there, and how
+ * many they are changes from step to step. */
+static void test_alternation(void)
+{
+	const struct machine m = {10, 1, 1, 0};
+	struct lsc_pace pace = LSC_PACE_INIT;
+	const unsigned steps = 2000, all = 9;
+	double rows = 0, over = 0, ahead = 0;
+
+	for (unsigned i = 0; i < steps; i++) {
+		unsigned here = i % 3 ? 3 + i % 4 : 0; /* 0 of 9, and 3 to 6 */
+		uint32_t n = lsc_pace_rows(&pace, here, all - here);
+		double ms = here ? cost(&m, n) : n * m.row_ms;
+
+		lsc_pace_step(&pace, here, n, (uint64_t)(ms * MS));
+		if (i < 200)
+			continue;
+		over += ms > 2.7 * m.alone_ms;
+		rows += here ? n : 0;
+		ahead += here ? 0 : n;
+	}
+	ok(rows > 0.6 * 10 * 2 / 3 * (steps - 200),
+	   "prompts get on beside decodes of two workers: %.1f rows a step",
+	   rows / (steps - 200.0) * 3 / 2);
+	ok(ahead > 0 && over <= 0.01 * steps, "in short steps: %.1f%% are long",
+	   100 * over / steps);
+}
+
+/* Each number of decodes is timed by itself. */
+static void test_classes(void)
+{
+	struct lsc_pace pace = LSC_PACE_INIT;
+
+	lsc_pace_step(&pace, 4, 0, (uint64_t)(10 * MS));
+	ok(lsc_pace_rows(&pace, 4, 9) > 0 && lsc_pace_rows(&pace, 3, 0) > 0,
+	   "what was timed alone may have prompts beside it");
+	is_int(lsc_pace_rows(&pace, 5, 0), 0, "more decodes are timed alone first");
+	is_int(lsc_pace_rows(&pace, 2, 2), 0, "so are fewer, whoever else is away");
+	ok(lsc_pace_rows(&pace, 0, 4) > 0 &&
+		   lsc_pace_rows(&pace, 0, 4) < lsc_pace_rows(&pace, 0, 0),
+	   "who waits for decodes takes on less than who does not");
 }
 
 int main(void)
@@ -62,7 +105,7 @@ int main(void)
 	struct outcome seen;
 	struct machine m;
 
-	is_int(lsc_pace_rows(&pace, 4), 0, "decodes are timed alone first");
+	is_int(lsc_pace_rows(&pace, 4, 0), 0, "decodes are timed alone first");
 	for (unsigned i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
 		double ideal;
 
@@ -86,10 +129,10 @@ int main(void)
 	run(&pace, &m, 4, 100);
 	seen = run(&pace, &m, 4, 200);
 	ok(seen.rows > 10, "and half as much: %.1f rows", seen.rows);
-	ok(lsc_pace_rows(&pace, 0) >= 64, "where nothing decodes a prompt has large parts");
+	ok(lsc_pace_rows(&pace, 0, 0) >= 64, "where nothing decodes a prompt has large parts");
 	for (int i = 0; i < 50; i++)
 		lsc_pace_step(&pace, 0, 200, (uint64_t)(2000 * MS));
-	ok(lsc_pace_rows(&pace, 0) == 64, "but smaller ones where they are slow");
+	ok(lsc_pace_rows(&pace, 0, 0) == 64, "but smaller ones where they are slow");
 
 	is_int(lsc_pace_linger_ns(&pace), 0, "nobody is waited for whose way is not known");
 	lsc_pace_step(&pace, 8, 0, (uint64_t)(10 * MS));
@@ -101,5 +144,7 @@ int main(void)
 	for (int i = 0; i < 100; i++)
 		lsc_pace_trip(&pace, (uint64_t)(30 * MS));
 	is_int(lsc_pace_linger_ns(&pace), 0, "who is away for longer than a step is not");
+	test_alternation();
+	test_classes();
 	return done_testing();
 }

@@ -7,6 +7,7 @@
 
 #include "base/macros.h"
 #include "model/dtype.h"
+#include "matrix.h"
 #include "tap.h"
 
 static uint32_t state = 1;
@@ -59,7 +60,7 @@ static void test_matrix(uint32_t rows, uint32_t cols)
 	for (size_t i = 0; i < (size_t)rows * cols; i++)
 		values[i] = uniform() * (i % 5 ? 1 : 0.01f);
 	memset(matrix, 0xff, bytes);
-	lsc_dtype_matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, matrix);
+	matrix_from_f32(LSC_DTYPE_Q8, values, rows, cols, matrix);
 	for (uint32_t r = 0; r < rows; r++) {
 		const uint64_t at = r / 16 * tile_bytes;
 

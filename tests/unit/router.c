@@ -181,6 +181,43 @@ static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves,
 	return (double)(lsc_clock_ns() - start) / 1e9;
 }
 
+/* A request that is too large for one worker while the other, which has room, is away. */
+static void test_away(const struct lsc_image *image, uint64_t small)
+{
+	struct lsc_worker_options options = {.dir = scratch(), .engine = {.threads = 1}};
+	struct lsc_worker *workers[WORKERS] = {NULL};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	struct lsc_router router;
+	struct lsc_endpoint at, away;
+
+	memset(&seen, 0, sizeof(seen));
+	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
+	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
+	    lsc_endpoint_parse(&away, lsc_worker_address(workers[0]), &err) < 0 ||
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, &events, &err) < 0) {
+		ok(false, "a worker and a router: %s", err.text);
+		return;
+	}
+	options.engine.kv_bytes = small;
+	ok(lsc_worker_open(&workers[1], loop, &at, &options, &err) == 0, "a small worker");
+	tell_all(&router, workers, false);
+	lsc_worker_close(workers[0]);
+	submit(&router, 70, 20, 0);
+	for (int i = 0; i < 50; i++)
+		lsc_loop_turn(loop, 10, NULL);
+	ok(seen.first[1] == 1 && !seen.done && !seen.failed,
+	   "what is too large for a worker waits for one that is away");
+	options.engine.kv_bytes = 0;
+	is_int(lsc_worker_open(&workers[0], loop, &away, &options, &err), 0, "which is back");
+	turn(loop, 1);
+	ok(seen.done == 1 && seen.first[0] == 1, "and answers it");
+	lsc_router_release(&router);
+	for (int i = 0; i < WORKERS; i++)
+		lsc_worker_close(workers[i]);
+	lsc_loop_free(loop);
+}
+
 static uint64_t kv_of(const struct lsc_image *image, uint32_t positions)
 {
 	const struct lsc_model_config *c = &image->config;
@@ -221,8 +258,14 @@ int main(void)
 	ok(seen.done == 40 && seen.first[0] == 20 && seen.first[1] == 20,
 	   "those that are there at the start are shared out: %u and %u", seen.first[0],
 	   seen.first[1]);
-	run(&image, kv_of(&image, 64), false, 2, 20, 80, 1);
-	ok(seen.failed == 2, "one that is too large for any worker ends in words: %s", seen.why);
+	memset(seen.kept, 0, sizeof(seen.kept));
+	run(&image, kv_of(&image, 64), false, 1, 20, 80, 1);
+	ok(seen.done == 1 && !memcmp(want, seen.kept, 80 * sizeof(want[0])),
+	   "one that is too large for any worker is shared by two, %u routes: %s", seen.routes,
+	   seen.why);
+	run(&image, kv_of(&image, 64), false, 2, 20, 120, 1);
+	ok(seen.failed == 2, "one that is too large for these too ends in words: %s", seen.why);
+	test_away(&image, kv_of(&image, 64));
 	seconds = run(&image, kv_of(&image, 64), false, 3, 9000, 30, 0);
 	ok(seen.failed == 3 && seconds < 10, "at once: %.1f s", seconds);
 	run(&image, kv_of(&image, 128), false, 30, 40, 60, 0);

@@ -17,17 +17,20 @@
 #include "tap.h"
 
 #define WORKERS  2
-#define REQUESTS 24
+#define REQUESTS 200
 #define TOKENS   20
+#define MANY     60 /* tokens */
 #define LONG     700
 
 struct request { /* its number is its index + 1 */
 	uint32_t n_prompt, wanted;
 	uint64_t since;
-	unsigned cut; /* the route: units 0 .. cut - 1 at the first worker; 0: all */
+	unsigned cut;   /* the route: units 0 .. cut - 1 at the first worker; 0: all */
+	bool back;      /* and the last unit at the first again */
+	uint32_t reach; /* that it says; 0: what it has */
 	struct lsc_sampling sampling;
-	uint32_t ids[LONG + TOKENS];
-	float logprobs[TOKENS];
+	uint32_t ids[LONG + MANY];
+	float logprobs[MANY];
 	uint32_t n; /* tokens that came */
 	struct lsc_fail_frame fail;
 };
@@ -38,7 +41,18 @@ static struct lsc_link *links[WORKERS];
 static struct lsc_loop *loop;
 static struct request requests[REQUESTS], before[REQUESTS];
 static unsigned n_requests, n_open;
+static bool go_back; /* of what is asked from now on */
 static const struct lsc_client_id client = {{4, 2}};
+
+static struct lsc_token_frame latest;
+
+/* When the first token of one came. */
+static struct {
+	const struct request *request;
+	struct lsc_stage_stats stats;
+	unsigned open;     /* requests that were not done */
+	uint32_t n_tokens; /* of all others */
+} first;
 
 static void send_part(uint64_t number, const struct request *request, uint32_t pos, uint32_t n)
 {
@@ -51,17 +65,19 @@ static void send_part(uint64_t number, const struct request *request, uint32_t p
 				      .request = number,
 				      .pos = pos,
 				      .n = n,
-				      .n_stages = request->cut ? 2 : 1,
+				      .n_stages = request->cut ? 2 + request->back : 1,
 				      .sampling = request->sampling,
 				      .since = request->since,
-				      .reach = request->n_prompt + request->n,
+				      .reach = request->reach ? request->reach
+							      : request->n_prompt + request->n,
 				      .ids = request->ids + pos};
 	for (unsigned s = 0; s < run->n_stages; s++)
 		snprintf(run->route[s].endpoint, sizeof(run->route[s].endpoint), "%s",
-			 lsc_worker_address(workers[s]));
+			 lsc_worker_address(workers[s % 2]));
 	run->route[0].last = request->cut ? request->cut - 1 : last;
 	run->route[1].first = request->cut;
-	run->route[1].last = last;
+	run->route[1].last = last - request->back;
+	run->route[2].first = run->route[2].last = last;
 	if (lsc_frame_pack_run(&pack, run, n * 4) == 0)
 		lsc_link_send(links[0], &pack, request->ids + pos, n * 4, NULL);
 }
@@ -75,15 +91,43 @@ static void drop(uint64_t number)
 			lsc_link_send(links[i], &pack, NULL, 0, NULL);
 }
 
+static unsigned count_open(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < n_requests; i++)
+		n += !requests[i].fail.code && requests[i].n < requests[i].wanted;
+	return n;
+}
+
+static uint32_t count_tokens(void)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < n_requests; i++)
+		n += requests[i].n;
+	return n;
+}
+
+static void note_first(void)
+{
+	first.stats = lsc_worker_stats(workers[0]);
+	first.open = count_open();
+	first.n_tokens = count_tokens() - 1;
+}
+
 static void take_token(const struct lsc_token_frame *token)
 {
 	struct request *request = &requests[token->request - 1];
 	uint32_t at = request->n_prompt + request->n;
 
+	latest = *token;
 	if (token->pos != at || request->n == request->wanted)
 		return;
 	request->ids[at] = token->drawn.token;
 	request->logprobs[request->n++] = token->drawn.logprob;
+	if (request == first.request && request->n == 1)
+		note_first();
 	if (request->n < request->wanted)
 		send_part(token->request, request, at, 1);
 }
@@ -194,25 +238,17 @@ static struct request *ask(uint32_t n_prompt, uint32_t wanted, unsigned cut)
 				    .wanted = wanted,
 				    .since = number,
 				    .cut = cut,
+				    .back = go_back,
 				    .sampling = {.top_p = 1, .logprobs = true}};
 	for (uint32_t i = 0; i < n_prompt; i++)
 		request->ids[i] = (uint32_t)(3 + i * number * 7 % 500);
 	return request;
 }
 
-static void send_all(unsigned first, unsigned n)
+static void send_all(unsigned from, unsigned n)
 {
-	for (unsigned i = first; i < first + n; i++)
+	for (unsigned i = from; i < from + n; i++)
 		send_part(i + 1, &requests[i], 0, requests[i].n_prompt);
-}
-
-static unsigned count_open(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < n_requests; i++)
-		n += !requests[i].fail.code && requests[i].n < requests[i].wanted;
-	return n;
 }
 
 /* Each of the requests alone, one after another, at one worker: what they should get. */
@@ -312,34 +348,120 @@ static void test_routes(void)
 	stop();
 }
 
+/* n requests that decode and, once they do, n_prompts beside them, of which the first has most
+ * tokens; how many tokens each of the n got, on average, until that had its first.  *ret_steps:
+ * steps till then. */
+static double ask_beside(unsigned n, unsigned n_prompts, uint32_t most, unsigned cut,
+			 uint64_t *ret_steps)
+{
+	struct lsc_stage_stats then;
+	unsigned all = n + n_prompts;
+	uint32_t tokens;
+
+	for (unsigned i = 0; i < n; i++)
+		ask(6, MANY, cut);
+	for (unsigned i = 0; i < n_prompts; i++)
+		ask(i ? 20 : most, 4, cut);
+	answer_alone();
+	renumber();
+	first.request = &requests[all + n];
+	send_all(all, n);
+	turn_until(requests[all].n > 2);
+	then = lsc_worker_stats(workers[0]);
+	tokens = count_tokens();
+	send_all(all + n, n_prompts);
+	turn_until(first.request->n);
+	*ret_steps = first.stats.steps - then.steps;
+	tokens = first.n_tokens - tokens;
+	turn_until(count_open() == all);
+	return (double)tokens / n;
+}
+
 static void test_long_prompt(void)
 {
-	struct lsc_stage_stats then, now;
-	uint32_t least = UINT32_MAX;
+	uint64_t steps;
+	double each;
 
 	if (!ok(start(0), "and again"))
 		return;
-	for (unsigned i = 0; i < 4; i++)
-		ask(6, i ? 15 : TOKENS, 0);
-	ask(LONG, 4, 0);
+	each = ask_beside(4, 1, LONG, 0, &steps);
+	ok(same_as_before(5), "a long prompt beside decodes: nothing changes for either");
+	ok(steps > 20 && each > 5, "it takes %llu steps, in which the others get %.1f tokens each",
+	   (unsigned long long)steps, each);
+	stop();
+}
+
+/* More than a step takes. */
+static void test_crowd(void)
+{
+	uint64_t steps;
+	double each;
+
+	if (!ok(start(0), "and for a crowd"))
+		return;
+	each = ask_beside(4, 70, LONG, 0, &steps);
+	ok(same_as_before(74), "74 at once: nothing changes for any");
+	ok(each > 5, "those that decode get %.1f tokens each while prompts crowd in", each);
+	stop();
+	if (!ok(start(0), "and for another"))
+		return;
+	ask_beside(80, 1, 40, 0, &steps);
+	ok(same_as_before(81), "80 decode beside a prompt: nothing changes for any");
+	ok(first.open > 81 + 1, "which is answered while %u of them go on", first.open - 82);
+	stop();
+}
+
+static void test_alternation(void)
+{
+	uint64_t steps;
+
+	if (!ok(start(0), "and for those that go round"))
+		return;
+	ask_beside(8, 1, 100, 2, &steps);
+	ok(same_as_before(9), "a prompt beside 8 that go round two workers: nothing changes");
+	ok(first.open > 9 + 1, "it is answered while %u of them go on", first.open - 10);
+	stop();
+}
+
+/* The first worker has the first units and the last: what waits for one cannot run with the
+ * other. */
+static void test_turns(void)
+{
+	uint64_t steps;
+	double each;
+
+	if (!ok(start(0), "and for those that come back"))
+		return;
+	go_back = true;
+	each = ask_beside(4, 1, LONG, 2, &steps);
+	go_back = false;
+	ok(same_as_before(5), "over three stages at two workers: nothing changes");
+	ok(each > 5, "decodes get %.1f tokens each while a prompt is at other units", each);
+	stop();
+}
+
+/* A prompt in parts, as a router sends it. */
+static void test_parts(void)
+{
+	struct request *request;
+	bool drawn = false;
+
+	if (!ok(start(0), "and for parts"))
+		return;
+	request = ask(40, TOKENS, 0);
 	answer_alone();
 	renumber();
-	for (unsigned i = 5; i < 9; i++)
-		requests[i].wanted = before[i - 5].wanted;
-	send_all(5, 4);
-	turn_until(requests[5].n > 2);
-	then = lsc_worker_stats(workers[0]);
-	send_all(9, 1);
-	turn_until(requests[9].n > 0);
-	turn_some();
-	now = lsc_worker_stats(workers[0]);
-	for (unsigned i = 5; i < 9; i++)
-		least = LSC_MIN(least, requests[i].n);
-	turn_until(count_open() == 5);
-	ok(same_as_before(5), "a long prompt beside decodes: nothing changes for either");
-	ok(now.rows - then.rows >= LONG && now.steps - then.steps > 4 && least > 4,
-	   "it takes %llu steps, in which the others get on",
-	   (unsigned long long)(now.steps - then.steps));
+	request = &requests[1];
+	request->reach = 40;
+	for (uint32_t pos = 0; pos < 40; pos += 8) {
+		send_part(2, request, pos, 8);
+		turn_until(latest.pos == pos + 8);
+		drawn = drawn || (pos < 32 && latest.drawn.token);
+		request->reach = pos + 16 < 40 ? 40 : 0;
+	}
+	turn_until(count_open() == 1);
+	ok(same_as_before(1), "a prompt in parts gets the same answer");
+	ok(!drawn, "only the last of them draws a token");
 	stop();
 }
 
@@ -383,6 +505,7 @@ static void test_room(void)
 	turn_until(older->fail.code);
 	ok(older->fail.code == ENOSPC && older->n == 0,
 	   "one that is younger than all is refused: %s", older->fail.why);
+	turn_some();
 	ok(lsc_worker_stats(workers[0]).guests == 1, "and holds nothing");
 	drop(1);
 	turn_until(kv_held() == 0);
@@ -397,6 +520,53 @@ static void test_room(void)
 	   older->fail.why);
 	turn_until(kv_held() == 0);
 	is_int(kv_held(), 0, "and keeps nothing");
+	stop();
+}
+
+static void test_vain(void)
+{
+	struct request *request;
+
+	if (!ok(start(kv_of(192)), "workers with room for 192 positions"))
+		return;
+	ask(40, 2, 0)->since = 1;
+	send_all(0, 1);
+	turn_until(requests[0].n == 2);
+	ask(20, 2, 0)->since = 3;
+	send_all(1, 1);
+	turn_until(requests[1].n == 2);
+	/* One of 4 pages a layer, where the oldest has 2 and wants one more, and the youngest has
+	 * one, of 6. */
+	request = ask(100, 2, 0);
+	request->since = 2;
+	send_all(2, 1);
+	turn_until(request->fail.code);
+	is_int(request->fail.code, ENOSPC, "one that has no room if younger ones go is refused");
+	turn_some();
+	ok(lsc_worker_stats(workers[0]).gave_way == 0 && lsc_worker_stats(workers[0]).guests == 2,
+	   "and none of these gives way in vain");
+	stop();
+}
+
+/* What one says it will need counts against others: it has to be possible. */
+static void test_reach(void)
+{
+	struct request *greedy, *other;
+
+	if (!ok(start(kv_of(96)), "workers with room for 96 positions again"))
+		return;
+	greedy = ask(5, 1, 0);
+	send_all(0, 1);
+	turn_until(greedy->n == 1);
+	greedy->reach = image.config.context + 1;
+	send_part(1, greedy, 5, 1);
+	turn_until(greedy->fail.code);
+	ok(greedy->fail.code == ERANGE, "more than the context is never needed: %s",
+	   greedy->fail.why);
+	other = ask(20, 3, 0);
+	send_all(1, 1);
+	turn_until(other->n == 3 || other->fail.code);
+	ok(other->n == 3, "who says so keeps nobody out: %s", other->fail.why);
 	stop();
 }
 
@@ -452,7 +622,13 @@ int main(void)
 	test_together();
 	test_routes();
 	test_long_prompt();
+	test_crowd();
+	test_alternation();
+	test_turns();
+	test_parts();
 	test_room();
+	test_vain();
+	test_reach();
 	test_gone();
 	lsc_loop_free(loop);
 	lsc_image_close(&image);

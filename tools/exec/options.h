@@ -23,7 +23,7 @@ enum { EXEC_KEY_EXACT = 0x2800, EXEC_KEY_DEVICE, EXEC_KEY_KV_BYTES };
 #define EXEC_KV_ROW                                                                                \
 	{                                                                                          \
 		"kv-bytes", EXEC_KEY_KV_BYTES, "SIZE", 0,                                          \
-			"Memory for keys and values, of each image (default 1G on a CPU)", 0                \
+			"Memory for keys and values, of each image (default 1G on a CPU)", 0       \
 	}
 #define EXEC_ENGINE_ROWS                                                                           \
 	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},       \

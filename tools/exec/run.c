@@ -1,6 +1,7 @@
 /* lsc-exec run - answers one prompt on this node
  *
- * lib/exec/session.h computes the prompt; here are its text, the loop over tokens and their text.
+ * lib/exec/session.h computes the prompt; here are its text and the loop over tokens,
+ * which tools/exec/printer.c prints.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "logits.h"
 #include "model/tokenizer.h"
 #include "options.h"
+#include "printer.h"
 #include "sampling.h"
 #include "subject.h"
 
@@ -236,14 +238,6 @@ static int encode_prompt(const struct runner *runner, const struct run_options *
 
 /* --- the answer --- */
 
-static bool is_end(const struct lsc_model_config *config, uint32_t token)
-{
-	for (uint32_t i = 0; i < config->n_eos; i++)
-		if (config->eos[i] == token)
-			return true;
-	return false;
-}
-
 /* Whether a token ends the answer without being part of it. */
 static bool ends(const struct lsc_model_config *config, const struct lsc_tokens *stop_ids,
 		 uint32_t token)
@@ -251,82 +245,7 @@ static bool ends(const struct lsc_model_config *config, const struct lsc_tokens 
 	for (size_t i = 0; i < stop_ids->n; i++)
 		if (stop_ids->ids[i] == token)
 			return true;
-	return is_end(config, token);
-}
-
-struct answer {
-	const struct run_options *opt;
-	struct lsc_detokenizer detokenizer;
-	struct lsc_stopper stopper;
-	struct lsc_buf raw, text; /* as it comes, and as it is printed */
-};
-
-static void answer_release(struct answer *answer)
-{
-	lsc_stopper_release(&answer->stopper);
-	lsc_buf_release(&answer->raw);
-	lsc_buf_release(&answer->text);
-}
-
-static int flush_text(struct answer *answer, struct lsc_err *err)
-{
-	int r = lsc_write_full(STDOUT_FILENO, answer->text.data, answer->text.len);
-
-	answer->text.len = 0;
-	return r < 0 ? lsc_err_set(err, -r, "cannot write the answer: %m") : 0;
-}
-
-static int put_logprobs(struct lsc_buf *line, const struct lsc_drawn *drawn)
-{
-	int r = lsc_buf_printf(line, "%u %.6g", drawn->token, (double)drawn->logprob);
-
-	for (uint32_t i = 0; i < drawn->n_top && r == 0; i++)
-		r = lsc_buf_printf(line, " %u %.6g", drawn->top[i].token,
-				   (double)drawn->top[i].logprob);
-	return r < 0 ? r : lsc_buf_add_str(line, "\n");
-}
-
-/* Takes what came of the text to where it is decided: 1 where a stop string ended it. */
-static int settle(struct answer *answer)
-{
-	int r = lsc_stopper_add(&answer->stopper, answer->raw.data, answer->raw.len, &answer->text);
-
-	answer->raw.len = 0;
-	return r;
-}
-
-/* 1 where the answer ends with it. */
-static int print_token(struct answer *answer, uint64_t index, const struct lsc_drawn *drawn,
-		       struct lsc_err *err)
-{
-	const struct run_options *opt = answer->opt;
-	int r = lsc_detokenizer_add(&answer->detokenizer, drawn->token, &answer->raw, err), ended;
-
-	ended = r < 0 ? r : settle(answer);
-	if (ended >= 0 && (opt->ids || opt->sampling.how.logprobs)) {
-		answer->text.len = 0;
-		r = opt->ids ? lsc_buf_printf(&answer->text, "%s%u", index ? " " : "", drawn->token)
-			     : put_logprobs(&answer->text, drawn);
-	}
-	if (r == 0 && ended >= 0)
-		r = flush_text(answer, err);
-	return r < 0 ? r : ended;
-}
-
-/* What is held back of the text comes last. */
-static int print_end(struct answer *answer, struct lsc_err *err)
-{
-	const struct run_options *opt = answer->opt;
-	bool text = !opt->ids && !opt->sampling.how.logprobs;
-	int r = 0;
-
-	if (text && answer->stopper.met < 0)
-		r = lsc_detokenizer_end(&answer->detokenizer, &answer->raw);
-	if (text && r == 0 && (r = settle(answer)) == 0)
-		r = lsc_stopper_end(&answer->stopper, &answer->text);
-	if (r >= 0 && !opt->sampling.how.logprobs)
-		r = lsc_buf_add_str(&answer->text, "\n");
-	return r < 0 ? r : flush_text(answer, err);
+	return lsc_model_is_end(config, token);
 }
 
 static int check_prompt(const struct lsc_model_config *config, const struct lsc_tokens *prompt,
@@ -346,15 +265,18 @@ static int generate(struct runner *runner, const struct run_options *opt,
 		    const struct lsc_tokens *prompt, uint64_t start_ns, struct lsc_err *err)
 {
 	const struct lsc_model_config *config = &runner->subject.image.config;
-	LSC_CLEANUP(answer_release) struct answer answer = {.opt = opt};
+	LSC_CLEANUP(exec_printer_release) struct exec_printer printer = EXEC_PRINTER_INIT;
 	uint64_t limit = opt->have_n ? opt->n : UINT64_MAX, n = 0, first_ns = 0;
 	struct lsc_drawn drawn = {0};
 	int r = check_prompt(config, prompt, err);
 
 	if (r < 0)
 		return r;
-	lsc_detokenizer_init(&answer.detokenizer, runner->tokenizer);
-	lsc_stopper_init(&answer.stopper, &opt->sampling.stops);
+	if (opt->ids)
+		printer.form = EXEC_PRINT_IDS;
+	else if (opt->sampling.how.logprobs)
+		printer.form = EXEC_PRINT_LOGPROBS;
+	exec_printer_begin(&printer, runner->tokenizer, &opt->sampling.stops);
 	/* The answer ends with the context, as it does over a pipeline. */
 	for (; r == 0 && n < limit && (n == 0 || prompt->n + n < config->context); n++) {
 		r = exec_logits_feed(&runner->logits, &runner->session,
@@ -362,12 +284,12 @@ static int generate(struct runner *runner, const struct run_options *opt,
 				     &drawn, err);
 		if (r < 0 || ends(config, &opt->sampling.stop_ids, drawn.token))
 			break;
-		r = print_token(&answer, n, &drawn, err);
+		r = exec_printer_add(&printer, &drawn, err);
 		if (n == 0)
 			first_ns = lsc_clock_ns();
 	}
 	if (r >= 0)
-		r = print_end(&answer, err);
+		r = exec_printer_end(&printer, err);
 	if (r == 0 && n > 1)
 		lsc_info("%zu prompt tokens, first token after %.3f s, then %.1f tokens/s",
 			 prompt->n, (double)(first_ns - start_ns) / 1e9,

@@ -57,6 +57,16 @@ static void stop_serving(void *data, int number)
 	lsc_loop_stop(data, 0);
 }
 
+static void tell_stats(const struct lsc_worker *worker)
+{
+	struct lsc_stage_stats stats = lsc_worker_stats(worker);
+
+	lsc_info("steps %llu, positions of answers %llu, of prompts %llu, requests that gave "
+		 "way %llu",
+		 (unsigned long long)stats.steps, (unsigned long long)stats.decodes,
+		 (unsigned long long)stats.rows, (unsigned long long)stats.gave_way);
+}
+
 static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
 {
 	const struct lsc_worker_options options = {
@@ -80,6 +90,7 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	r = lsc_serve_ready(opt->serve.ready_fd, lsc_worker_address(worker), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
+	tell_stats(worker);
 	lsc_worker_close(worker);
 	return r;
 }

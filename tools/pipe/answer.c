@@ -62,7 +62,7 @@ static void print_object(struct pipe *pipe, struct client *client, const char *t
 	json_object_update(line, more);
 	if (client) {
 		pipe_client_put(client, line);
-	} else if (!pipe->opt->text) {
+	} else {
 		json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
 		putchar('\n');
 		flush_answers(pipe);
@@ -96,9 +96,11 @@ void pipe_answer_refuse(struct pipe *pipe, struct client *client, json_t *id, co
 		lsc_error("request %s: %s", name, why);
 	else if (pipe->opt->text)
 		lsc_error("%s", why);
+	else
+		print_object(pipe, client, "fail", id,
+			     json_pack("{s:s, s:o}", "code", code, "why",
+				       make_text(why, strlen(why))));
 	free(name);
-	print_object(pipe, client, "fail", id,
-		     json_pack("{s:s, s:o}", "code", code, "why", make_text(why, strlen(why))));
 	if (!pipe->status && !client)
 		pipe->status = LSC_EXIT_NO;
 }
@@ -106,9 +108,12 @@ void pipe_answer_refuse(struct pipe *pipe, struct client *client, json_t *id, co
 static void on_route(struct lsc_router_request *request)
 {
 	struct answer *answer = request->user;
-	json_t *stages = json_array();
+	json_t *stages;
 
 	answer->pipe->totals.routes++;
+	if (answer->pipe->opt->text)
+		return;
+	stages = json_array();
 	for (uint32_t i = 0; i < request->cover.n; i++) {
 		const struct lsc_stage *stage = &request->cover.stages[i];
 		const char *name = request->router->fleet.nodes[stage->node]->name;
@@ -127,8 +132,10 @@ static void on_switch(struct lsc_router_request *request, uint32_t node)
 	struct answer *answer = request->user;
 
 	answer->pipe->totals.switches++;
-	print_object(answer->pipe, answer->place.client, "switch", answer->id,
-		     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node", node));
+	if (!answer->pipe->opt->text)
+		print_object(answer->pipe, answer->place.client, "switch", answer->id,
+			     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node",
+				       node));
 }
 
 /* --- tokens --- */
@@ -174,7 +181,7 @@ static bool settle(struct answer *answer)
 
 static void print_text(struct answer *answer, size_t before)
 {
-	if (!answer->pipe->opt->text || answer->text.len == before)
+	if (answer->text.len == before)
 		return;
 	fwrite(answer->text.data + before, 1, answer->text.len - before, stdout);
 	flush_answers(answer->pipe);
@@ -210,7 +217,10 @@ static bool on_token(struct lsc_router_request *request, const struct lsc_drawn 
 		send_token(request, answer, drawn, before);
 		return !stopped;
 	}
-	print_text(answer, before);
+	if (answer->pipe->opt->text) {
+		print_text(answer, before);
+		return !stopped;
+	}
 	line = json_pack("{s:I, s:I, s:o}", "pos", (json_int_t)request->ids.n - 1, "token",
 			 (json_int_t)drawn->token, "text",
 			 make_text(answer->text.len ? (const char *)answer->text.data + before : "",
@@ -245,10 +255,11 @@ static void print_done(struct pipe *pipe, const struct lsc_router_request *reque
 		if (!settle(answer))
 			lsc_stopper_end(&answer->stopper, &answer->text);
 	}
-	print_text(answer, before);
 	if (pipe->opt->text) {
+		print_text(answer, before);
 		putchar('\n');
 		flush_answers(pipe);
+		return;
 	}
 	from = answer->place.client ? before : 0;
 	line = json_pack("{s:s, s:o, s:i, s:i}", "reason",

@@ -8,8 +8,6 @@
 #include "sender.h"
 
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -17,36 +15,22 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "load/answer.h"
+#include "call.h"
 
 #define GRACE_NS    5000000000u /* for requests under way when we are told to stop */
 #define SAY_NS      10000000000u
 #define MAX_FDS     65536u
 #define SPARE_FDS   32u
-#define MAX_ERROR   4096u
 #define TIMER_SLACK 1000ul /* ns; the kernel's default of 50000 would show in lateness */
-
-struct sender;
-
-struct call {
-	struct replay_exchange exchange; /* first: what on_bytes() and on_end() are given */
-	struct lsc_answer answer;
-	struct lsc_result result;
-	struct lsc_buf error; /* body of a status that is no success */
-	struct lsc_err err;
-	uint32_t words; /* of the prompt */
-	struct sender *sender;
-	bool finished;                /* told; on_end is to come */
-	struct call *next, *previous; /* active or ending; next: idle */
-};
 
 struct sender {
 	struct replay_job *job;
 	struct lsc_loop *loop;
 	struct replay_http *http;
 	struct lsc_timer *due_timer, *grace_timer, *say_timer;
-	struct call *idle, *active;
-	struct call *ending; /* have their answers, and connections that are not free yet */
-	struct call *ready;  /* has the body of request next */
+	struct replay_call *idle, *active;
+	struct replay_call *ending; /* have their answers, and connections that are not free yet */
+	struct replay_call *ready;  /* has the body of request next */
 	uint32_t next, at_once, max_at_once, connections, max_connections;
 	uint64_t start_ns;
 	uint64_t freed_ns; /* when a place became free where all were taken */
@@ -70,32 +54,14 @@ static void stop(struct sender *sender, int result)
 
 /* --- calls --- */
 
-static void call_free(struct call *call)
+static struct replay_call *take_call(struct sender *sender)
 {
-	replay_exchange_release(&call->exchange);
-	lsc_answer_release(&call->answer);
-	lsc_buf_release(&call->error);
-	free(call);
-}
+	struct replay_call *call = sender->idle;
 
-static struct call *call_take(struct sender *sender)
-{
-	struct call *call = sender->idle;
-
-	if (call) {
-		sender->idle = call->next;
-		call->next = NULL;
-		return call;
-	}
-	call = calloc(1, sizeof(*call));
 	if (!call)
-		return NULL;
-	if (replay_exchange_init(&call->exchange, sender->http, sender->err) < 0) {
-		free(call);
-		return NULL;
-	}
-	lsc_answer_init(&call->answer, &sender->job->tally->itl);
-	call->sender = sender;
+		return replay_call_new(sender->http, &sender->job->tally->itl, sender);
+	sender->idle = call->next;
+	call->next = NULL;
 	return call;
 }
 
@@ -105,48 +71,29 @@ static bool is_full(const struct sender *sender)
 	       sender->connections == sender->max_connections;
 }
 
-static void enlist(struct call **list, struct call *call)
+static void activate(struct sender *sender, struct replay_call *call)
 {
-	call->previous = NULL;
-	call->next = *list;
-	if (call->next)
-		call->next->previous = call;
-	*list = call;
-}
-
-static void delist(struct call **list, struct call *call)
-{
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		*list = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-}
-
-static void activate(struct sender *sender, struct call *call)
-{
-	enlist(&sender->active, call);
+	replay_call_enlist(&sender->active, call);
 	sender->connections++;
 	sender->at_once++;
 	sender->job->tally->at_once = LSC_MAX(sender->job->tally->at_once, sender->at_once);
 }
 
 /* It has its answer, but its connection may have more to say. */
-static void deactivate(struct sender *sender, struct call *call)
+static void deactivate(struct sender *sender, struct replay_call *call)
 {
 	if (is_full(sender))
 		sender->freed_ns = now_of(sender);
-	delist(&sender->active, call);
-	enlist(&sender->ending, call);
+	replay_call_delist(&sender->active, call);
+	replay_call_enlist(&sender->ending, call);
 	sender->at_once--;
 }
 
-static void retire(struct sender *sender, struct call *call)
+static void retire(struct sender *sender, struct replay_call *call)
 {
 	if (is_full(sender))
 		sender->freed_ns = now_of(sender);
-	delist(&sender->ending, call);
+	replay_call_delist(&sender->ending, call);
 	sender->connections--;
 	call->next = sender->idle;
 	sender->idle = call;
@@ -169,46 +116,14 @@ static void say_failure(struct sender *sender, const struct lsc_result *result, 
 			lsc_outcome_name(result->outcome), words);
 }
 
-static enum lsc_outcome judge(const struct call *call, enum replay_end end)
+static void finish(struct replay_call *call, enum lsc_outcome outcome, const char *words)
 {
-	long status = call->exchange.status;
-
-	if (call->err.code == EREMOTEIO)
-		return LSC_OUTCOME_ERROR;
-	if (call->err.code)
-		return LSC_OUTCOME_MALFORMED;
-	if (status && (status < 200 || status > 299))
-		return LSC_OUTCOME_HTTP;
-	switch (end) {
-	case REPLAY_END_WELL:
-		return LSC_OUTCOME_UNENDED;
-	case REPLAY_END_CONNECT:
-		return LSC_OUTCOME_CONNECT;
-	case REPLAY_END_TIMEOUT:
-		return LSC_OUTCOME_TIMEOUT;
-	default:
-		return LSC_OUTCOME_BROKEN;
-	}
-}
-
-static void finish(struct call *call, enum lsc_outcome outcome, const char *words)
-{
-	struct sender *sender = call->sender;
-	struct lsc_result *result = &call->result;
-	const struct lsc_answer *answer = &call->answer;
+	struct sender *sender = call->owner;
+	const struct lsc_result *result = &call->result;
 	char text[256];
 	int r;
 
-	result->outcome = outcome;
-	result->status = call->exchange.status;
-	result->chunks = answer->chunks;
-	result->first_ns = answer->first_ns;
-	result->last_ns = answer->last_ns;
-	result->has_usage = answer->has_usage;
-	result->prompt_tokens = answer->prompt_tokens;
-	result->output_tokens = answer->output_tokens;
-	if (!result->end_ns)
-		result->end_ns = now_of(sender);
+	replay_call_tell(call, outcome, now_of(sender));
 	if (outcome == LSC_OUTCOME_HTTP) {
 		lsc_answer_error_text((const char *)call->error.data, call->error.len, text,
 				      sizeof(text));
@@ -216,8 +131,8 @@ static void finish(struct call *call, enum lsc_outcome outcome, const char *word
 	}
 	if (outcome != LSC_OUTCOME_OK && outcome != LSC_OUTCOME_CUT)
 		say_failure(sender, result, words);
-	if (outcome == LSC_OUTCOME_OK && answer->has_usage)
-		lsc_gauge_learn(&sender->job->gauge, call->words, answer->prompt_tokens);
+	if (outcome == LSC_OUTCOME_OK && result->has_usage)
+		lsc_gauge_learn(&sender->job->gauge, call->words, result->prompt_tokens);
 	lsc_tally_add(sender->job->tally, result);
 	if (!sender->failed) {
 		r = sender->job->on_result(sender->job->owner, result, sender->err);
@@ -234,46 +149,38 @@ static void send_due(struct sender *sender);
 
 static void on_complete(struct replay_exchange *exchange)
 {
-	struct call *call = (struct call *)exchange;
+	struct replay_call *call = (struct replay_call *)exchange;
 
 	finish(call, LSC_OUTCOME_OK, NULL);
-	send_due(call->sender);
+	send_due(call->owner);
 }
 
 static int on_bytes(struct replay_exchange *exchange, uint64_t now_ns, const char *bytes,
 		    size_t len)
 {
-	struct call *call = (struct call *)exchange;
-	struct sender *sender = call->sender;
+	struct replay_call *call = (struct replay_call *)exchange;
+	struct sender *sender = call->owner;
 	uint32_t before = call->answer.chunks, came;
 	uint64_t now = now_ns - sender->start_ns;
 	int r;
 
 	if (call->answer.done)
 		return 0;
-	if (exchange->status < 200 || exchange->status > 299) {
-		len = LSC_MIN(len, MAX_ERROR - LSC_MIN(call->error.len, MAX_ERROR));
-		return lsc_buf_add(&call->error, bytes, len);
-	}
-	if (!exchange->is_stream)
-		return lsc_err_set(&call->err, EBADMSG, "answered with no event stream");
-	r = lsc_answer_feed(&call->answer, now, bytes, len, &call->err);
+	r = replay_call_feed(call, now, bytes, len);
 	came = call->answer.chunks - before;
 	if (came)
 		lsc_series_add(&sender->job->tally->series, now, before ? 0 : call->result.prompt,
 			       came);
-	if (call->answer.done)
-		call->result.end_ns = now;
 	return r < 0 ? r : call->answer.done;
 }
 
 static void on_end(struct replay_exchange *exchange, enum replay_end end, const char *words)
 {
-	struct call *call = (struct call *)exchange;
-	struct sender *sender = call->sender;
+	struct replay_call *call = (struct replay_call *)exchange;
+	struct sender *sender = call->owner;
 
 	if (!call->finished) {
-		enum lsc_outcome outcome = judge(call, end);
+		enum lsc_outcome outcome = replay_call_judge(call, end);
 
 		if (call->err.code)
 			words = call->err.text;
@@ -291,21 +198,12 @@ static int prepare(struct sender *sender)
 {
 	struct replay_job *job = sender->job;
 	const struct lsc_due *due = &job->table->dues[sender->next];
-	struct call *call = call_take(sender);
+	struct replay_call *call = take_call(sender);
 	int r;
 
 	if (!call)
 		return lsc_err_set(sender->err, ENOMEM, "no memory for a request");
-	call->exchange.body.len = call->error.len = 0;
-	call->err = (struct lsc_err)LSC_ERR_INIT;
-	call->finished = false;
-	lsc_answer_reset(&call->answer);
-	call->result = (struct lsc_result){
-		.number = sender->next,
-		.due_ns = due->at_ns,
-		.prompt = due->prompt,
-		.output = due->output,
-	};
+	replay_call_reset(call, due, sender->next);
 	sender->ready = call;
 	r = lsc_ask_body(&job->ask, job->text, &job->gauge, due, sender->next, job->trace,
 			 job->seed, &call->exchange.body, &call->words);
@@ -314,7 +212,7 @@ static int prepare(struct sender *sender)
 
 static int leave(struct sender *sender)
 {
-	struct call *call = sender->ready;
+	struct replay_call *call = sender->ready;
 
 	sender->ready = NULL;
 	sender->next++;
@@ -359,7 +257,7 @@ static void cut_all(void *data)
 	struct sender *sender = data;
 
 	while (sender->active) {
-		struct call *call = sender->active;
+		struct replay_call *call = sender->active;
 
 		replay_exchange_cancel(&call->exchange);
 		finish(call, LSC_OUTCOME_CUT, NULL);
@@ -434,22 +332,12 @@ static int begin(struct sender *sender)
 			       sender->max_at_once, &ops, err);
 }
 
-static void free_all(struct call *list)
-{
-	struct call *call;
-
-	while ((call = list)) {
-		list = call->next;
-		call_free(call);
-	}
-}
-
 static void release(struct sender *sender)
 {
-	free_all(sender->active);
-	free_all(sender->ending);
-	free_all(sender->idle);
-	free_all(sender->ready);
+	replay_calls_free(sender->active);
+	replay_calls_free(sender->ending);
+	replay_calls_free(sender->idle);
+	replay_calls_free(sender->ready);
 	replay_http_free(sender->http);
 	lsc_timer_free(sender->due_timer);
 	lsc_timer_free(sender->grace_timer);
