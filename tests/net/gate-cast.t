@@ -59,7 +59,7 @@ expect_equal "each has the text of one node" "$(cat "$SCRATCH/differ")" ""
 ask /v1/completions '{"prompt":"Once upon","max_tokens":200,"temperature":0}'
 answer '.choices[0].text' | sed 's/^ //' >"$SCRATCH/text"
 expect_same "and so has one that comes after" "$SCRATCH/text" "$SCRATCH/alone"
-get /cluster
-expect_equal "all nodes are complete in the end" "$(answer '[.nodes[] | select(.source | not).complete] | tojson')" '[true,true]'
-expect_equal "and one of them is the way" "$(answer '.stages | length')" 1
+cluster() { curl -s "http://$gate/cluster" | jq -e "$1"; }
+wait_for "all nodes are complete in the end" cluster '[.nodes[] | select(.source | not).complete] == [true, true]'
+wait_for "and one of them is the way" cluster '.stages | length == 1'
 done_testing

@@ -6,6 +6,7 @@
 requires_data models
 requires_command jq
 requires_command socat
+requires_command python3
 
 mkdir "$SCRATCH/zero"
 image=$SCRATCH/zero/model
@@ -97,6 +98,12 @@ exec 7>"$SCRATCH/c.in"
 echo '{"type":"hello","kind":"requests","version":[2,0]}' >&7
 wait_for "a later version is refused" said c '.type == "abort"'
 exec 7>&-
+
+# Somebody who knows the manual alone.
+lsc-exec run "$image" --prompt 'Once upon' -n 60 >"$SCRATCH/alone"
+expect_status 0 "a stranger asks" python3 tests/lib/stranger.py request "$socket" 60 'Once upon'
+{ sed 's/^ //' "$SCRATCH/out"; echo; } >"$SCRATCH/text"
+expect_same "and gets the same answer" "$SCRATCH/text" "$SCRATCH/alone"
 
 exec 5>&-
 kill "$router_pid"

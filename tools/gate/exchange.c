@@ -10,7 +10,7 @@
 #include "gate.h"
 
 #define SILENCE_NS 15000000000ull
-#define UNSENT_MAX (256u << 10) /* of a stream whose client does not read */
+#define UNSENT_MAX (1u << 20) /* of a stream whose client does not read */
 
 /* --- how it ends --- */
 

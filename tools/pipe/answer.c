@@ -97,9 +97,9 @@ void pipe_answer_refuse(struct pipe *pipe, struct client *client, json_t *id, co
 	else if (pipe->opt->text)
 		lsc_error("%s", why);
 	else
-		print_object(pipe, client, "fail", id,
-			     json_pack("{s:s, s:o}", "code", code, "why",
-				       make_text(why, strlen(why))));
+		print_object(
+			pipe, client, "fail", id,
+			json_pack("{s:s, s:o}", "code", code, "why", make_text(why, strlen(why))));
 	free(name);
 	if (!pipe->status && !client)
 		pipe->status = LSC_EXIT_NO;

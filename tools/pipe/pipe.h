@@ -66,7 +66,8 @@ struct pipe {
 	struct client *clients;
 	struct pipe_totals totals;
 	struct lsc_pack pack;             /* what is being sent to a client */
-	struct lsc_router_request *probe; /* finds out what way a request would take */
+	struct lsc_router_request *probe; /* finds out what way a request would take, */
+	uint64_t probe_stamp;             /* with nodes such as these */
 };
 
 /* --- answer.c --- */

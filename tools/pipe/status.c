@@ -39,17 +39,53 @@ void pipe_pack_model(struct pipe *pipe)
 	lsc_pack_end(pack);
 }
 
-static void pack_node(struct lsc_pack *pack, const struct lsc_fleet_node *node, uint32_t n_blocks)
+static uint32_t count_blocks(const struct lsc_fleet_node *node, uint32_t n_blocks)
 {
 	uint32_t held = 0;
 
-	for (uint32_t b = 0; b < n_blocks; b++)
+	for (uint32_t b = 0; !node->complete && b < n_blocks; b++)
 		held += node->blocks[b];
+	return node->complete ? n_blocks : held;
+}
+
+/* Of what routes are made of: another one where a node holds more, or comes or goes. */
+static uint64_t stamp_of(const struct lsc_fleet *fleet)
+{
+	uint64_t stamp = fleet->ended;
+
+	for (uint32_t i = 0; i < fleet->n_nodes; i++) {
+		const struct lsc_fleet_node *node = fleet->nodes[i];
+
+		stamp *= 0x9e3779b97f4a7c15;
+		if (node)
+			stamp += 4 * count_blocks(node, fleet->image->n_blocks) +
+				 2 * node->complete + lsc_fleet_usable(node) + 1;
+	}
+	return stamp;
+}
+
+/* The way that a request would take: whether there is one.  To look for it may take milliseconds
+ * while nodes load, so that is done where something has changed. */
+static bool probe(struct pipe *pipe)
+{
+	uint64_t stamp = stamp_of(&pipe->router.fleet);
+	struct lsc_cover *cover = &pipe->probe->cover;
+
+	if (stamp == pipe->probe_stamp && cover->n)
+		return true;
+	pipe->probe_stamp = stamp;
+	if (lsc_router_find_route(&pipe->router, pipe->probe) <= 0)
+		cover->n = 0;
+	return cover->n > 0;
+}
+
+static void pack_node(struct lsc_pack *pack, const struct lsc_fleet_node *node, uint32_t n_blocks)
+{
 	lsc_pack_map(pack, NULL, 8);
 	lsc_pack_uint(pack, "node", node->rank);
 	lsc_pack_str(pack, "name", node->name);
 	lsc_pack_bool(pack, "source", node->source);
-	lsc_pack_uint(pack, "blocks", node->complete ? n_blocks : held);
+	lsc_pack_uint(pack, "blocks", count_blocks(node, n_blocks));
 	lsc_pack_bool(pack, "complete", node->complete);
 	lsc_pack_bool(pack, "failed", node->failed);
 	lsc_pack_bool(pack, "up", lsc_fleet_usable(node));
@@ -98,7 +134,7 @@ void pipe_pack_status(struct pipe *pipe)
 	const struct lsc_router *router = &pipe->router;
 	struct lsc_pack *pack = &pipe->pack;
 	uint64_t waiting = 0, running = 0, positions = 0;
-	bool ready = lsc_router_find_route(router, pipe->probe) > 0;
+	bool ready = probe(pipe);
 
 	for (const struct lsc_router_request *request = router->requests; request;
 	     request = request->next) {
@@ -106,8 +142,6 @@ void pipe_pack_status(struct pipe *pipe)
 		running += request->routed;
 		positions += request->routed ? request->ids.n : 0;
 	}
-	if (!ready)
-		pipe->probe->cover.n = 0;
 	lsc_pack_begin(pack, "status");
 	lsc_pack_real(pack, "t", lsc_fleet_now(&router->fleet));
 	lsc_pack_bool(pack, "ready", ready);
