@@ -20,6 +20,8 @@ expect_status 65 "a file without keys" lsc-gate 127.0.0.1:0 --router unix:x --ap
 
 start_model
 start_gate gate
+expect_status 71 "an address that is taken" lsc-gate "$gate" --router unix:x
+expect_one_line 'already in use'
 get /health
 expect_equal "no router: not healthy" "$status $(answer .status)" "503 no router"
 ask /v1/completions '{"prompt":"Once"}'

@@ -11,7 +11,7 @@
 int gate_door_open(const char *at, int *ret_fd, char *ret_address, size_t size,
 		   struct lsc_err *err);
 
-/* HOST:PORT, a plain PORT (of this machine), or HOST. */
+/* HOST:PORT, or -EINVAL. */
 int gate_door_parse(const char *text, struct lsc_endpoint *ret_at, struct lsc_err *err);
 
 #endif

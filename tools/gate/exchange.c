@@ -239,13 +239,14 @@ static int begin_stream(struct exchange *exchange)
 	return lsc_reply_begin(&exchange->reply, &exchange->out);
 }
 
-static int on_accepted(struct exchange *exchange)
+static void on_accepted(struct exchange *exchange)
 {
 	int r = 0;
 
 	if (++exchange->n_accepted == exchange->wish.n_choices)
 		r = begin_stream(exchange);
-	return r;
+	if (r < 0)
+		give_up(exchange, r);
 }
 
 static void measure(struct exchange *exchange, uint32_t choice)
@@ -367,7 +368,7 @@ int exchange_on_record(struct exchange *exchange, uint32_t choice, const struct 
 	if (lsc_record_is(record, "token"))
 		r = on_token(exchange, choice, record, err);
 	else if (lsc_record_is(record, "accepted"))
-		r = on_accepted(exchange);
+		on_accepted(exchange);
 	else if (lsc_record_is(record, "done"))
 		r = on_done(exchange, choice, record, err);
 	else if (lsc_record_is(record, "fail"))
