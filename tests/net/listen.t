@@ -100,6 +100,24 @@ echo '{"type":"hello","kind":"requests","version":[2,0]}' >&7
 wait_for "a later version is refused" said c '.type == "abort"'
 exec 7>&-
 
+# One who asks for much and reads nothing.
+python3 - "$socket" <<'END' &
+import socket, sys, time
+sys.path.insert(0, "tests/lib")
+from stranger import Link
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+link = Link(s, "requests")
+for i in range(100):
+    link.say("request", id=i, prompt="Once", max_tokens=500, logprobs=20, temperature=1.0, seed=i)
+time.sleep(60)
+END
+deaf=$!
+ended_at_exit $deaf
+wait_for "who does not read is left" grep -q 'does not read its answers, left' "$SCRATCH/log.router"
+wait_for "with all requests" said a '.type == "status" and .cancelled > 10 and .running == 0'
+kill $deaf
+
 # Somebody who knows the manual alone.
 lsc-exec run "$image" --prompt 'Once upon' -n 60 >"$SCRATCH/alone"
 expect_status 0 "a stranger asks" python3 tests/lib/stranger.py request "$socket" 60 'Once upon'
