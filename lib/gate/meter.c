@@ -4,13 +4,7 @@
 #include <inttypes.h>
 
 #include "base/macros.h"
-
-#define TRY(step)                                                                                  \
-	do {                                                                                       \
-		int try_r = (step);                                                                \
-		if (try_r < 0)                                                                     \
-			return try_r;                                                              \
-	} while (0)
+#include "gate/within.h"
 
 static const double bounds[LSC_METER_BUCKETS] = {
 	0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250};
@@ -36,11 +30,11 @@ static int put_histogram(struct lsc_buf *buf, const char *name, const char *help
 {
 	uint64_t sum = 0;
 
-	TRY(put_head(buf, name, "histogram", help));
+	LSC_TRY(put_head(buf, name, "histogram", help));
 	for (unsigned i = 0; i < LSC_METER_BUCKETS; i++) {
 		sum += h->counts[i];
-		TRY(lsc_buf_printf(buf, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[i],
-				   sum));
+		LSC_TRY(lsc_buf_printf(buf, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[i],
+				       sum));
 	}
 	return lsc_buf_printf(
 		buf, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n",
@@ -55,8 +49,8 @@ struct row {
 static int put_rows(struct lsc_buf *buf, const struct row *rows, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		TRY(put_head(buf, rows[i].name, rows[i].type, rows[i].help));
-		TRY(lsc_buf_printf(buf, "%s %" PRIu64 "\n", rows[i].name, rows[i].value));
+		LSC_TRY(put_head(buf, rows[i].name, rows[i].type, rows[i].help));
+		LSC_TRY(lsc_buf_printf(buf, "%s %" PRIu64 "\n", rows[i].name, rows[i].value));
 	}
 	return 0;
 }
@@ -66,10 +60,10 @@ static int put_requests(struct lsc_buf *buf, const struct lsc_meter *meter)
 	static const char *const outcomes[] = {"ok", "invalid", "refused", "failed", "cancelled"};
 	static const char *const ends[] = {"completions", "chat"};
 
-	TRY(put_head(buf, "lsc_gate_requests_total", "counter", "Requests that are over."));
+	LSC_TRY(put_head(buf, "lsc_gate_requests_total", "counter", "Requests that are over."));
 	for (unsigned chat = 0; chat < 2; chat++)
 		for (unsigned i = 0; i < LSC_METER_OUTCOMES; i++)
-			TRY(lsc_buf_printf(
+			LSC_TRY(lsc_buf_printf(
 				buf,
 				"lsc_gate_requests_total{endpoint=\"%s\",outcome=\"%s\"} %" PRIu64
 				"\n",
@@ -94,12 +88,12 @@ static int put_gate(struct lsc_buf *buf, const struct lsc_meter *m)
 		{"lsc_router_up", "gauge", "Whether the router is there.", m->up},
 	};
 
-	TRY(put_requests(buf, m));
-	TRY(put_rows(buf, rows, LSC_ARRAY_SIZE(rows)));
-	TRY(put_histogram(buf, "lsc_gate_time_to_first_token_seconds",
-			  "From a whole request to its first token.", &m->first));
-	TRY(put_histogram(buf, "lsc_gate_inter_token_seconds", "Between tokens of a choice.",
-			  &m->gap));
+	LSC_TRY(put_requests(buf, m));
+	LSC_TRY(put_rows(buf, rows, LSC_ARRAY_SIZE(rows)));
+	LSC_TRY(put_histogram(buf, "lsc_gate_time_to_first_token_seconds",
+			      "From a whole request to its first token.", &m->first));
+	LSC_TRY(put_histogram(buf, "lsc_gate_inter_token_seconds", "Between tokens of a choice.",
+			      &m->gap));
 	return put_histogram(buf, "lsc_gate_request_seconds",
 			     "From a whole request to the end of its answer.", &m->whole);
 }
@@ -113,23 +107,24 @@ static int put_nodes(struct lsc_buf *buf, const struct lsc_cluster *cluster)
 		up += cluster->nodes[i].up;
 		failed += cluster->nodes[i].failed;
 	}
-	TRY(put_head(buf, "lsc_router_nodes", "gauge", "Nodes of the cast."));
-	TRY(lsc_buf_printf(buf,
-			   "lsc_router_nodes{state=\"known\"} %u\n"
-			   "lsc_router_nodes{state=\"up\"} %" PRIu64 "\n"
-			   "lsc_router_nodes{state=\"complete\"} %" PRIu64 "\n"
-			   "lsc_router_nodes{state=\"failed\"} %" PRIu64 "\n",
-			   cluster->n_nodes, up, complete, failed));
-	TRY(put_head(buf, "lsc_router_node_blocks", "gauge", "Blocks of the image at a node."));
+	LSC_TRY(put_head(buf, "lsc_router_nodes", "gauge", "Nodes of the cast."));
+	LSC_TRY(lsc_buf_printf(buf,
+			       "lsc_router_nodes{state=\"known\"} %u\n"
+			       "lsc_router_nodes{state=\"up\"} %" PRIu64 "\n"
+			       "lsc_router_nodes{state=\"complete\"} %" PRIu64 "\n"
+			       "lsc_router_nodes{state=\"failed\"} %" PRIu64 "\n",
+			       cluster->n_nodes, up, complete, failed));
+	LSC_TRY(put_head(buf, "lsc_router_node_blocks", "gauge", "Blocks of the image at a node."));
 	for (uint32_t i = 0; i < cluster->n_nodes; i++)
-		TRY(lsc_buf_printf(buf,
-				   "lsc_router_node_blocks{node=\"%" PRIu64 "\"} %" PRIu64 "\n",
-				   cluster->nodes[i].node, cluster->nodes[i].blocks));
-	TRY(put_head(buf, "lsc_router_node_busy", "gauge",
-		     "Requests whose route leads over a node."));
+		LSC_TRY(lsc_buf_printf(buf,
+				       "lsc_router_node_blocks{node=\"%" PRIu64 "\"} %" PRIu64 "\n",
+				       cluster->nodes[i].node, cluster->nodes[i].blocks));
+	LSC_TRY(put_head(buf, "lsc_router_node_busy", "gauge",
+			 "Requests whose route leads over a node."));
 	for (uint32_t i = 0; i < cluster->n_nodes; i++)
-		TRY(lsc_buf_printf(buf, "lsc_router_node_busy{node=\"%" PRIu64 "\"} %" PRIu64 "\n",
-				   cluster->nodes[i].node, cluster->nodes[i].busy));
+		LSC_TRY(lsc_buf_printf(buf,
+				       "lsc_router_node_busy{node=\"%" PRIu64 "\"} %" PRIu64 "\n",
+				       cluster->nodes[i].node, cluster->nodes[i].busy));
 	return 0;
 }
 
@@ -162,13 +157,13 @@ static int put_router(struct lsc_buf *buf, const struct lsc_cluster *cluster)
 		 "Requests that moved from a pipeline to one node.", c->switches},
 	};
 
-	TRY(put_rows(buf, rows, LSC_ARRAY_SIZE(rows)));
+	LSC_TRY(put_rows(buf, rows, LSC_ARRAY_SIZE(rows)));
 	return put_nodes(buf, cluster);
 }
 
 int lsc_meter_write(const struct lsc_meter *meter, const struct lsc_cluster *cluster,
 		    struct lsc_buf *buf)
 {
-	TRY(put_gate(buf, meter));
+	LSC_TRY(put_gate(buf, meter));
 	return cluster->told ? put_router(buf, cluster) : 0;
 }

@@ -1,10 +1,10 @@
 /* news - records of answers */
 #include "gate/news.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/macros.h"
+#include "gate/within.h"
 
 #define MAX_TEXT LSC_RECORD_MAX_BYTES
 
@@ -24,35 +24,6 @@ static int get_text(const struct lsc_record *record, const char *key, struct lsc
 	return lsc_record_str(record, key, MAX_TEXT, &ret->text, &ret->len, err);
 }
 
-/* The value of a key in a map within a record. */
-static const msgpack_object *find(const msgpack_object *map, const char *key)
-{
-	size_t len = strlen(key);
-
-	for (uint32_t i = 0; map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
-		const msgpack_object_kv *pair = &map->via.map.ptr[i];
-
-		if (pair->key.type == MSGPACK_OBJECT_STR && pair->key.via.str.size == len &&
-		    !memcmp(pair->key.via.str.ptr, key, len))
-			return &pair->val;
-	}
-	return NULL;
-}
-
-static bool get_number(const msgpack_object *value, double *ret)
-{
-	if (value && value->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
-		*ret = (double)value->via.u64;
-	else if (value && value->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
-		*ret = (double)value->via.i64;
-	else if (value &&
-		 (value->type == MSGPACK_OBJECT_FLOAT64 || value->type == MSGPACK_OBJECT_FLOAT32))
-		*ret = value->via.f64;
-	else
-		return false;
-	return isfinite(*ret);
-}
-
 static int get_top(const struct lsc_record *record, struct lsc_news_token *token,
 		   struct lsc_err *err)
 {
@@ -61,10 +32,10 @@ static int get_top(const struct lsc_record *record, struct lsc_news_token *token
 				 &token->n_top, err);
 
 	for (uint32_t i = 0; r == 0 && i < token->n_top; i++) {
-		const msgpack_object *text = find(&items[i], "text");
+		const msgpack_object *text = lsc_within(&items[i], "text");
 
 		if (!text || text->type != MSGPACK_OBJECT_STR ||
-		    !get_number(find(&items[i], "logprob"), &token->top[i].logprob))
+		    !lsc_within_real(&items[i], "logprob", &token->top[i].logprob))
 			return lsc_err_set(err, EBADMSG, "record 'token': bad 'top_logprobs'");
 		token->top[i].text = (struct lsc_news_text){text->via.str.ptr, text->via.str.size};
 	}

@@ -7,14 +7,7 @@
 
 #include "gate/escape.h"
 #include "gate/reply_logprobs.h"
-
-/* The steps of one object: the first that fails is what counts. */
-#define TRY(step)                                                                                  \
-	do {                                                                                       \
-		int try_r = (step);                                                                \
-		if (try_r < 0)                                                                     \
-			return try_r;                                                              \
-	} while (0)
+#include "gate/within.h"
 
 int lsc_reply_init(struct lsc_reply *reply, const struct lsc_wish *wish, const char *id,
 		   const char *model, uint64_t created)
@@ -27,10 +20,10 @@ int lsc_reply_init(struct lsc_reply *reply, const struct lsc_wish *wish, const c
 	reply->choices = calloc(reply->n, sizeof(*reply->choices));
 	if (!reply->choices)
 		return -ENOMEM;
-	TRY(lsc_buf_printf(&reply->head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,", id,
-			   object, (unsigned long long)created));
-	TRY(lsc_buf_add_str(&reply->head, "\"model\":"));
-	TRY(lsc_escape_quote(&reply->head, model, strlen(model)));
+	LSC_TRY(lsc_buf_printf(&reply->head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,",
+			       id, object, (unsigned long long)created));
+	LSC_TRY(lsc_buf_add_str(&reply->head, "\"model\":"));
+	LSC_TRY(lsc_escape_quote(&reply->head, model, strlen(model)));
 	return lsc_buf_add_str(&reply->head, ",\"system_fingerprint\":null,\"choices\":[");
 }
 
@@ -81,7 +74,7 @@ static int put_usage(const struct lsc_reply *reply, struct lsc_buf *out)
 
 static int put_finish(struct lsc_buf *out, const char *finish)
 {
-	TRY(lsc_buf_add_str(out, ",\"finish_reason\":"));
+	LSC_TRY(lsc_buf_add_str(out, ",\"finish_reason\":"));
 	return finish ? lsc_escape_quote(out, finish, strlen(finish))
 		      : lsc_buf_add_str(out, "null");
 }
@@ -91,19 +84,19 @@ static int put_finish(struct lsc_buf *out, const char *finish)
 /* Up to where the text of a choice stands. */
 static int open_event(const struct lsc_reply *reply, uint32_t choice, struct lsc_buf *out)
 {
-	TRY(lsc_buf_add(out, "data: ", 6));
-	TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
-	TRY(lsc_buf_add_str(out, "{\"index\":"));
-	TRY(put_number(out, choice));
+	LSC_TRY(lsc_buf_add(out, "data: ", 6));
+	LSC_TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
+	LSC_TRY(lsc_buf_add_str(out, "{\"index\":"));
+	LSC_TRY(put_number(out, choice));
 	return lsc_buf_add_str(out, reply->wish->chat ? ",\"delta\":{" : ",\"text\":\"");
 }
 
 static int close_event(const struct lsc_reply *reply, uint32_t choice, const char *finish,
 		       struct lsc_buf *out)
 {
-	TRY(lsc_buf_add_str(out, reply->wish->chat ? "}" : "\""));
-	TRY(lsc_reply_put_logprobs(&reply->choices[choice], reply->wish->chat, out));
-	TRY(put_finish(out, finish));
+	LSC_TRY(lsc_buf_add_str(out, reply->wish->chat ? "}" : "\""));
+	LSC_TRY(lsc_reply_put_logprobs(&reply->choices[choice], reply->wish->chat, out));
+	LSC_TRY(put_finish(out, finish));
 	return lsc_buf_add_str(out, reply->wish->usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
 }
 
@@ -112,10 +105,10 @@ static int put_event(const struct lsc_reply *reply, uint32_t choice,
 {
 	bool chat = reply->wish->chat;
 
-	TRY(open_event(reply, choice, out));
-	TRY(lsc_buf_add_str(out, chat ? "\"content\":\"" : ""));
-	TRY(lsc_escape_add(out, text->text, text->len));
-	TRY(lsc_buf_add_str(out, chat ? "\"" : ""));
+	LSC_TRY(open_event(reply, choice, out));
+	LSC_TRY(lsc_buf_add_str(out, chat ? "\"content\":\"" : ""));
+	LSC_TRY(lsc_escape_add(out, text->text, text->len));
+	LSC_TRY(lsc_buf_add_str(out, chat ? "\"" : ""));
 	return close_event(reply, choice, NULL, out);
 }
 
@@ -126,13 +119,13 @@ int lsc_reply_begin(struct lsc_reply *reply, struct lsc_buf *out)
 		size_t len = 0;
 
 		if (reply->wish->chat) {
-			TRY(open_event(reply, i, out));
-			TRY(lsc_buf_add_str(out, "\"role\":\"assistant\",\"content\":\"\""));
-			TRY(close_event(reply, i, NULL, out));
+			LSC_TRY(open_event(reply, i, out));
+			LSC_TRY(lsc_buf_add_str(out, "\"role\":\"assistant\",\"content\":\"\""));
+			LSC_TRY(close_event(reply, i, NULL, out));
 		} else if (reply->wish->echo) {
 			prompt.text = lsc_wish_prompt(reply->wish, i, &len);
 			prompt.len = (uint32_t)len;
-			TRY(put_event(reply, i, &prompt, out));
+			LSC_TRY(put_event(reply, i, &prompt, out));
 		}
 	}
 	return 0;
@@ -141,25 +134,25 @@ int lsc_reply_begin(struct lsc_reply *reply, struct lsc_buf *out)
 static int end_stream(const struct lsc_reply *reply, struct lsc_buf *out)
 {
 	if (reply->wish->usage) {
-		TRY(lsc_buf_add(out, "data: ", 6));
-		TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
-		TRY(lsc_buf_add_str(out, "],"));
-		TRY(put_usage(reply, out));
-		TRY(lsc_buf_add_str(out, "}\n\n"));
+		LSC_TRY(lsc_buf_add(out, "data: ", 6));
+		LSC_TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
+		LSC_TRY(lsc_buf_add_str(out, "],"));
+		LSC_TRY(put_usage(reply, out));
+		LSC_TRY(lsc_buf_add_str(out, "}\n\n"));
 	}
 	return lsc_buf_add_str(out, "data: [DONE]\n\n");
 }
 
 static int finish_event(const struct lsc_reply *reply, uint32_t choice, struct lsc_buf *out)
 {
-	TRY(open_event(reply, choice, out));
+	LSC_TRY(open_event(reply, choice, out));
 	return close_event(reply, choice, reply->choices[choice].finish, out);
 }
 
 int lsc_reply_fail(const struct lsc_fault *fault, struct lsc_buf *out)
 {
-	TRY(lsc_buf_add(out, "data: ", 6));
-	TRY(lsc_fault_write(fault, out));
+	LSC_TRY(lsc_buf_add(out, "data: ", 6));
+	LSC_TRY(lsc_fault_write(fault, out));
 	return lsc_buf_add(out, "\n\n", 2);
 }
 
@@ -171,25 +164,25 @@ static int put_choice(const struct lsc_reply *reply, uint32_t i, struct lsc_buf 
 	size_t len = 0;
 	const char *prompt = reply->wish->echo ? lsc_wish_prompt(reply->wish, i, &len) : "";
 
-	TRY(lsc_buf_printf(out, "%s{\"index\":%u,", i ? "," : "", i));
-	TRY(lsc_buf_add_str(out, reply->wish->chat
-					 ? "\"message\":{\"role\":\"assistant\",\"content\":\""
-					 : "\"text\":\""));
-	TRY(lsc_escape_add(out, prompt, len));
-	TRY(lsc_escape_add(out, (const char *)choice->text.data, choice->text.len));
-	TRY(lsc_buf_add_str(out, reply->wish->chat ? "\",\"refusal\":null}" : "\""));
-	TRY(lsc_reply_put_logprobs(choice, reply->wish->chat, out));
-	TRY(put_finish(out, choice->finish));
+	LSC_TRY(lsc_buf_printf(out, "%s{\"index\":%u,", i ? "," : "", i));
+	LSC_TRY(lsc_buf_add_str(out, reply->wish->chat
+					     ? "\"message\":{\"role\":\"assistant\",\"content\":\""
+					     : "\"text\":\""));
+	LSC_TRY(lsc_escape_add(out, prompt, len));
+	LSC_TRY(lsc_escape_add(out, (const char *)choice->text.data, choice->text.len));
+	LSC_TRY(lsc_buf_add_str(out, reply->wish->chat ? "\",\"refusal\":null}" : "\""));
+	LSC_TRY(lsc_reply_put_logprobs(choice, reply->wish->chat, out));
+	LSC_TRY(put_finish(out, choice->finish));
 	return lsc_buf_add(out, "}", 1);
 }
 
 static int put_whole(const struct lsc_reply *reply, struct lsc_buf *out)
 {
-	TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
+	LSC_TRY(lsc_buf_add(out, reply->head.data, reply->head.len));
 	for (uint32_t i = 0; i < reply->n; i++)
-		TRY(put_choice(reply, i, out));
-	TRY(lsc_buf_add_str(out, "],"));
-	TRY(put_usage(reply, out));
+		LSC_TRY(put_choice(reply, i, out));
+	LSC_TRY(lsc_buf_add_str(out, "],"));
+	LSC_TRY(put_usage(reply, out));
 	return lsc_buf_add_str(out, "}\n");
 }
 
@@ -214,11 +207,11 @@ int lsc_reply_token(struct lsc_reply *reply, uint32_t number, const struct lsc_n
 	if (choice->finish)
 		return 0;
 	if (logprobs)
-		TRY(lsc_reply_add_logprobs(choice, reply->wish, token));
+		LSC_TRY(lsc_reply_add_logprobs(choice, reply->wish, token));
 	if (!reply->wish->stream)
 		return keep(reply, choice, &token->text);
 	if (token->text.len || logprobs)
-		TRY(put_event(reply, number, &token->text, out));
+		LSC_TRY(put_event(reply, number, &token->text, out));
 	lsc_reply_drop_logprobs(choice);
 	return 0;
 }
@@ -231,16 +224,16 @@ int lsc_reply_done(struct lsc_reply *reply, uint32_t number, const struct lsc_ne
 	if (choice->finish)
 		return 0;
 	if (!reply->wish->stream)
-		TRY(keep(reply, choice, &done->rest));
+		LSC_TRY(keep(reply, choice, &done->rest));
 	else if (done->rest.len)
-		TRY(put_event(reply, number, &done->rest, out));
+		LSC_TRY(put_event(reply, number, &done->rest, out));
 	choice->finish = done->reason;
 	choice->n_tokens = done->tokens;
 	choice->prompt_tokens = done->prompt_tokens;
 	if (reply->wish->stream)
-		TRY(finish_event(reply, number, out));
+		LSC_TRY(finish_event(reply, number, out));
 	if (++reply->n_done < reply->n)
 		return 0;
-	TRY(reply->wish->stream ? end_stream(reply, out) : put_whole(reply, out));
+	LSC_TRY(reply->wish->stream ? end_stream(reply, out) : put_whole(reply, out));
 	return 1;
 }

@@ -4,13 +4,7 @@
 #include <string.h>
 
 #include "gate/escape.h"
-
-#define TRY(step)                                                                                  \
-	do {                                                                                       \
-		int try_r = (step);                                                                \
-		if (try_r < 0)                                                                     \
-			return try_r;                                                              \
-	} while (0)
+#include "gate/within.h"
 
 static int comma(struct lsc_buf *buf)
 {
@@ -36,18 +30,18 @@ static int put_bytes(struct lsc_buf *buf, const struct lsc_news_text *text)
 {
 	if (!is_whole(text))
 		return lsc_buf_add_str(buf, "null");
-	TRY(lsc_buf_add(buf, "[", 1));
+	LSC_TRY(lsc_buf_add(buf, "[", 1));
 	for (uint32_t i = 0; i < text->len; i++)
-		TRY(lsc_buf_printf(buf, i ? ",%u" : "%u", (uint8_t)text->text[i]));
+		LSC_TRY(lsc_buf_printf(buf, i ? ",%u" : "%u", (uint8_t)text->text[i]));
 	return lsc_buf_add(buf, "]", 1);
 }
 
 /* {"token":"a","logprob":-1,"bytes":[97] */
 static int put_item(struct lsc_buf *buf, const struct lsc_news_text *text, double logprob)
 {
-	TRY(lsc_buf_add_str(buf, "{\"token\":"));
-	TRY(lsc_escape_quote(buf, text->text, text->len));
-	TRY(lsc_buf_printf(buf, ",\"logprob\":%.9g,\"bytes\":", logprob));
+	LSC_TRY(lsc_buf_add_str(buf, "{\"token\":"));
+	LSC_TRY(lsc_escape_quote(buf, text->text, text->len));
+	LSC_TRY(lsc_buf_printf(buf, ",\"logprob\":%.9g,\"bytes\":", logprob));
 	return put_bytes(buf, text);
 }
 
@@ -55,13 +49,13 @@ static int add_chat(struct lsc_reply_choice *choice, const struct lsc_news_token
 {
 	struct lsc_buf *buf = &choice->tokens;
 
-	TRY(comma(buf));
-	TRY(put_item(buf, &token->own, token->logprob));
-	TRY(lsc_buf_add_str(buf, ",\"top_logprobs\":["));
+	LSC_TRY(comma(buf));
+	LSC_TRY(put_item(buf, &token->own, token->logprob));
+	LSC_TRY(lsc_buf_add_str(buf, ",\"top_logprobs\":["));
 	for (uint32_t i = 0; i < token->n_top; i++) {
-		TRY(i ? lsc_buf_add(buf, ",", 1) : 0);
-		TRY(put_item(buf, &token->top[i].text, token->top[i].logprob));
-		TRY(lsc_buf_add(buf, "}", 1));
+		LSC_TRY(i ? lsc_buf_add(buf, ",", 1) : 0);
+		LSC_TRY(put_item(buf, &token->top[i].text, token->top[i].logprob));
+		LSC_TRY(lsc_buf_add(buf, "}", 1));
 	}
 	return lsc_buf_add(buf, "]}", 2);
 }
@@ -88,22 +82,22 @@ static bool is_told(const struct lsc_news_token *token, uint32_t i)
 
 static int add_text(struct lsc_reply_choice *choice, const struct lsc_news_token *token)
 {
-	TRY(comma(&choice->tokens));
-	TRY(lsc_escape_quote(&choice->tokens, token->own.text, token->own.len));
-	TRY(comma(&choice->logs));
-	TRY(lsc_buf_printf(&choice->logs, "%.9g", token->logprob));
-	TRY(comma(&choice->offsets));
-	TRY(lsc_buf_printf(&choice->offsets, "%llu", (unsigned long long)choice->chars));
+	LSC_TRY(comma(&choice->tokens));
+	LSC_TRY(lsc_escape_quote(&choice->tokens, token->own.text, token->own.len));
+	LSC_TRY(comma(&choice->logs));
+	LSC_TRY(lsc_buf_printf(&choice->logs, "%.9g", token->logprob));
+	LSC_TRY(comma(&choice->offsets));
+	LSC_TRY(lsc_buf_printf(&choice->offsets, "%llu", (unsigned long long)choice->chars));
 	choice->chars += count_chars(&token->own);
-	TRY(comma(&choice->tops));
-	TRY(lsc_buf_add(&choice->tops, "{", 1));
+	LSC_TRY(comma(&choice->tops));
+	LSC_TRY(lsc_buf_add(&choice->tops, "{", 1));
 	for (uint32_t i = 0; i < token->n_top; i++) {
 		if (is_told(token, i))
 			continue;
-		TRY(i ? lsc_buf_add(&choice->tops, ",", 1) : 0);
-		TRY(lsc_escape_quote(&choice->tops, token->top[i].text.text,
-				     token->top[i].text.len));
-		TRY(lsc_buf_printf(&choice->tops, ":%.9g", token->top[i].logprob));
+		LSC_TRY(i ? lsc_buf_add(&choice->tops, ",", 1) : 0);
+		LSC_TRY(lsc_escape_quote(&choice->tops, token->top[i].text.text,
+					 token->top[i].text.len));
+		LSC_TRY(lsc_buf_printf(&choice->tops, ":%.9g", token->top[i].logprob));
 	}
 	return lsc_buf_add(&choice->tops, "}", 1);
 }
@@ -121,8 +115,8 @@ void lsc_reply_drop_logprobs(struct lsc_reply_choice *choice)
 
 static int put_list(struct lsc_buf *out, const char *name, const struct lsc_buf *items)
 {
-	TRY(lsc_buf_add_str(out, name));
-	TRY(lsc_buf_add(out, items->data, items->len));
+	LSC_TRY(lsc_buf_add_str(out, name));
+	LSC_TRY(lsc_buf_add(out, items->data, items->len));
 	return lsc_buf_add(out, "]", 1);
 }
 
@@ -131,12 +125,12 @@ int lsc_reply_put_logprobs(const struct lsc_reply_choice *choice, bool chat, str
 	if (!choice->tokens.len)
 		return lsc_buf_add_str(out, ",\"logprobs\":null");
 	if (chat) {
-		TRY(put_list(out, ",\"logprobs\":{\"content\":[", &choice->tokens));
+		LSC_TRY(put_list(out, ",\"logprobs\":{\"content\":[", &choice->tokens));
 		return lsc_buf_add_str(out, ",\"refusal\":null}");
 	}
-	TRY(put_list(out, ",\"logprobs\":{\"tokens\":[", &choice->tokens));
-	TRY(put_list(out, ",\"token_logprobs\":[", &choice->logs));
-	TRY(put_list(out, ",\"top_logprobs\":[", &choice->tops));
-	TRY(put_list(out, ",\"text_offset\":[", &choice->offsets));
+	LSC_TRY(put_list(out, ",\"logprobs\":{\"tokens\":[", &choice->tokens));
+	LSC_TRY(put_list(out, ",\"token_logprobs\":[", &choice->logs));
+	LSC_TRY(put_list(out, ",\"top_logprobs\":[", &choice->tops));
+	LSC_TRY(put_list(out, ",\"text_offset\":[", &choice->offsets));
 	return lsc_buf_add(out, "}", 1);
 }
