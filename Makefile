@@ -7,6 +7,7 @@
 #
 # WITH_TLS=auto, yes or no: links encrypted by OpenSSL, libssl-dev.
 # WITH_CURL=auto, yes or no: lsc-replay's HTTP by libcurl, libcurl4-openssl-dev.
+# WITH_MICROHTTPD=auto, yes or no: lsc-gate's HTTP by libmicrohttpd, libmicrohttpd-dev.
 # WITH_CUDA=auto, yes or no: a plugin that computes on NVIDIA's GPUs, by CUDA's nvcc in CUDA_HOME.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
 -include config.mk
@@ -27,6 +28,7 @@ DEV	 ?=
 V	 ?=
 WITH_TLS  ?= auto
 WITH_CURL ?= auto
+WITH_MICROHTTPD ?= auto
 WITH_RDMA ?= auto
 WITH_CUDA ?= auto
 CUDA_HOME ?= /usr/local/cuda
@@ -74,6 +76,12 @@ LSC_CFLAGS += -DLSC_HAVE_CURL
 else ifeq ($(WITH_CURL),yes)
 $(error WITH_CURL=yes, and curl/curl.h is not there (libcurl4-openssl-dev))
 endif
+have_microhttpd := $(if $(filter no,$(WITH_MICROHTTPD)),,$(call header_is_there,microhttpd.h))
+ifneq ($(have_microhttpd),)
+LSC_CFLAGS += -DLSC_HAVE_MICROHTTPD
+else ifeq ($(WITH_MICROHTTPD),yes)
+$(error WITH_MICROHTTPD=yes, and microhttpd.h is not there (libmicrohttpd-dev))
+endif
 # The plugin is built with the plain variant alone: nvcc knows no sanitizers.  It is no compiler
 # without one of C++ for the host.
 have_cxx := $(shell command -v $(CXX) 2>/dev/null)
@@ -117,6 +125,8 @@ parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
 
 # What one tool alone is linked with.
 $(BIN)/lsc-replay: TOOL_LIBS = $(if $(have_curl),-lcurl)
+$(BIN)/lsc-gate: TOOL_LIBS = $(if $(have_microhttpd),-lmicrohttpd)
+$(B)/tools/gate/home.o: tools/gate/home.html
 
 .SECONDEXPANSION:
 $(BIN)/%: $(B)/tools/%.o $$(call parts_of,$$*) $(B)/liblsc.a

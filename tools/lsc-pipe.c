@@ -2,7 +2,7 @@
  *
  * What it decides is in lib/route/router.h, what a request is in lib/route/query.h, and what is
  * printed in pipe/answer.c; here are the streams that come in: arrival records from a file or pipe,
- * and requests on standard input.
+ * and requests on standard input.  Those that come over connections are pipe/client.c's.
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -25,11 +25,16 @@
 #define MAX_PENDING 1024        /* requests at once; the others wait where they come from */
 #define POLL_NS     50000000ull /* of a file that grows: files cannot be watched for it */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_STAGE };
+#define QUEUE 1024 /* of connections, by default */
+
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
 	LSC_ACCESS_ROWS,
+	{"listen", 'l', "ADDRESS", 0, "Take requests from connections there", 0},
+	{"queue", KEY_QUEUE, "N", 0, "Connections' requests that may wait (default 1024)", 0},
+	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
 	{"sources", 's', "HOW", 0,
 	 "Sources assist (default), serve like others, or never take part", 0},
 	{"stage-timeout", KEY_STAGE, "TIME", 0,
@@ -40,11 +45,26 @@ static const struct argp_option table[] = {
 	{0},
 };
 
+/* Requests, arrivals and a key may all come from standard input, but not two of them. */
+static void check_streams(struct argp_state *state, struct options *opt)
+{
+	if (opt->listen && !opt->arrivals)
+		opt->arrivals = "-";
+	if (!opt->image || !opt->arrivals)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE and --arrivals");
+	else if (!opt->listen && !strcmp(opt->arrivals, "-"))
+		argp_failure(state, LSC_EXIT_USAGE, 0,
+			     "standard input has the requests: '--arrivals -' wants --listen");
+	else if (opt->listen && opt->text)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--listen and --text exclude each other");
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	static const char *const names[] = {"assist", "serve", "never"};
 	struct options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
+	uint64_t fd;
 
 	switch (key) {
 	case 'a':
@@ -58,6 +78,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			}
 		}
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--sources wants assist, serve or never");
+		return 0;
+	case 'l':
+		opt->listen = arg;
+		return 0;
+	case 'R':
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 20, &fd, &err), &err);
+		opt->ready_fd = (int)fd;
+		return 0;
+	case KEY_QUEUE:
+		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1 << 20, &opt->queue, &err), &err);
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
@@ -74,8 +104,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt->image = arg;
 		return 0;
 	case ARGP_KEY_END:
-		if (!opt->image || !opt->arrivals)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE and --arrivals");
+		check_streams(state, opt);
 		return 0;
 	default:
 		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
@@ -87,8 +116,27 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static int check_length(struct pipe *pipe, const struct lsc_tokens *ids, struct lsc_err *err)
 {
 	if (ids->n == 0 || ids->n > pipe->image.config.context)
-		return lsc_err_set(err, EBADMSG, "the prompt has %zu tokens: want 1 to %u", ids->n,
+		return lsc_err_set(err, ids->n ? EMSGSIZE : EBADMSG,
+				   "the prompt has %zu tokens: want 1 to %u", ids->n,
 				   pipe->image.config.context);
+	return 0;
+}
+
+static int make_ids(struct pipe *pipe, struct lsc_query *query, struct lsc_tokens *ids,
+		    struct lsc_err *err)
+{
+	unsigned flags = LSC_ENCODE_BOS | (query->special ? LSC_ENCODE_SPECIAL : 0);
+
+	if (!query->encoded)
+		return lsc_tokenizer_encode(pipe->tokenizer, (const char *)query->text.data,
+					    query->text.len, flags, ids, err);
+	for (size_t i = 0; i < query->ids.n; i++)
+		if (query->ids.ids[i] >= pipe->image.config.vocab)
+			return lsc_err_set(err, EBADMSG,
+					   "the prompt holds the id %u: want below %u",
+					   query->ids.ids[i], pipe->image.config.vocab);
+	*ids = query->ids;
+	query->ids = (struct lsc_tokens)LSC_TOKENS_INIT;
 	return 0;
 }
 
@@ -100,29 +148,28 @@ static void stop_if_done(struct pipe *pipe)
 
 void pipe_request_done(struct pipe *pipe)
 {
-	if (pipe->pending-- == MAX_PENDING)
+	if (pipe->pending-- == MAX_PENDING && pipe->read_on)
 		lsc_timer_arm(pipe->read_on, 0);
 	stop_if_done(pipe);
 }
 
 /* A request for the router, or NULL. */
-static struct lsc_router_request *make_request(struct pipe *pipe, struct lsc_query *query,
-					       json_t *id, struct lsc_err *err)
+static struct lsc_router_request *make_request(struct pipe *pipe, struct client *client,
+					       struct lsc_query *query, json_t *id,
+					       struct lsc_err *err)
 {
 	struct lsc_router_request *request = calloc(1, sizeof(*request));
-	unsigned flags = LSC_ENCODE_BOS | (query->special ? LSC_ENCODE_SPECIAL : 0);
 	int r;
 
 	if (!request) {
 		lsc_err_set(err, ENOMEM, "no memory for a request");
 		return NULL;
 	}
-	r = lsc_tokenizer_encode(pipe->tokenizer, (const char *)query->text.data, query->text.len,
-				 flags, &request->ids, err);
+	r = make_ids(pipe, query, &request->ids, err);
 	if (r == 0)
 		r = check_length(pipe, &request->ids, err);
 	if (r == 0)
-		r = pipe_answer_begin(pipe, request, id, query, err);
+		r = pipe_answer_begin(pipe, client, request, id, query, err);
 	if (r < 0) {
 		lsc_tokens_release(&request->ids);
 		free(request);
@@ -135,7 +182,30 @@ static struct lsc_router_request *make_request(struct pipe *pipe, struct lsc_que
 	return request;
 }
 
-static void take_request(struct pipe *pipe, const char *text, size_t len)
+/* The first that a client hears of a request. */
+static void accept_request(struct pipe *pipe, struct client *client,
+			   const struct lsc_router_request *request, const json_t *id)
+{
+	pipe->totals.requests++;
+	pipe->totals.prompt_tokens += request->ids.n;
+	if (!client)
+		return;
+	pipe_client_begin(client, "accepted", id);
+	lsc_pack_uint(&pipe->pack, "prompt_tokens", request->ids.n);
+	lsc_pack_end(&pipe->pack);
+	pipe_client_send(client);
+}
+
+/* Of those that came a moment ago some may have a route at once. */
+static bool is_full(struct pipe *pipe)
+{
+	if (pipe_count_waiting(pipe) < pipe->opt->queue)
+		return false;
+	lsc_router_turn(&pipe->router);
+	return pipe_count_waiting(pipe) >= pipe->opt->queue;
+}
+
+void pipe_take_request(struct pipe *pipe, struct client *client, const char *text, size_t len)
 {
 	LSC_CLEANUP(lsc_query_release) struct lsc_query query = LSC_QUERY_INIT;
 	struct lsc_router_request *request = NULL;
@@ -143,13 +213,17 @@ static void take_request(struct pipe *pipe, const char *text, size_t len)
 	int r = lsc_query_parse(&query, text, len, &pipe->image.chat, &err);
 	json_t *id = query.id ? json_loads(query.id, JSON_DECODE_ANY, NULL) : NULL;
 
+	if (r > 0 && client && is_full(pipe))
+		r = lsc_err_set(&err, EBUSY, "%llu requests wait already",
+				(unsigned long long)pipe->opt->queue);
 	if (r > 0)
-		request = make_request(pipe, &query, id, &err);
+		request = make_request(pipe, client, &query, id, &err);
 	if (request) {
 		pipe->pending++;
+		accept_request(pipe, client, request, id);
 		lsc_router_submit(&pipe->router, request);
 	} else if (r != 0) {
-		pipe_answer_refuse(pipe, id, err.text);
+		pipe_answer_refuse(pipe, client, id, pipe_answer_code(&err), err.text);
 	}
 	json_decref(id);
 }
@@ -165,9 +239,9 @@ static void take_requests(struct pipe *pipe)
 	while (r != 0 && pipe->pending < MAX_PENDING) {
 		r = lsc_intake_next(&pipe->input, pipe->input_at_end, &text, &len, &err);
 		if (r > 0) {
-			take_request(pipe, text, len);
+			pipe_take_request(pipe, NULL, text, len);
 		} else if (r == -EMSGSIZE) {
-			pipe_answer_refuse(pipe, NULL, err.text);
+			pipe_answer_refuse(pipe, NULL, NULL, "too_long", err.text);
 		} else if (r < 0) {
 			lsc_error("standard input: %s", err.text);
 			pipe->status = lsc_tool_status(err.code);
@@ -328,6 +402,8 @@ static int open_arrivals(struct pipe *pipe, struct lsc_err *err)
 	const char *path = pipe->opt->arrivals;
 	struct stat st;
 
+	if (pipe->arrivals_fd == STDIN_FILENO)
+		path = "standard input";
 	if (fstat(pipe->arrivals_fd, &st) < 0)
 		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
 	lsc_reader_init(&pipe->arrivals, pipe->arrivals_fd);
@@ -350,7 +426,7 @@ static void on_signal(void *data, int number)
 	struct pipe *pipe = data;
 
 	lsc_info("ended by signal %d", number);
-	lsc_loop_stop(pipe->loop, pipe->pending ? LSC_EXIT_NO : pipe->status);
+	lsc_loop_stop(pipe->loop, pipe->pending && !pipe->opt->listen ? LSC_EXIT_NO : pipe->status);
 }
 
 static int open_image(struct pipe *pipe, struct lsc_err *err)
@@ -365,6 +441,14 @@ static int open_image(struct pipe *pipe, struct lsc_err *err)
 				  err);
 }
 
+static int open_file(struct pipe *pipe, struct lsc_err *err)
+{
+	const char *path = pipe->opt->arrivals;
+
+	pipe->arrivals_fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	return pipe->arrivals_fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", path) : 0;
+}
+
 /* Opening a named pipe waits for its writer, so signals are caught after that. */
 static int run(struct pipe *pipe, struct lsc_err *err)
 {
@@ -374,9 +458,8 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 
 	if (r < 0)
 		return r;
-	pipe->arrivals_fd = open(opt->arrivals, O_RDONLY | O_CLOEXEC);
-	if (pipe->arrivals_fd < 0)
-		return lsc_err_set(err, errno, "cannot open '%s': %m", opt->arrivals);
+	if ((r = open_file(pipe, err)) < 0)
+		return r;
 	if ((r = lsc_loop_new(&pipe->loop, err)) < 0 ||
 	    (r = lsc_loop_signals(pipe->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, pipe,
 				  err)) < 0 ||
@@ -386,7 +469,8 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 		return r;
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;
-	if ((r = open_arrivals(pipe, err)) < 0 || (r = open_input(pipe, err)) < 0)
+	if ((r = open_arrivals(pipe, err)) < 0 ||
+	    (r = opt->listen ? pipe_listen(pipe, err) : open_input(pipe, err)) < 0)
 		return r;
 	r = lsc_loop_run(pipe->loop, err);
 	return pipe->broken ? lsc_err_set(err, pipe->broken, "cannot write an answer: %m") : r;
@@ -394,6 +478,7 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 
 static void release(struct pipe *pipe)
 {
+	pipe_listen_end(pipe);
 	if (pipe->routing)
 		lsc_router_release(&pipe->router);
 	lsc_watch_remove(pipe->arrivals_watch);
@@ -407,6 +492,8 @@ static void release(struct pipe *pipe)
 	lsc_tokenizer_close(pipe->tokenizer);
 	lsc_image_close(&pipe->image);
 	lsc_intake_release(&pipe->input);
+	lsc_pack_release(&pipe->pack);
+	free(pipe->probe);
 }
 
 int main(int argc, char **argv)
@@ -416,7 +503,7 @@ int main(int argc, char **argv)
 		"IMAGE", "Route requests over nodes that hold, or still receive, an image.",
 		NULL,    NULL,
 		NULL};
-	struct options opt = {0};
+	struct options opt = {.queue = QUEUE, .ready_fd = -1};
 	struct pipe pipe = {.opt = &opt, .arrivals_fd = -1};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;

@@ -277,6 +277,17 @@ static const struct lsc_member_events member_events = {
 	.on_failed = on_member_failed,
 };
 
+/* What the sending command itself has: all, or a part. */
+static uint64_t own_bytes(const struct lsc_cast *c)
+{
+	const struct lsc_image *image = c->o.image;
+
+	return c->o.segment
+		       ? LSC_MIN((uint64_t)lsc_segment_count(c->o.segment) * image->piece_bytes,
+				 image->bytes)
+		       : image->bytes;
+}
+
 static void join(struct lsc_cast *c, struct lsc_control *node)
 {
 	if (c->o.scheduled && node->complete && !node->source)
@@ -284,7 +295,7 @@ static void join(struct lsc_cast *c, struct lsc_control *node)
 	node->joined = true;
 	node->progress_ns = lsc_clock_ns();
 	lsc_planner_join(c->planner, node->index, node->source || node->complete, node->name,
-			 node->bytes, node->progress_ns);
+			 node->index ? node->bytes : own_bytes(c), node->progress_ns);
 }
 
 /* A piece that nobody has would be waited for in vain. */

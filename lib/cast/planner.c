@@ -76,7 +76,7 @@ void lsc_planner_join(struct lsc_planner *planner, uint32_t node, bool source, c
 		return;
 	planner->n_sources += source;
 	lsc_ring_join(planner->ring, node, source, now_ns);
-	if (!source && bytes)
+	if (source || bytes)
 		lsc_ring_held(planner->ring, node, bytes, now_ns);
 }
 

@@ -61,6 +61,11 @@ static void print_features(void)
 #else
 	printf("curl no\n");
 #endif
+#ifdef LSC_HAVE_MICROHTTPD
+	printf("microhttpd yes\n");
+#else
+	printf("microhttpd no\n");
+#endif
 #ifdef LSC_HAVE_RDMA
 	printf("rdma yes\n");
 #else

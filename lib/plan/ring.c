@@ -239,9 +239,10 @@ int lsc_ring_new(struct lsc_ring **ret_ring, uint32_t max_nodes, uint64_t bytes,
 		ring->rotate = rotate;
 		ring->nodes = calloc(max_nodes + (size_t)1, sizeof(ring->nodes[0]));
 		ring->order = calloc(max_nodes + (size_t)1, sizeof(ring->order[0]));
+		ring->some = calloc(2 * (max_nodes + (size_t)1), sizeof(ring->some[0]));
 		ring->segments = calloc(max_nodes + (size_t)1, sizeof(ring->segments[0]));
 	}
-	if (!ring || !ring->nodes || !ring->order || !ring->segments) {
+	if (!ring || !ring->nodes || !ring->order || !ring->some || !ring->segments) {
 		lsc_ring_free(ring);
 		return lsc_err_set(err, ENOMEM, "a ring of %u nodes: %m", max_nodes);
 	}
@@ -255,6 +256,7 @@ void lsc_ring_free(struct lsc_ring *ring)
 		return;
 	free(ring->nodes);
 	free(ring->order);
+	free(ring->some);
 	free(ring->segments);
 	free(ring);
 }
@@ -268,6 +270,8 @@ void lsc_ring_join(struct lsc_ring *ring, uint32_t node, bool source, uint64_t n
 		.source = source,
 		.done = source,
 		.accuser = LSC_RING_NONE,
+		.feeder = LSC_RING_NONE,
+		.fed = LSC_RING_NONE,
 		.held = source ? ring->bytes : 0,
 	};
 	ring->n_nodes = LSC_MAX(ring->n_nodes, node + 1);
@@ -299,8 +303,12 @@ void lsc_ring_held(struct lsc_ring *ring, uint32_t node, uint64_t bytes, uint64_
 {
 	struct lsc_ring_node *who = &ring->nodes[node];
 
-	if (node >= ring->max_nodes || !who->here || who->source)
+	if (node >= ring->max_nodes || !who->here)
 		return;
+	if (who->source) {
+		who->lacks = bytes < ring->bytes;
+		return;
+	}
 	who->held = bytes;
 	lsc_history_add(&who->got, &(struct lsc_sample){.at_ns = now_ns, .bytes = bytes});
 	if (who->done != (bytes >= ring->bytes))
@@ -343,6 +351,8 @@ bool lsc_ring_step(struct lsc_ring *ring, uint64_t now_ns)
 
 		help(ring, g, now_ns);
 		if (segment->head == LSC_RING_NONE)
+			continue;
+		if (lsc_ring_end(ring, segment, now_ns))
 			continue;
 		lsc_ring_judge(ring, segment, now_ns);
 		lsc_ring_sort_slow(ring, segment, now_ns);

@@ -14,6 +14,9 @@
  * nobody's pieces come through someone slower than himself.  Where it may be the sender that is
  * slow, the source offers the peer pieces as well: one who takes those was not.
  *
+ * Once those who keep up have everything there is no ring any more: each of those who lack
+ * something gets it from one who does not, as far as there are enough of these.
+ *
  * What nodes are to do with a part: a sender gives each peer what that lacks, in order from first,
  * around the end of the image.  A source gives each of its inject-peers what it has sent to nobody
  * yet and none of them has; when nothing is left of that, what the peer lacks, from the last piece
@@ -60,7 +63,8 @@ void lsc_ring_join(struct lsc_ring *ring, uint32_t node, bool source, uint64_t n
 /* It is gone: dead, banned or failed. */
 void lsc_ring_leave(struct lsc_ring *ring, uint32_t node, uint64_t now_ns);
 
-/* What was observed: a receiver holds so many bytes of the image; from has sent to so many bytes
+/* What was observed: a receiver holds so many bytes of the image, or a source does, where that is
+ * not all; from has sent to so many bytes
  * since the cast began, and has ready bytes more for it that it waits to send.  What one report of
  * a node says is told at the same time, held first: it is the parts of one report that are
  * compared.  Ten reports a second from each node are best, five do; they may come late. */

@@ -19,6 +19,7 @@
 #define WAITS_PART 128 /* of the image: less than this is never much, */
 #define FULL       0.85
 #define AS_ANY     0.8
+#define AS_BEST    0.75 /* of what another got at best: who got less is not tried before him */
 #define PAROLE_MS  2000
 #define RETRY_MS   10000ull /* before one of two equals tries again to go before the other */
 
@@ -347,7 +348,8 @@ void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 			lsc_ring_say(ring, "node %u keeps up", at);
 			return;
 		}
-		up = up && may_try(node, prev, now_ns);
+		up = up && node->best > AS_BEST * ring->nodes[prev].best &&
+		     may_try(node, prev, now_ns);
 		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
 			continue;
 		if (up)

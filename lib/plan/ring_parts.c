@@ -85,6 +85,10 @@ static void work_out(const struct lsc_ring *ring, uint32_t id, struct lsc_ring_p
 	*part = (struct lsc_ring_part){.first = segment->first};
 	if (!node->here || segment->head == LSC_RING_NONE)
 		return;
+	if (segment->over) {
+		add_to(part, id, node->fed, node->source);
+		return;
+	}
 	if (!node->source) {
 		receivers_part(ring, id, part);
 		return;
@@ -139,6 +143,9 @@ bool lsc_ring_refresh(struct lsc_ring *ring, uint64_t now_ns)
 	bool changed = false;
 
 	number_sources(ring);
+	for (uint32_t g = 0; g < ring->n_segments; g++)
+		if (ring->segments[g].over)
+			lsc_ring_feed(ring, &ring->segments[g]);
 	for (uint32_t id = 0; id < ring->n_nodes; id++) {
 		struct lsc_ring_part part;
 

@@ -1,5 +1,6 @@
 /* What the files of a ring share: ring.h has its contract, ring_steer.c and ring_judge.c its
- * judgement, ring_parts.c what comes of that.
+ * judgement, ring_parts.c what comes of that, and ring_end.c the end, when the slow alone lack
+ * something.
  *
  * A segment is a list of receivers and the sources that feed it.  Those who keep up come first,
  * those who do not come last, the slowest at the very end; the head is where the segment's first
@@ -52,6 +53,7 @@ struct lsc_ring_rival {
 
 struct lsc_ring_node {
 	bool here, source, done;
+	bool lacks;  /* a source that has a part of the image */
 	bool slow;   /* among the last of its segment */
 	bool unsure; /* it is slow, or its accuser is */
 	bool chokes; /* slow in sending */
@@ -68,6 +70,9 @@ struct lsc_ring_node {
 	uint64_t held;
 	uint64_t quiet_ns; /* until then nothing is concluded from what waits for it */
 	double rate;       /* bytes a second: of one who is slow, what it can do */
+	double best;       /* the most that it got for a while */
+	uint32_t feeder;   /* in the end: who alone sends to it; LSC_RING_NONE */
+	uint32_t fed;      /* and to whom it sends */
 	struct lsc_history got;
 	struct lsc_ring_part part;
 	bool changed;
@@ -100,6 +105,9 @@ struct lsc_ring_segment {
 	uint32_t pairs;     /* that took alike, so far */
 	bool spare;         /* the source could send more than the head takes */
 	uint64_t pause_ns;  /* between trials */
+	bool over;          /* all who keep up have everything */
+	uint64_t fed_ns;    /* since when in the end feeders are who they are, */
+	uint32_t turn;      /* and how often they changed */
 	uint32_t probe;     /* offered pieces to see whether it takes them; LSC_RING_NONE */
 };
 
@@ -109,6 +117,7 @@ struct lsc_ring {
 	bool rotate, started, dirty;
 	struct lsc_ring_node *nodes;
 	uint32_t *order; /* of joining */
+	uint32_t *some;  /* room for two lists of all */
 	uint32_t n_order;
 	struct lsc_ring_segment *segments;
 	uint32_t n_segments, trials;
@@ -136,6 +145,10 @@ void lsc_ring_turn_to(struct lsc_ring *ring, uint32_t id);
 
 /* What each node is to do: ring_parts.c */
 bool lsc_ring_refresh(struct lsc_ring *ring, uint64_t now_ns);
+
+/* The end of a segment: ring_end.c.  True where that is all there is to think over. */
+bool lsc_ring_end(struct lsc_ring *ring, struct lsc_ring_segment *segment, uint64_t now_ns);
+void lsc_ring_feed(struct lsc_ring *ring, struct lsc_ring_segment *segment);
 
 /* Where the first source of a segment injects: ring_steer.c */
 void lsc_ring_inject_at(struct lsc_ring_segment *segment, uint32_t id);

@@ -43,6 +43,23 @@ static int render_chat(struct lsc_query *query, const json_t *messages, const st
 	return lsc_chat_render(chat, list, n, &query->text, err);
 }
 
+static int take_ids(struct lsc_tokens *ids, const json_t *list, const char *what,
+		    struct lsc_err *err)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		if (!json_is_integer(item) || json_integer_value(item) < 0 ||
+		    json_integer_value(item) > UINT32_MAX)
+			return lsc_err_set(err, EBADMSG, "%s holds what is no id", what);
+		if (lsc_tokens_add(ids, (uint32_t)json_integer_value(item)) < 0)
+			return lsc_err_set(err, ENOMEM, "no memory for a request");
+	}
+	return 0;
+}
+
 static int take_text(struct lsc_query *query, const json_t *root, const struct lsc_chat *chat,
 		     struct lsc_err *err)
 {
@@ -56,9 +73,13 @@ static int take_text(struct lsc_query *query, const json_t *root, const struct l
 				   json_string_length(prompt)) < 0
 			       ? lsc_err_set(err, ENOMEM, "no memory for a prompt")
 			       : 0;
+	query->encoded = json_is_array(prompt) && json_array_size(prompt) > 0;
+	if (query->encoded)
+		return take_ids(&query->ids, prompt, "prompt", err);
 	if (json_is_array(messages) && json_array_size(messages) > 0)
 		return render_chat(query, messages, chat, err);
-	return lsc_err_set(err, EBADMSG, "a prompt is a string, messages are an array of some");
+	return lsc_err_set(err, EBADMSG,
+			   "a prompt is a string or ids, messages are an array of some");
 }
 
 /* A number within bounds, or what is meant without it. */
@@ -168,7 +189,7 @@ static int add_stop(struct lsc_query *query, const json_t *stop, struct lsc_err 
 
 static int take_stops(struct lsc_query *query, const json_t *root, struct lsc_err *err)
 {
-	const json_t *stop = json_object_get(root, "stop"), *item;
+	const json_t *stop = json_object_get(root, "stop");
 	const json_t *ids = json_object_get(root, "stop_token_ids");
 	size_t i;
 	int r = 0;
@@ -180,15 +201,7 @@ static int take_stops(struct lsc_query *query, const json_t *root, struct lsc_er
 	if (r == 0 && ids && (!json_is_array(ids) || json_array_size(ids) > LSC_QUERY_MAX_STOP_IDS))
 		r = lsc_err_set(err, EBADMSG, "stop_token_ids is not an array of at most %d",
 				LSC_QUERY_MAX_STOP_IDS);
-	for (i = 0; r == 0 && i < json_array_size(ids); i++) {
-		item = json_array_get(ids, i);
-		if (!json_is_integer(item) || json_integer_value(item) < 0 ||
-		    json_integer_value(item) > UINT32_MAX)
-			return lsc_err_set(err, EBADMSG, "stop_token_ids holds what is no id");
-		if (lsc_tokens_add(&query->stop_ids, (uint32_t)json_integer_value(item)) < 0)
-			return lsc_err_set(err, ENOMEM, "no memory for a request");
-	}
-	return r;
+	return r < 0 ? r : take_ids(&query->stop_ids, ids, "stop_token_ids", err);
 }
 
 int lsc_query_parse(struct lsc_query *query, const char *json, size_t len,
@@ -224,6 +237,7 @@ void lsc_query_release(struct lsc_query *query)
 {
 	free(query->id);
 	lsc_buf_release(&query->text);
+	lsc_tokens_release(&query->ids);
 	lsc_stops_release(&query->stops);
 	lsc_tokens_release(&query->stop_ids);
 	*query = (struct lsc_query)LSC_QUERY_INIT;

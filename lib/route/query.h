@@ -22,7 +22,9 @@ struct lsc_query {
 	char *id;            /* as JSON: 12 or "a"; NULL where there is none */
 	struct lsc_buf text; /* to encode: the prompt, or the chat in the model's format */
 	bool special;        /* special tokens in it count as such */
-	uint32_t limit;      /* of the answer's tokens */
+	bool encoded;        /* it came as ids: */
+	struct lsc_tokens ids;
+	uint32_t limit; /* of the answer's tokens */
 	struct lsc_sampling sampling;
 	struct lsc_stops stops;     /* strings that end it */
 	struct lsc_tokens stop_ids; /* and tokens */

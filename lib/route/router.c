@@ -509,3 +509,13 @@ void lsc_router_submit(struct lsc_router *router, struct lsc_router_request *req
 	*at = request;
 	lsc_timer_arm(router->tick, 0);
 }
+
+void lsc_router_turn(struct lsc_router *router)
+{
+	route_all(router);
+}
+
+void lsc_router_cancel(struct lsc_router_request *request)
+{
+	finish(request, NULL, "cancelled");
+}

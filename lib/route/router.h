@@ -91,4 +91,10 @@ void lsc_router_release(struct lsc_router *router);
 /* Takes a request over (from calloc, its tokens set); it is routed when it can be. */
 void lsc_router_submit(struct lsc_router *router, struct lsc_router_request *request);
 
+/* Routes what can be routed now, and not only in the loop's next turn.  Not from an event. */
+void lsc_router_turn(struct lsc_router *router);
+
+/* Nobody wants the answer any more: on_done comes, and the request is freed.  Not from an event. */
+void lsc_router_cancel(struct lsc_router_request *request);
+
 #endif

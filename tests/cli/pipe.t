@@ -92,6 +92,19 @@ answered 1 'no nodes' '{"id":1,"prompt":"a","top_k":-1,"stop":null,"stop_token_i
 answered 1 'tokens: want 1 to 512' "{\"id\":1,\"prompt\":\"$(yes 'a b' | head -n 300 | tr '\n' ' ')\"}"
 answered 1 'no nodes' '{"id":1,"prompt":"Once"}'
 answered 1 'no nodes' '{"type":"request","id":1,"prompt":"Once"}'
+answered 1 'what is no id' '{"id":1,"prompt":[1,-1]}'
+answered 1 'the id 512' '{"id":1,"prompt":[1,512]}'
+answered 1 'a string or ids' '{"id":1,"prompt":[]}'
+answered 1 'no nodes' '{"id":1,"prompt":[1,511]}'
+
+coded() { # coded CODE LINE
+	printf '%s\n' "$2" | pipe >"$SCRATCH/out" 2>"$SCRATCH/err"
+	expect_equal "$(printf '%.50s' "$2"): code" "$(jq -r .code "$SCRATCH/out")" "$1"
+}
+coded invalid '{"id":1,"prompt":"a","seed":"x"}'
+coded unsupported '{"id":1,"messages":[{"role":"user","content":"a"}]}'
+coded too_long "{\"id\":1,\"prompt\":\"$(yes 'a b' | head -n 300 | tr '\n' ' ')\"}"
+coded failed '{"id":1,"prompt":"Once"}'
 
 {
 	echo '{"type":"other"}'

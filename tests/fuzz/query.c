@@ -30,7 +30,8 @@ static void try_query(const char *json, size_t len)
 		       query.sampling.min_p >= 0 && query.sampling.min_p <= 1 &&
 		       query.sampling.penalty > 0 && query.sampling.top <= LSC_SAMPLING_MAX_TOP &&
 		       query.stops.n <= LSC_STOPS_MAX &&
-		       query.stop_ids.n <= LSC_QUERY_MAX_STOP_IDS));
+		       query.stop_ids.n <= LSC_QUERY_MAX_STOP_IDS &&
+		       (!query.encoded || (query.ids.n > 0 && !query.text.len))));
 		check(r >= 0 || err.text[0]);
 	}
 }

@@ -118,7 +118,8 @@ class Stream:
 class Link(Stream):
     def __init__(self, sock, kind, version=None):
         self.sock, self.lock = sock, threading.Lock()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock.makefile("rb"))
         self.say("hello", kind=kind, version=list(version or (2 if kind == "cast" else 1, 0)))
 
@@ -950,6 +951,37 @@ def ask(arrivals, path, stages, n, *words):
     print(*answer)
 
 
+def request(path, n, prompt, *words):
+    """Asks a router that listens (lsc-stream(5), Connections): the answer's text, and what of it."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    link, heard, text = Link(sock, "requests"), [], ""
+    link.hello("requests")
+    how = {k: float(v) for k, v in (w.split("=") for w in words)}
+    t, model, _ = link.next()
+    assert t == "model" and len(model["image"]) == 16 and model["context"] > 0, model
+    link.say("watch", every=0.05)
+    link.say("request", id="gone", prompt=prompt)
+    link.say("cancel", id="gone")
+    link.say("cancel", id=12345)
+    link.say("no-such-thing", body=b"xyz", some=[1, {"a": [2]}])
+    link.say("request", id=7, prompt=prompt, max_tokens=int(n), **how)
+    while not heard or heard[-1] not in ("done", "fail"):
+        t, r, _ = link.next()
+        if t == "status":
+            assert r["waiting"] + r["running"] <= r["requests"] and r["queue"] > 0, r
+            assert all(x["blocks"] <= model["blocks"] for x in r["nodes"]), r
+            assert r["ready"] == bool(r["stages"]), r
+            heard += ["status"] if "status" not in heard else []
+        elif r["id"] == 7:
+            heard.append(t)
+            text += r["text"] if t == "token" else r["rest"] if t == "done" else ""
+    assert heard[-1] == "done" and r["tokens"] == heard.count("token"), r
+    order = [t for t in heard if t != "status"]
+    assert order[0] == "accepted" and order[1] == "route", order
+    print(text, end="")
+
+
 def say(address, kind, major, *types):
     link = connect(address, kind, version=(int(major), 7))
     for t in types:
@@ -966,5 +998,5 @@ if __name__ == "__main__":
         Worker(sys.argv[2]).serve()
     if sys.argv[1] == "send":
         Coordinator(*sys.argv[2:]).run()
-    {"image": image, "tokenize": tokenize, "run": run, "ask": ask,
+    {"image": image, "tokenize": tokenize, "run": run, "ask": ask, "request": request,
      "say": say}[sys.argv[1]](*sys.argv[2:])

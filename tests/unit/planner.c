@@ -45,7 +45,8 @@ static struct lsc_planner *make(uint32_t n, uint32_t sources, int order)
 	for (uint32_t i = 0; i < n; i++) {
 		here[i] = true;
 		snprintf(names[i], sizeof(names[i]), "n%u:1", i);
-		lsc_planner_join(planner, i, i < sources, names[i], 0, 1);
+		lsc_planner_join(planner, i, i < sources, names[i], i < sources ? options.bytes : 0,
+				 1);
 	}
 	return planner;
 }
@@ -143,7 +144,7 @@ static uint32_t second_begins(const struct lsc_block *blocks, uint32_t n_blocks)
 	if (lsc_planner_new(&planner, &options, NULL) < 0)
 		abort();
 	for (uint32_t i = 0; i < 4; i++)
-		lsc_planner_join(planner, i, i < 2, "n:1", 0, 1);
+		lsc_planner_join(planner, i, i < 2, "n:1", i < 2 ? options.bytes : 0, 1);
 	take(planner, 4, 1);
 	first = plans[1].first;
 	ok(plans[0].first == 0 && plans[3].first == first, "its receiver goes on from there");

@@ -12,6 +12,7 @@
  *
  * An argument is the number of another set of seeds.
  */
+#include "plan/ring_state.h"
 #include "ring_sim.h"
 
 /* The latest to finish, in copies of one link; but is left out. */
@@ -416,8 +417,8 @@ static bool sound(struct lsc_ring *ring, const bool *here, const bool *source, c
 			    parts[i].to[k].inject != source[i])
 				return false;
 		}
-		/* All sources, or anyone where there is none. */
-		if (here[i] && source[i]) {
+		/* All who have everything, or anyone where nobody has. */
+		if (here[i] && (source[i] || done[i])) {
 			seen[i] = true;
 			reach[n_reach++] = i;
 		}
@@ -439,6 +440,70 @@ static bool sound(struct lsc_ring *ring, const bool *here, const bool *source, c
 	for (uint32_t at = 0; at < n_reach; at++)
 		receivers -= !source[reach[at]] && !done[reach[at]];
 	return receivers == 0;
+}
+
+/* Who sends to a node, if that is one alone; LSC_RING_NONE. */
+static uint32_t only_feeder(struct lsc_ring *ring, uint32_t to, uint32_t n)
+{
+	uint32_t feeder = LSC_RING_NONE, many = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct lsc_ring_part part;
+
+		lsc_ring_part(ring, i, &part);
+		for (uint32_t k = 0; k < part.n_to; k++)
+			if (part.to[k].node == to) {
+				feeder = i;
+				many++;
+			}
+	}
+	return many == 1 ? feeder : LSC_RING_NONE;
+}
+
+/* Three slow ones that alone lack something get it from those who have it, each from one. */
+static void test_end(bool part)
+{
+	const uint64_t bytes = 1 << 30, second = 1000000000;
+	uint32_t feeder, other;
+	struct lsc_ring *ring;
+	uint64_t now = 1;
+
+	if (!ok(lsc_ring_new(&ring, 6, bytes, false, &err) == 0, "a ring"))
+		return;
+	for (uint32_t i = 0; i < 6; i++)
+		lsc_ring_join(ring, i, i == 0, now);
+	lsc_ring_held(ring, 0, bytes - part, now);
+	lsc_ring_step(ring, now);
+	for (uint32_t i = 3; i < 6; i++) {
+		ring->nodes[i].slow = true;
+		ring->nodes[i].best = ring->nodes[i].rate = 1e7 * (6 - i);
+		lsc_ring_move(ring, i);
+	}
+	lsc_ring_held(ring, 1, bytes, now);
+	lsc_ring_step(ring, now += second);
+	ok(only_feeder(ring, 5, 6) == 4, "until all who keep up have everything they are a ring");
+	lsc_ring_held(ring, 2, bytes, now);
+	lsc_ring_step(ring, now += second);
+	for (uint32_t i = 3; i < 6; i++)
+		ok(only_feeder(ring, i, 6) == i - 3 + part,
+		   "then node %u is fed by one who has everything, as far as there are such", i);
+	if (part) { /* a source that does not have it all feeds nobody */
+		lsc_ring_free(ring);
+		return;
+	}
+	lsc_ring_leave(ring, 1, now);
+	lsc_ring_step(ring, now += second);
+	feeder = only_feeder(ring, 3, 6);
+	other = only_feeder(ring, 4, 6);
+	ok(feeder + other == 2 && feeder != other, "one of them dies, and the fastest are fed");
+	is_int(only_feeder(ring, 5, 6), 3, "the slowest hangs on behind the fastest");
+	for (uint32_t i = 0; i < 30; i++)
+		for (uint32_t id = 3; id < 6; id++)
+			lsc_ring_held(ring, id, 1 << 20, now += second / 30);
+	lsc_ring_step(ring, now);
+	ok(only_feeder(ring, 3, 6) == other && only_feeder(ring, 4, 6) == feeder,
+	   "they get nothing, and feeders change");
+	lsc_ring_free(ring);
 }
 
 /* Whatever is told, parts stay such that a cast would end. */
@@ -507,6 +572,8 @@ int main(int argc, char **argv)
 	test_receiver_dies();
 	test_source_dies();
 	test_partial();
+	test_end(false);
+	test_end(true);
 	test_anything();
 	return done_testing();
 }

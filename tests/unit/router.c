@@ -241,6 +241,48 @@ static void test_away(const struct lsc_image *image, uint64_t small)
 	lsc_loop_free(loop);
 }
 
+/* Requests that nobody wants any more: one that waits, and one that is being answered. */
+static void test_cancel(const struct lsc_image *image)
+{
+	const struct lsc_worker_options options = {.dir = scratch(), .engine = {.threads = 1}};
+	struct lsc_worker *workers[WORKERS] = {NULL};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	struct lsc_router router;
+	struct lsc_endpoint at;
+
+	memset(&seen, 0, sizeof(seen));
+	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
+	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
+	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
+		ok(false, "workers and a router: %s", err.text);
+		return;
+	}
+	submit(&router, 20, 80, 0);
+	lsc_router_cancel(router.requests);
+	ok(seen.failed == 1 && !strcmp(seen.why, "cancelled") && !router.requests,
+	   "one that waits is cancelled");
+	tell_all(&router, workers, false);
+	for (int i = 0; i < 50 && !lsc_fleet_usable(router.fleet.nodes[1]); i++)
+		lsc_loop_turn(loop, 10, NULL);
+	submit(&router, 20, 15000, 0);
+	ok(!router.requests->routed, "one that came in this turn has no route yet");
+	lsc_router_turn(&router);
+	ok(router.requests->routed, "and is given one when that is asked for");
+	for (int i = 0; i < 20; i++)
+		lsc_loop_turn(loop, 10, NULL);
+	lsc_router_cancel(router.requests);
+	ok(seen.failed == 2 && !router.requests, "it is cancelled while it is answered");
+	submit(&router, 20, 80, 0);
+	turn(loop, 3);
+	is_int(seen.done, 1, "the next one has an answer");
+	lsc_router_release(&router);
+	for (int i = 0; i < WORKERS; i++)
+		lsc_worker_close(workers[i]);
+	lsc_loop_free(loop);
+}
+
 /* Requests keep coming while there are more than there is room for. */
 static void test_fair(const struct lsc_image *image, uint64_t kv_bytes)
 {
@@ -330,6 +372,7 @@ int main(void)
 	   "of 30 that wait for room none passes those before it by more than is at work: %s",
 	   seen.ordered ? "in order" : "out of order");
 
+	test_cancel(&image);
 	test_fair(&image, kv_of(&image, 128));
 
 	run(&image, 0, false, 1, 9000, 30, 0);

@@ -1,4 +1,4 @@
-/* answer - what becomes of a request, as JSON lines or as text on standard output
+/* answer - what becomes of a request, as JSON lines or text on standard output, or records
  *
  * Tokens become text, which may hold back what is not decided yet: bytes of a character, and what a
  * stop string may begin with.
@@ -13,6 +13,7 @@
 
 struct answer {
 	struct pipe *pipe;
+	struct client_place place;
 	json_t *id;
 	struct lsc_detokenizer detokenizer;
 	struct lsc_stops stops;
@@ -48,7 +49,8 @@ static json_t *make_text(const char *text, size_t len)
 }
 
 /* Takes more over. */
-static void print_object(struct pipe *pipe, const char *type, json_t *id, json_t *more)
+static void print_object(struct pipe *pipe, struct client *client, const char *type, json_t *id,
+			 json_t *more)
 {
 	json_t *line = json_object();
 	double t = lsc_fleet_now(&pipe->router.fleet);
@@ -58,14 +60,35 @@ static void print_object(struct pipe *pipe, const char *type, json_t *id, json_t
 	if (id)
 		json_object_set(line, "id", id);
 	json_object_update(line, more);
-	json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
-	putchar('\n');
-	flush_answers(pipe);
+	if (client) {
+		pipe_client_put(client, line);
+	} else {
+		json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
+		putchar('\n');
+		flush_answers(pipe);
+	}
 	json_decref(line);
 	json_decref(more);
 }
 
-void pipe_answer_refuse(struct pipe *pipe, json_t *id, const char *why)
+const char *pipe_answer_code(const struct lsc_err *err)
+{
+	switch (err->code) {
+	case EBADMSG:
+		return "invalid";
+	case EOPNOTSUPP:
+		return "unsupported";
+	case EMSGSIZE:
+		return "too_long";
+	case EBUSY:
+		return "busy";
+	default:
+		return "failed";
+	}
+}
+
+void pipe_answer_refuse(struct pipe *pipe, struct client *client, json_t *id, const char *code,
+			const char *why)
 {
 	char *name = pipe->opt->text && id ? json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 
@@ -74,10 +97,11 @@ void pipe_answer_refuse(struct pipe *pipe, json_t *id, const char *why)
 	else if (pipe->opt->text)
 		lsc_error("%s", why);
 	else
-		print_object(pipe, "fail", id,
-			     json_pack("{s:o}", "why", make_text(why, strlen(why))));
+		print_object(
+			pipe, client, "fail", id,
+			json_pack("{s:s, s:o}", "code", code, "why", make_text(why, strlen(why))));
 	free(name);
-	if (!pipe->status)
+	if (!pipe->status && !client)
 		pipe->status = LSC_EXIT_NO;
 }
 
@@ -86,6 +110,7 @@ static void on_route(struct lsc_router_request *request)
 	struct answer *answer = request->user;
 	json_t *stages;
 
+	answer->pipe->totals.routes++;
 	if (answer->pipe->opt->text)
 		return;
 	stages = json_array();
@@ -98,15 +123,17 @@ static void on_route(struct lsc_router_request *request)
 						make_text(name, strlen(name)), "first",
 						stage->first, "last", stage->last));
 	}
-	print_object(answer->pipe, "route", answer->id, json_pack("{s:o}", "stages", stages));
+	print_object(answer->pipe, answer->place.client, "route", answer->id,
+		     json_pack("{s:o}", "stages", stages));
 }
 
 static void on_switch(struct lsc_router_request *request, uint32_t node)
 {
 	struct answer *answer = request->user;
 
+	answer->pipe->totals.switches++;
 	if (!answer->pipe->opt->text)
-		print_object(answer->pipe, "switch", answer->id,
+		print_object(answer->pipe, answer->place.client, "switch", answer->id,
 			     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node",
 				       node));
 }
@@ -133,6 +160,7 @@ static void put_logprobs(const struct pipe *pipe, json_t *line, const struct lsc
 {
 	json_t *list = json_array();
 
+	json_object_set_new(line, "own", token_text(pipe, drawn->token));
 	json_object_set_new(line, "logprob", json_real(drawn->logprob));
 	for (uint32_t i = 0; i < drawn->n_top; i++)
 		json_array_append_new(list, json_pack("{s:I, s:o, s:f}", "token",
@@ -159,6 +187,21 @@ static void print_text(struct answer *answer, size_t before)
 	flush_answers(answer->pipe);
 }
 
+/* Without a detour: clients get many of them. */
+static void send_token(const struct lsc_router_request *request, const struct answer *answer,
+		       const struct lsc_drawn *drawn, size_t before)
+{
+	struct lsc_pack *pack = &answer->pipe->pack;
+	size_t len = answer->text.len - before;
+
+	pipe_client_begin(answer->place.client, "token", answer->id);
+	lsc_pack_uint(pack, "pos", request->ids.n - 1);
+	lsc_pack_uint(pack, "token", drawn->token);
+	lsc_pack_strn(pack, "text", len ? (const char *)answer->text.data + before : "", len);
+	lsc_pack_end(pack);
+	pipe_client_send(answer->place.client);
+}
+
 static bool on_token(struct lsc_router_request *request, const struct lsc_drawn *drawn,
 		     bool logprobs)
 {
@@ -167,8 +210,13 @@ static bool on_token(struct lsc_router_request *request, const struct lsc_drawn 
 	bool stopped;
 	json_t *line;
 
+	answer->pipe->totals.tokens++;
 	lsc_detokenizer_add(&answer->detokenizer, drawn->token, &answer->raw, NULL);
 	stopped = settle(answer);
+	if (answer->place.client && !logprobs) {
+		send_token(request, answer, drawn, before);
+		return !stopped;
+	}
 	if (answer->pipe->opt->text) {
 		print_text(answer, before);
 		return !stopped;
@@ -179,7 +227,7 @@ static bool on_token(struct lsc_router_request *request, const struct lsc_drawn 
 				   answer->text.len - before));
 	if (logprobs)
 		put_logprobs(answer->pipe, line, drawn);
-	print_object(answer->pipe, "token", answer->id, line);
+	print_object(answer->pipe, answer->place.client, "token", answer->id, line);
 	return !stopped;
 }
 
@@ -199,7 +247,7 @@ static json_t *stop_of(const struct lsc_router_request *request, const struct an
 static void print_done(struct pipe *pipe, const struct lsc_router_request *request,
 		       struct answer *answer, const char *reason)
 {
-	size_t before = answer->text.len;
+	size_t before = answer->text.len, from;
 	json_t *line, *stop;
 
 	if (answer->stopper.met < 0) {
@@ -213,26 +261,42 @@ static void print_done(struct pipe *pipe, const struct lsc_router_request *reque
 		flush_answers(pipe);
 		return;
 	}
+	from = answer->place.client ? before : 0;
 	line = json_pack("{s:s, s:o, s:i, s:i}", "reason",
-			 answer->stopper.met >= 0 ? "stop" : reason, "text",
-			 make_text(answer->text.len ? (const char *)answer->text.data : "",
-				   answer->text.len),
+			 answer->stopper.met >= 0 ? "stop" : reason,
+			 answer->place.client ? "rest" : "text",
+			 make_text(answer->text.len ? (const char *)answer->text.data + from : "",
+				   answer->text.len - from),
 			 "tokens", (int)(request->ids.n - request->n_prompt), "prompt_tokens",
 			 (int)request->n_prompt);
 	stop = stop_of(request, answer);
 	if (stop)
 		json_object_set_new(line, "stop", stop);
-	print_object(pipe, "done", answer->id, line);
+	print_object(pipe, answer->place.client, "done", answer->id, line);
 }
 
 static void answer_free(struct answer *answer)
 {
+	pipe_client_leave(&answer->place);
 	json_decref(answer->id);
 	lsc_stopper_release(&answer->stopper);
 	lsc_stops_release(&answer->stops);
 	lsc_buf_release(&answer->raw);
 	lsc_buf_release(&answer->text);
 	free(answer);
+}
+
+/* Who cancelled it has left its place, and is told nothing. */
+static void fail(struct answer *answer, const char *why)
+{
+	struct pipe *pipe = answer->pipe;
+
+	if (pipe->opt->listen && !answer->place.client) {
+		pipe->totals.cancelled++;
+		return;
+	}
+	pipe->totals.failed++;
+	pipe_answer_refuse(pipe, answer->place.client, answer->id, "failed", why);
 }
 
 static void on_done(struct lsc_router_request *request, const char *reason, const char *why)
@@ -243,15 +307,15 @@ static void on_done(struct lsc_router_request *request, const char *reason, cons
 	if (reason)
 		print_done(pipe, request, answer, reason);
 	else
-		pipe_answer_refuse(pipe, answer->id, why);
+		fail(answer, why);
 	answer_free(answer);
 	pipe_request_done(pipe);
 }
 
 const struct lsc_router_events pipe_answer_events = {on_route, on_switch, on_token, on_done};
 
-int pipe_answer_begin(struct pipe *pipe, struct lsc_router_request *request, json_t *id,
-		      struct lsc_query *query, struct lsc_err *err)
+int pipe_answer_begin(struct pipe *pipe, struct client *client, struct lsc_router_request *request,
+		      json_t *id, struct lsc_query *query, struct lsc_err *err)
 {
 	struct answer *answer = calloc(1, sizeof(*answer));
 
@@ -260,7 +324,12 @@ int pipe_answer_begin(struct pipe *pipe, struct lsc_router_request *request, jso
 	*answer = (struct answer){.pipe = pipe, .id = json_incref(id), .stops = query->stops};
 	query->stops = (struct lsc_stops)LSC_STOPS_INIT;
 	lsc_detokenizer_init(&answer->detokenizer, pipe->tokenizer);
+	if (client && !query->special) /* it goes on where the prompt ends */
+		answer->detokenizer.first = false;
 	lsc_stopper_init(&answer->stopper, &answer->stops);
 	request->user = answer;
+	answer->place = (struct client_place){.request = request, .id = answer->id};
+	if (client)
+		pipe_client_enter(client, &answer->place);
 	return 0;
 }
