@@ -27,7 +27,8 @@
 #include "net/loop.h"
 
 #define READY_NS  15000000000ull
-#define GRACE_NS  5000000000ull
+#define GRACE_NS  5000000000ull /* beside the time that the worker has to leave */
+#define DRAIN_S   20.0
 #define PAUSE_MIN 500000000ull
 #define PAUSE_MAX 30000000000ull
 #define STEADY_NS 10000000000ull /* who ran as long starts again without a longer pause */
@@ -36,7 +37,8 @@
 #define ADDRESS   320
 
 struct options {
-	const char *dir, *listen, *exec, *threads;
+	const char *dir, *listen, *exec, *threads, *drain;
+	double drain_s;
 	struct lsc_access access; /* for the children, who read the key */
 	int ready_fd;
 };
@@ -65,11 +67,15 @@ struct node {
 	pid_t self;
 };
 
+enum { KEY_DRAIN = 0x1000 };
+
 static const struct argp_option table[] = {
 	{"dir", 'd', "DIR", 0, "Receive images into DIR and run those in it", 0},
 	{"listen", 'l', "HOST:PORT", 0, "Take part in casts there (default 127.0.0.1:7000)", 0},
 	LSC_ACCESS_ROWS,
 	{"exec", 'x', "HOST:PORT", 0, "Execute stages there (default 127.0.0.1:7001)", 0},
+	{"drain-timeout", KEY_DRAIN, "TIME", 0, "Finish requests for so long at most (default 20s)",
+	 0},
 	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},
 	{"ready-fd", 'R', "N", 0, "Write both addresses to descriptor N once ready", 0},
 	{0},
@@ -90,6 +96,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'x':
 		opt->exec = arg;
+		return 0;
+	case KEY_DRAIN:
+		lsc_tool_check(state, lsc_parse_duration(arg, &opt->drain_s, &err), &err);
+		opt->drain = arg;
 		return 0;
 	case 't':
 		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1024, &number, &err), &err);
@@ -161,9 +171,14 @@ static unsigned arguments(struct child *child, char **argv)
 	if (!exec) {
 		args[n++] = "--exec";
 		args[n++] = node->children[EXEC].address;
-	} else if (node->opt.threads) {
+	}
+	if (exec && node->opt.threads) {
 		args[n++] = "--threads";
 		args[n++] = node->opt.threads;
+	}
+	if (exec && node->opt.drain) {
+		args[n++] = "--drain-timeout";
+		args[n++] = node->opt.drain;
 	}
 	if (node->opt.access.key_file) {
 		args[n++] = "--key-file";
@@ -318,7 +333,7 @@ static void stop(struct node *node, int status)
 		node->status = status;
 	node->stopping = true;
 	kill_children(node, SIGTERM);
-	lsc_timer_arm(node->grace, GRACE_NS);
+	lsc_timer_arm(node->grace, GRACE_NS + (uint64_t)(node->opt.drain_s * 1e9));
 	stop_if_alone(node);
 }
 
@@ -420,8 +435,10 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		table, parse, NULL, "Run one node: take part in casts, and execute what arrives.",
 		NULL,  NULL,  NULL};
-	struct node node = {
-		.opt = {.listen = "127.0.0.1:7000", .exec = "127.0.0.1:7001", .ready_fd = -1}};
+	struct node node = {.opt = {.listen = "127.0.0.1:7000",
+				    .exec = "127.0.0.1:7001",
+				    .ready_fd = -1,
+				    .drain_s = DRAIN_S}};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;
 

@@ -27,7 +27,7 @@
 
 #define QUEUE 1024 /* of connections, by default */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE };
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
@@ -37,6 +37,8 @@ static const struct argp_option table[] = {
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
 	{"sources", 's', "HOW", 0,
 	 "Sources assist (default), serve like others, or never take part", 0},
+	{"stage-timeout", KEY_STAGE, "TIME", 0,
+	 "Leave a worker that is silent, or stands still, for so long (default 5s)", 0},
 	{"text", KEY_TEXT, NULL, 0, "Print the answers' text alone", 0},
 	{"timeout", KEY_TIMEOUT, "TIME", 0,
 	 "Give a request up that gets nowhere for so long (default 30s)", 0},
@@ -89,6 +91,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
+		return 0;
+	case KEY_STAGE:
+		lsc_tool_check(state, lsc_parse_duration(arg, &opt->stage_s, &err), &err);
 		return 0;
 	case KEY_TIMEOUT:
 		lsc_tool_check(state, lsc_parse_duration(arg, &opt->timeout_s, &err), &err);
@@ -459,7 +464,8 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 	    (r = lsc_loop_signals(pipe->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, pipe,
 				  err)) < 0 ||
 	    (r = lsc_router_init(&pipe->router, &pipe->image, pipe->loop, opt->sources,
-				 (uint64_t)(opt->timeout_s * 1e9), &pipe_answer_events, err)) < 0)
+				 (uint64_t)(opt->timeout_s * 1e9), (uint64_t)(opt->stage_s * 1e9),
+				 &pipe_answer_events, err)) < 0)
 		return r;
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;

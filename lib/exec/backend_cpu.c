@@ -55,8 +55,11 @@ static int cpu_run(void *self, const struct lsc_chunk *chunk, struct lsc_err *er
 	for (uint32_t i = 0; chunk->first && i < chunk->n; i++)
 		memcpy(lsc_decoder_x(decoder, i), chunk->rows[i].in, bytes);
 	for (uint32_t unit = chunk->first ? chunk->first : 1; unit < head && unit <= chunk->last;
-	     unit += each)
+	     unit += each) {
 		lsc_decoder_layer(decoder, (unit - 1) / each, chunk->rows, chunk->n);
+		if (decoder->progress)
+			__atomic_fetch_add(decoder->progress, 1, __ATOMIC_RELAXED);
+	}
 	for (uint32_t i = 0; chunk->last < head && i < chunk->n; i++)
 		memcpy(chunk->rows[i].out, lsc_decoder_x(decoder, i), bytes);
 	if (chunk->n_heads)

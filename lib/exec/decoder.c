@@ -124,6 +124,7 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 		.kernels = options->kernels ? options->kernels : lsc_kernels(),
 		.exact = options->exact,
 		.kv = kv,
+		.progress = options->progress,
 		.hidden_stride = (uint32_t)lsc_align_up(config->hidden, LSC_LANES),
 		.qkv_stride = (uint32_t)lsc_align_up(
 			heads + 2 * config->kv_heads * config->head_dim, LSC_LANES),

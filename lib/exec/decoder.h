@@ -40,7 +40,8 @@ struct lsc_decoder {
 	bool exact;            /* no product packs its activations */
 	struct lsc_pool *pool; /* owned, as is rope */
 	struct lsc_rope rope;
-	struct lsc_kv *kv; /* borrowed */
+	struct lsc_kv *kv;  /* borrowed */
+	uint64_t *progress; /* the same; NULL: nobody looks */
 
 	struct lsc_matrix embed, head;
 	const float *final_norm;

@@ -29,6 +29,8 @@ struct lsc_engine_options {
 	const struct lsc_device *device;   /* borrowed while it runs; NULL: the CPU */
 	bool exact; /* activations stay f32 in every product (kernels.h); else they are rounded
 		     * where the weights' format has a faster product */
+	uint64_t *progress; /* grows, atomically, with each layer that is computed on the CPU and
+			     * each batch elsewhere; NULL: nobody looks */
 };
 
 /* Borrows image; data is the image's bytes (a segment's, while they arrive). */

@@ -14,6 +14,7 @@
 
 #define MAX_UNIT     65535 /* more than any image has; the worker knows how many */
 #define MAX_POSITION 0x7fffffff
+#define MAX_SECONDS  1e6
 
 /* What can be put into a record: the logarithm of a probability of 0 cannot. */
 static float in_range(float logprob)
@@ -140,9 +141,24 @@ int lsc_frame_pack_ping(struct lsc_pack *pack)
 	return lsc_pack_end(pack);
 }
 
-int lsc_frame_pack_pong(struct lsc_pack *pack)
+int lsc_frame_pack_pong(struct lsc_pack *pack, const struct lsc_pong_frame *pong)
 {
 	lsc_pack_begin(pack, "pong");
+	lsc_pack_uint(pack, "runs", pong->runs);
+	lsc_pack_uint(pack, "done", pong->done);
+	if (pong->works)
+		lsc_pack_bool(pack, "works", true);
+	if (pong->step_s > 0)
+		lsc_pack_real(pack, "step", pong->step_s);
+	if (pong->unit_s > 0)
+		lsc_pack_real(pack, "unit", pong->unit_s);
+	return lsc_pack_end(pack);
+}
+
+int lsc_frame_pack_leave(struct lsc_pack *pack, double within_s)
+{
+	lsc_pack_begin(pack, "leave");
+	lsc_pack_real(pack, "within", within_s);
 	return lsc_pack_end(pack);
 }
 
@@ -460,4 +476,42 @@ int lsc_frame_parse_drop(const struct lsc_record *record, struct lsc_client_id *
 	int r = get_client(record, ret_client, err);
 
 	return r ? r : lsc_record_uint(record, "request", UINT64_MAX, ret_request, err);
+}
+
+/* Seconds that somebody measured: absent 0. */
+static int get_seconds(const struct lsc_record *record, const char *key, double *ret_value,
+		       struct lsc_err *err)
+{
+	int r = lsc_record_real_or(record, key, 0, ret_value, err);
+
+	if (r == 0 && !(*ret_value >= 0 && *ret_value <= MAX_SECONDS))
+		return lsc_err_set(err, EBADMSG, "record '%.*s': %s %g: want 0 to %g seconds",
+				   (int)record->type_len, record->type, key, *ret_value,
+				   MAX_SECONDS);
+	return r;
+}
+
+int lsc_frame_parse_pong(const struct lsc_record *record, struct lsc_pong_frame *ret_pong,
+			 struct lsc_err *err)
+{
+	struct lsc_pong_frame pong = {.told = lsc_record_get(record, "runs") != NULL};
+	int r = lsc_record_uint_or(record, "runs", UINT64_MAX, 0, &pong.runs, err);
+
+	if (r == 0)
+		r = lsc_record_uint_or(record, "done", UINT64_MAX, 0, &pong.done, err);
+	if (r == 0)
+		r = lsc_record_bool_or(record, "works", false, &pong.works, err);
+	if (r == 0)
+		r = get_seconds(record, "step", &pong.step_s, err);
+	if (r == 0)
+		r = get_seconds(record, "unit", &pong.unit_s, err);
+	if (r == 0)
+		*ret_pong = pong;
+	return r;
+}
+
+int lsc_frame_parse_leave(const struct lsc_record *record, double *ret_within_s,
+			  struct lsc_err *err)
+{
+	return get_seconds(record, "within", ret_within_s, err);
 }

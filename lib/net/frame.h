@@ -7,7 +7,9 @@
  *   token   the last stage's answer: the token that follows position pos+n-1
  *   fail    this run could not be done; the request may go on over another route
  *   drop    the request is over: its KV may go
- *   ping    from the router: are you there?  A worker answers pong at once, busy or not
+ *   ping    from the router: are you there?  A worker answers pong at once, busy or not, and says
+ *           in it what it is at
+ *   leave   from a worker: it takes no new requests, and is gone soon
  *
  * A router that takes a request to another route gives it a new number, so that frames which are
  * still under way for the old one can do no harm, and drops the old one.
@@ -70,6 +72,15 @@ struct lsc_fail_frame {
 	char why[160];
 };
 
+struct lsc_pong_frame {
+	bool told;     /* the rest: a worker of version 1.1 does not */
+	uint64_t runs; /* that it holds, all clients' */
+	uint64_t done; /* grows with all that it computes or sends on */
+	bool works;    /* it computes at the moment */
+	double step_s; /* its longest step lately; 0: none yet */
+	double unit_s; /* that a unit takes for a position of an answer, lately; 0: not known */
+};
+
 int lsc_frame_pack_client(struct lsc_pack *pack, const struct lsc_client_id *client);
 int lsc_frame_pack_run(struct lsc_pack *pack, const struct lsc_run_frame *run, uint32_t body_len);
 int lsc_frame_pack_token(struct lsc_pack *pack, const struct lsc_token_frame *token);
@@ -78,7 +89,8 @@ int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *clien
 			uint64_t request);
 
 int lsc_frame_pack_ping(struct lsc_pack *pack);
-int lsc_frame_pack_pong(struct lsc_pack *pack);
+int lsc_frame_pack_pong(struct lsc_pack *pack, const struct lsc_pong_frame *pong);
+int lsc_frame_pack_leave(struct lsc_pack *pack, double within_s);
 
 int lsc_frame_parse_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
 			   struct lsc_err *err);
@@ -90,5 +102,9 @@ int lsc_frame_parse_fail(const struct lsc_record *record, struct lsc_fail_frame 
 			 struct lsc_err *err);
 int lsc_frame_parse_drop(const struct lsc_record *record, struct lsc_client_id *ret_client,
 			 uint64_t *ret_request, struct lsc_err *err);
+int lsc_frame_parse_pong(const struct lsc_record *record, struct lsc_pong_frame *ret_pong,
+			 struct lsc_err *err);
+int lsc_frame_parse_leave(const struct lsc_record *record, double *ret_within_s,
+			  struct lsc_err *err);
 
 #endif

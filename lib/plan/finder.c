@@ -20,19 +20,25 @@ int lsc_finder_alloc(struct lsc_finder *finder, uint32_t nodes, uint32_t units)
 {
 	finder->id = calloc(nodes, sizeof(*finder->id));
 	finder->cost = calloc(nodes, sizeof(*finder->cost));
+	finder->base = calloc(nodes, sizeof(*finder->base));
 	finder->most = calloc(nodes, sizeof(*finder->most));
 	finder->twin = calloc(nodes, sizeof(*finder->twin));
 	finder->can = calloc(nodes, units);
 	finder->weight = calloc(units, sizeof(*finder->weight));
 	finder->need = calloc(units, sizeof(*finder->need));
+	finder->sum = calloc((size_t)units + 1, sizeof(*finder->sum));
+	finder->count = calloc((size_t)units + 1, sizeof(*finder->count));
+	finder->after = calloc((size_t)units + 1, sizeof(*finder->after));
+	finder->left = calloc(nodes, sizeof(*finder->left));
 	finder->load = calloc(nodes, sizeof(*finder->load));
 	finder->least = calloc((size_t)units + 1, sizeof(*finder->least));
 	finder->candidates =
 		calloc((size_t)LSC_COVER_MAX_STAGES * nodes, sizeof(*finder->candidates));
 	finder->seen = calloc(nodes, sizeof(*finder->seen));
-	if (!finder->id || !finder->cost || !finder->most || !finder->twin || !finder->can ||
-	    !finder->weight || !finder->need || !finder->load || !finder->least ||
-	    !finder->candidates || !finder->seen)
+	if (!finder->id || !finder->cost || !finder->base || !finder->most || !finder->twin ||
+	    !finder->can || !finder->weight || !finder->need || !finder->load || !finder->least ||
+	    !finder->candidates || !finder->seen || !finder->sum || !finder->count ||
+	    !finder->after || !finder->left)
 		return -ENOMEM;
 	finder->units = units;
 	return 0;
@@ -42,16 +48,47 @@ void lsc_finder_release(struct lsc_finder *finder)
 {
 	free(finder->id);
 	free(finder->cost);
+	free(finder->base);
 	free(finder->most);
 	free(finder->twin);
 	free(finder->can);
 	free(finder->weight);
 	free(finder->need);
+	free(finder->run);
+	free(finder->sum);
+	free(finder->count);
+	free(finder->after);
+	free(finder->left);
 	free(finder->load);
 	free(finder->least);
 	free(finder->candidates);
 	free(finder->seen);
 	lsc_fit_release(&finder->fit);
+	lsc_match_release(&finder->match);
+}
+
+int lsc_finder_ready(struct lsc_finder *finder)
+{
+	uint32_t nodes = finder->nodes, units = finder->units;
+
+	finder->run = calloc((size_t)units * nodes, sizeof(*finder->run));
+	if (!finder->run)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nodes; i++)
+		for (uint32_t u = units, end = units; u-- > 0;) {
+			end = lsc_finder_can(finder, i, u) ? end : u;
+			finder->run[(size_t)u * nodes + i] = end;
+		}
+	for (uint32_t u = 0; u < units; u++) {
+		finder->sum[u + 1] = finder->sum[u] + finder->weight[u];
+		finder->count[u + 1] = finder->count[u] + (finder->need[u] > 0);
+	}
+	for (uint32_t u = 0; u <= units; u++)
+		for (uint32_t n = finder->count[u]; n <= units && finder->after[n] < u; n++)
+			finder->after[n] = u;
+	return finder->even
+		       ? lsc_match_init(&finder->match, nodes, units, finder->can, finder->need)
+		       : lsc_fit_init(&finder->fit, nodes, units, finder->can, finder->need);
 }
 
 static bool is_within(double load, double limit)
@@ -64,31 +101,69 @@ static double limit_of(const struct lsc_finder *finder, uint32_t node)
 	return LSC_MIN(finder->limit, finder->most[node]);
 }
 
-/* Where a stage of this node ends that starts at unit with so much load: the first unit that is
- * not of it. */
-static uint32_t reach(const struct lsc_finder *finder, uint32_t node, uint32_t unit, double load)
+/* What its load leaves a node to run, in whole units. */
+static void set_load(struct lsc_finder *finder, uint32_t node, double load)
 {
-	for (; unit < finder->units && lsc_finder_can(finder, node, unit); unit++) {
-		load += finder->cost[node] * finder->weight[unit];
-		if (!is_within(load, limit_of(finder, node)))
-			break;
+	double limit, left;
+
+	finder->load[node] = load;
+	if (!finder->even)
+		return;
+	limit = limit_of(finder, node) * (1 + LSC_COVER_CLOSE);
+	left = (limit - load) / (finder->cost[node] * finder->heaviest);
+	left = LSC_MIN(left, (double)finder->units);
+	finder->left[node] = load > limit ? -1 : (int32_t)(left + LSC_COVER_CLOSE);
+}
+
+/* Where a stage of this node ends that starts at unit: the first unit that is not of it. */
+static uint32_t reach(const struct lsc_finder *finder, uint32_t node, uint32_t unit)
+{
+	uint32_t end = finder->run[(size_t)unit * finder->nodes + node], low = unit;
+	double limit = limit_of(finder, node), load = finder->load[node];
+
+	if (finder->even)
+		return finder->left[node] < 0
+			       ? unit
+			       : LSC_MIN(end,
+					 finder->after[LSC_MIN(finder->count[unit] +
+								       (uint32_t)finder->left[node],
+							       finder->units)]);
+	if (end == unit ||
+	    is_within(load + finder->cost[node] * (finder->sum[end] - finder->sum[unit]), limit))
+		return end;
+	while (end - low > 1) {
+		uint32_t middle = low + (end - low) / 2;
+
+		if (is_within(load + finder->cost[node] * (finder->sum[middle] - finder->sum[unit]),
+			      limit))
+			low = middle;
+		else
+			end = middle;
 	}
-	return unit;
+	return low;
 }
 
 static void add_stage(struct lsc_finder *finder, uint32_t node, uint32_t first, uint32_t end)
 {
-	for (uint32_t u = first; u < end; u++)
-		finder->load[node] += finder->cost[node] * finder->weight[u];
+	set_load(finder, node,
+		 finder->load[node] + finder->cost[node] * (finder->sum[end] - finder->sum[first]));
 	finder->path.stages[finder->path.n++] = (struct lsc_stage){node, first, end - 1};
+}
+
+/* Undoes that. */
+static void remove_stage(struct lsc_finder *finder, uint32_t node, double load)
+{
+	finder->path.n--;
+	set_load(finder, node, load);
 }
 
 static void keep_path(struct lsc_finder *finder)
 {
 	finder->found = finder->path;
 	finder->found.bottleneck = 0;
-	for (uint32_t i = 0; i < finder->nodes; i++)
-		finder->found.bottleneck = LSC_MAX(finder->found.bottleneck, finder->load[i]);
+	for (uint32_t i = 0; i < finder->path.n; i++)
+		finder->found.bottleneck = LSC_MAX(finder->found.bottleneck,
+						   finder->load[finder->path.stages[i].node]);
 	finder->fewest = finder->path.n;
 }
 
@@ -96,20 +171,23 @@ static void start_over(struct lsc_finder *finder, double limit)
 {
 	finder->limit = limit;
 	finder->path.n = 0;
-	memset(finder->load, 0, finder->nodes * sizeof(*finder->load));
+	for (uint32_t i = 0; i < finder->nodes; i++)
+		set_load(finder, i, finder->base[i]);
+	finder->work += finder->nodes * 4ull;
 }
 
 bool lsc_finder_greedy(struct lsc_finder *finder, double limit)
 {
 	start_over(finder, limit);
 	for (uint32_t unit = 0; unit < finder->units;) {
+		const uint32_t *run = finder->run + (size_t)unit * finder->nodes;
 		uint32_t node = NONE, end = unit;
 
 		if (finder->path.n == LSC_COVER_MAX_STAGES)
 			return false;
-		finder->work += (uint64_t)finder->nodes * 4;
+		finder->work += finder->nodes;
 		for (uint32_t i = 0; i < finder->nodes; i++) {
-			uint32_t to = reach(finder, i, unit, finder->load[i]);
+			uint32_t to = run[i] > end ? reach(finder, i, unit) : 0;
 
 			if (to > end) {
 				node = i;
@@ -131,15 +209,30 @@ static void count_least(struct lsc_finder *finder)
 {
 	finder->least[finder->units] = 0;
 	for (uint32_t unit = finder->units; unit-- > 0;) {
+		const uint32_t *run = finder->run + (size_t)unit * finder->nodes;
 		uint32_t end = unit;
 
 		for (uint32_t i = 0; i < finder->nodes; i++)
-			end = LSC_MAX(end, reach(finder, i, unit, 0));
+			if (run[i] > end)
+				end = LSC_MAX(end, reach(finder, i, unit));
 		finder->least[unit] = LSC_COVER_MAX_STAGES + 1;
 		if (end > unit)
 			finder->least[unit] = LSC_MIN(finder->least[unit], finder->least[end] + 1);
 	}
-	finder->work += (uint64_t)finder->nodes * finder->units * 4;
+	finder->work += (uint64_t)finder->nodes * finder->units;
+}
+
+/* Whether the units from unit on fit into what is left, where they are even. */
+static bool rest_matches(struct lsc_finder *finder, uint32_t unit)
+{
+	bool fits;
+
+	for (uint32_t i = 0; i < finder->nodes; i++)
+		finder->match.room[i] = (uint32_t)LSC_MAX(finder->left[i], 0);
+	fits = lsc_match_check(&finder->match, unit);
+	finder->work += finder->match.work;
+	finder->match.work = 0;
+	return fits;
 }
 
 /* Whether the units from unit on fit under the limit, beside the load there is. */
@@ -147,13 +240,13 @@ static bool rest_fits(struct lsc_finder *finder, uint32_t unit)
 {
 	bool fits;
 
+	if (finder->even)
+		return rest_matches(finder, unit);
 	for (uint32_t i = 0; i < finder->nodes; i++) {
 		double left = limit_of(finder, i) * (1 + LSC_COVER_CLOSE) - finder->load[i];
 		double room = left / (finder->cost[i] * finder->heaviest);
 
 		room = LSC_MIN(room, (double)finder->units); /* enough for all */
-		if (finder->even)
-			room = floor(room + LSC_COVER_CLOSE);
 		finder->fit.room[i] = room > 0 ? (int64_t)ceil(room * LSC_FINDER_ONE) : 0;
 	}
 	fits = lsc_fit_check(&finder->fit, unit);
@@ -164,41 +257,48 @@ static bool rest_fits(struct lsc_finder *finder, uint32_t unit)
 
 /* --- the search --- */
 
-static int compare_candidates(const void *a, const void *b)
+/* Brings the one that gets furthest to the front: of those that are left often only few are tried.
+ */
+static struct lsc_candidate next_candidate(struct lsc_candidate *list, uint32_t n)
 {
-	const struct lsc_candidate *x = a, *y = b;
+	uint32_t best = 0;
+	struct lsc_candidate found;
 
-	if (x->end != y->end)
-		return x->end > y->end ? -1 : 1;
-	return x->node < y->node ? -1 : 1;
+	for (uint32_t i = 1; i < n; i++)
+		if (list[i].end > list[best].end ||
+		    (list[i].end == list[best].end && list[i].node < list[best].node))
+			best = i;
+	found = list[best];
+	list[best] = list[0];
+	list[0] = found;
+	return found;
 }
 
-/* The nodes that can run the unit and have not just done so, the furthest reach first; of nodes
- * that are alike and still idle only one. */
+/* The nodes that can run the unit and have not just done so; of nodes that are alike and still
+ * idle only one. */
 static uint32_t list_candidates(struct lsc_finder *finder, uint32_t unit,
 				struct lsc_candidate *list)
 {
 	const struct lsc_cover *path = &finder->path;
 	uint32_t previous = path->n ? path->stages[path->n - 1].node : NONE;
+	const uint32_t *run = finder->run + (size_t)unit * finder->nodes;
 	uint32_t n = 0, level = ++finder->levels;
 
 	for (uint32_t i = 0; i < finder->nodes; i++) {
 		uint32_t end;
 
-		if (i == previous || !lsc_finder_can(finder, i, unit))
+		if (i == previous || run[i] == unit)
 			continue;
-		if (finder->load[i] == 0) {
+		if (finder->load[i] == finder->base[i]) {
 			if (finder->seen[finder->twin[i]] == level)
 				continue;
 			finder->seen[finder->twin[i]] = level;
 		}
-		end = reach(finder, i, unit, finder->load[i]);
-		finder->work += end - unit + 1;
+		end = reach(finder, i, unit);
 		if (end > unit)
 			list[n++] = (struct lsc_candidate){i, end};
 	}
-	qsort(list, n, sizeof(*list), compare_candidates);
-	finder->work += finder->nodes + n * 8;
+	finder->work += finder->nodes + n * 4;
 	return n;
 }
 
@@ -212,8 +312,7 @@ static bool fits_after(struct lsc_finder *finder, uint32_t node, uint32_t unit, 
 
 	add_stage(finder, node, unit, end);
 	fits = rest_fits(finder, end);
-	finder->path.n--;
-	finder->load[node] = load;
+	remove_stage(finder, node, load);
 	return fits;
 }
 
@@ -250,8 +349,7 @@ static void try_node(struct lsc_finder *finder, uint32_t unit, struct lsc_candid
 			return;
 		add_stage(finder, candidate.node, unit, end);
 		descend(finder, end);
-		finder->path.n--;
-		finder->load[candidate.node] = load;
+		remove_stage(finder, candidate.node, load);
 		if (finder->work > finder->max_work)
 			finder->done = true;
 	}
@@ -268,8 +366,10 @@ static void descend(struct lsc_finder *finder, uint32_t unit)
 		return;
 	}
 	n = list_candidates(finder, unit, list);
-	for (uint32_t i = 0; i < n && !finder->done; i++)
-		try_node(finder, unit, list[i]);
+	for (uint32_t i = 0; i < n && !finder->done; i++) {
+		finder->work += n - i;
+		try_node(finder, unit, next_candidate(list + i, n - i));
+	}
 }
 
 bool lsc_finder_search(struct lsc_finder *finder, double limit, uint32_t fewest, bool any)

@@ -1,4 +1,4 @@
-/* fleet - nodes from arrival records, and links to their workers */
+/* fleet - links to the workers of nodes; what is known of these is in fleet_records.c */
 #include "route/fleet.h"
 
 #include <stdio.h>
@@ -9,10 +9,15 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/macros.h"
+#include "route/fleet_own.h"
 
 #define AGAIN_NS  500000000ull
 #define SILENT_NS 10000000000ull
-#define PINGS     4 /* without an answer are the end */
+#define PINGS     4     /* without an answer are the end */
+#define MOST      65536 /* runs that count */
+#define DOUBTS    4u
+#define STEPS     4 /* of a worker's longest, after which one that does not get on stands still */
 
 struct lsc_fleet_body {
 	struct lsc_fleet_body *next, **previous;
@@ -27,6 +32,7 @@ int lsc_fleet_init(struct lsc_fleet *fleet, const struct lsc_image *image, struc
 				    .events = events,
 				    .data = data,
 				    .silent_ns = SILENT_NS,
+				    .first_ns = SILENT_NS,
 				    .heard_ns = lsc_clock_ns(),
 				    .began = lsc_clock_wall_s()};
 	if (getrandom(fleet->client.bytes, sizeof(fleet->client.bytes), 0) < 0)
@@ -90,9 +96,46 @@ static void on_open(void *data, struct lsc_link *link)
 	    lsc_link_send(link, &pack, NULL, 0, NULL) < 0)
 		return;
 	node->open = true;
+	node->leaving = false;
 	node->unanswered = 0;
+	node->state = (struct lsc_pong_frame){0};
+	node->moved_ns = lsc_clock_ns();
+	node->idle_ns = 0;
+	node->others = 0;
 	lsc_timer_arm(node->again, node->fleet->silent_ns / PINGS);
 	node->fleet->events->on_change(node->fleet->data);
+}
+
+/* What a worker is at. */
+static int take_pong(struct lsc_fleet_node *node, const struct lsc_record *record,
+		     struct lsc_err *err)
+{
+	struct lsc_pong_frame pong;
+	uint64_t now = lsc_clock_ns();
+	int r = lsc_frame_parse_pong(record, &pong, err);
+
+	if (r < 0 || !pong.told)
+		return r;
+	if (!pong.runs || pong.done != node->state.done)
+		node->moved_ns = now;
+	node->idle_ns = pong.runs ? 0 : node->idle_ns ? node->idle_ns : now;
+	node->state = pong;
+	node->others = pong.runs > node->busy ? (uint32_t)LSC_MIN(pong.runs - node->busy, MOST) : 0;
+	return 0;
+}
+
+static int take_leave(struct lsc_fleet_node *node, const struct lsc_record *record,
+		      struct lsc_err *err)
+{
+	double within_s;
+	int r = lsc_frame_parse_leave(record, &within_s, err);
+
+	if (r < 0 || node->leaving)
+		return r;
+	lsc_notice("node %u, %s: leaves within %.0f s", node->rank, node->exec, within_s);
+	node->leaving = true;
+	node->fleet->events->on_change(node->fleet->data);
+	return 0;
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
@@ -114,6 +157,10 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 			fleet->events->on_token(fleet->data, &token);
 		return r;
 	}
+	if (lsc_record_is(record, "pong"))
+		return take_pong(node, record, err);
+	if (lsc_record_is(record, "leave"))
+		return take_leave(node, record, err);
 	if (!lsc_record_is(record, "fail"))
 		return 0;
 	r = lsc_frame_parse_fail(record, &fail, err);
@@ -168,6 +215,26 @@ static const struct lsc_link_events link_events = {
 	.on_close = on_close,
 };
 
+/* For how long a worker that has runs may seem to do nothing; longer each time it did not help to
+ * go elsewhere, so that what is just slow gets through in the end. */
+static uint64_t patience(const struct lsc_fleet_node *node)
+{
+	const struct lsc_fleet *fleet = node->fleet;
+	uint64_t base = fleet->silent_ns << LSC_MIN(node->doubt, DOUBTS);
+
+	if (node->state.works && node->state.step_s <= 0)
+		return LSC_MAX(base, fleet->first_ns);
+	return base + (uint64_t)(STEPS * node->state.step_s * 1e9);
+}
+
+/* Whether a worker that answers makes no progress with what it has: its device hangs, say, or what
+ * it should run is not there any more, and it waits for that to arrive. */
+static bool stands_still(const struct lsc_fleet_node *node)
+{
+	return node->state.told && node->state.runs && node->busy &&
+	       lsc_clock_ns() - node->moved_ns > patience(node);
+}
+
 /* Asks whether the worker is there: one that was stopped, or whose machine is, keeps its link. */
 static void ping(struct lsc_fleet_node *node)
 {
@@ -175,17 +242,25 @@ static void ping(struct lsc_fleet_node *node)
 	const struct lsc_fleet *fleet = node->fleet;
 
 	if (node->unanswered++ >= PINGS) {
-		lsc_warning("node %u, %s: silent for %.0f s, going on without it", node->rank,
+		lsc_warning("node %u, %s: silent for %g s, going on without it", node->rank,
 			    node->exec, (double)fleet->silent_ns / 1e9);
+		lose(node);
+		return;
+	}
+	if (stands_still(node)) {
+		lsc_warning("node %u, %s: at a standstill for %.1f s, going on without it",
+			    node->rank, node->exec,
+			    (double)(lsc_clock_ns() - node->moved_ns) / 1e9);
 		lose(node);
 		return;
 	}
 	if (lsc_frame_pack_ping(&pack) == 0)
 		lsc_link_send(node->link, &pack, NULL, 0, NULL);
 	lsc_timer_arm(node->again, fleet->silent_ns / PINGS);
+	fleet->events->on_look(fleet->data, node->rank);
 }
 
-static void connect_node(struct lsc_fleet_node *node)
+void lsc_fleet_connect(struct lsc_fleet_node *node)
 {
 	const struct lsc_access *access = node->fleet->access;
 	const struct lsc_link_options options = {.kind = "exec",
@@ -214,9 +289,14 @@ static void on_again(void *data)
 	struct lsc_fleet_node *node = data;
 
 	if (!node->link)
-		connect_node(node);
+		lsc_fleet_connect(node);
 	else if (node->open)
 		ping(node);
+}
+
+int lsc_fleet_watch(struct lsc_fleet_node *node, struct lsc_err *err)
+{
+	return lsc_timer_new(node->fleet->loop, on_again, node, &node->again, err);
 }
 
 int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t rank, const struct lsc_run_frame *run,
@@ -255,153 +335,4 @@ void lsc_fleet_drop(struct lsc_fleet *fleet, uint32_t rank, uint64_t request)
 
 	if (lsc_fleet_usable(node) && lsc_frame_pack_drop(&pack, &fleet->client, request) == 0)
 		lsc_link_send(node->link, &pack, NULL, 0, NULL);
-}
-
-/* --- arrival records --- */
-
-static int add_node(struct lsc_fleet *fleet, uint32_t rank, struct lsc_fleet_node **ret_node,
-		    struct lsc_err *err)
-{
-	struct lsc_fleet_node **nodes, *node;
-
-	if (rank >= fleet->n_nodes) {
-		nodes = reallocarray(fleet->nodes, rank + 1, sizeof(*nodes));
-		if (!nodes)
-			return lsc_err_set(err, ENOMEM, "cannot hold %u nodes: %m", rank + 1);
-		fleet->nodes = nodes;
-		while (fleet->n_nodes <= rank)
-			nodes[fleet->n_nodes++] = NULL;
-	}
-	if (fleet->nodes[rank])
-		return lsc_err_set(err, EBADMSG, "arrivals tell twice who node %u is", rank);
-	node = calloc(1, sizeof(*node));
-	if (!node)
-		return lsc_err_set(err, ENOMEM, "cannot hold node %u: %m", rank);
-	fleet->nodes[rank] = node;
-	*node = (struct lsc_fleet_node){.fleet = fleet, .rank = rank};
-	node->blocks = calloc(fleet->image->n_blocks, 1);
-	node->units = calloc(fleet->image->n_units, 1);
-	if (!node->blocks || !node->units)
-		return lsc_err_set(err, ENOMEM, "cannot hold node %u: %m", rank);
-	*ret_node = node;
-	return lsc_timer_new(fleet->loop, on_again, node, &node->again, err);
-}
-
-static void complete_node(struct lsc_fleet_node *node)
-{
-	node->complete = true;
-	memset(node->blocks, 1, node->fleet->image->n_blocks);
-	memset(node->units, 1, node->fleet->image->n_units);
-}
-
-static bool holds(const struct lsc_fleet_node *node, const struct lsc_need *need)
-{
-	for (uint32_t i = 0; i < need->n; i++)
-		if (!node->blocks[need->first + i])
-			return false;
-	return true;
-}
-
-static void hold_block(struct lsc_fleet_node *node, uint32_t block)
-{
-	const struct lsc_image *image = node->fleet->image;
-
-	node->blocks[block] = 1;
-	for (uint32_t u = 0; u < image->n_units; u++)
-		node->units[u] = holds(node, &image->units[u].needs[0]) &&
-				 holds(node, &image->units[u].needs[1]);
-}
-
-static int take_cast(struct lsc_fleet *fleet, const struct lsc_record *record, struct lsc_err *err)
-{
-	double t = 0, wall = 0;
-	uint64_t nodes;
-	const void *id;
-	uint32_t len;
-	int r = lsc_record_bin(record, "id", LSC_HASH_BYTES, &id, &len, err);
-
-	if (r < 0)
-		return r;
-	if (len != LSC_HASH_BYTES || memcmp(id, fleet->image->id.bytes, len))
-		return lsc_err_set(err, EBADMSG, "the arrivals are of another image");
-	if (fleet->named)
-		return lsc_err_set(err, EBADMSG, "the arrivals tell of two casts");
-	if ((r = lsc_record_real_or(record, "t", 0, &t, err)) < 0 ||
-	    (r = lsc_record_real_or(record, "clock", lsc_clock_wall_s(), &wall, err)) < 0 ||
-	    (r = lsc_record_uint(record, "nodes", LSC_FLEET_MAX_NODES, &nodes, err)) < 0)
-		return r;
-	fleet->n_cast = (uint32_t)nodes;
-	fleet->began = wall - t;
-	fleet->named = true;
-	return 0;
-}
-
-static int take_node(struct lsc_fleet *fleet, const struct lsc_record *record, uint32_t rank,
-		     struct lsc_err *err)
-{
-	struct lsc_fleet_node *node = NULL;
-	char role[16];
-	int r = add_node(fleet, rank, &node, err);
-
-	if (r < 0 ||
-	    (r = lsc_record_text(record, "name", node->name, sizeof(node->name), err)) < 0 ||
-	    (r = lsc_record_text(record, "role", role, sizeof(role), err)) < 0)
-		return r;
-	if (lsc_record_get(record, "exec") &&
-	    (r = lsc_record_text(record, "exec", node->exec, sizeof(node->exec), err)) < 0)
-		return r;
-	node->source = !strcmp(role, "source");
-	if (node->source)
-		complete_node(node);
-	connect_node(node);
-	return 0;
-}
-
-int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record, struct lsc_err *err)
-{
-	struct lsc_fleet_node *node;
-	uint64_t rank, block;
-	int r;
-
-	fleet->heard_ns = lsc_clock_ns();
-	if (lsc_record_is(record, "cast"))
-		return take_cast(fleet, record, err);
-	if (lsc_record_is(record, "end")) {
-		lsc_fleet_end(fleet);
-		return 0;
-	}
-	if (!lsc_record_is(record, "node") && !lsc_record_is(record, "block") &&
-	    !lsc_record_is(record, "complete") && !lsc_record_is(record, "failed"))
-		return 0;
-	if (!fleet->named)
-		return lsc_err_set(err, EBADMSG, "the arrivals do not begin with a cast");
-	r = lsc_record_uint(record, "node", LSC_FLEET_MAX_NODES - 1, &rank, err);
-	if (r < 0)
-		return r;
-	if (lsc_record_is(record, "node"))
-		return take_node(fleet, record, (uint32_t)rank, err);
-	node = rank < fleet->n_nodes ? fleet->nodes[rank] : NULL;
-	if (!node && lsc_record_is(record, "failed"))
-		return 0; /* before it could say who it is */
-	if (!node)
-		return lsc_err_set(err, EBADMSG, "arrivals name node %u before they say who it is",
-				   (unsigned)rank);
-	if (lsc_record_is(record, "complete")) {
-		complete_node(node);
-	} else if (lsc_record_is(record, "failed")) {
-		node->failed = true;
-	} else {
-		r = lsc_record_uint(record, "block", fleet->image->n_blocks - 1, &block, err);
-		if (r < 0)
-			return r;
-		hold_block(node, (uint32_t)block);
-	}
-	fleet->events->on_change(fleet->data);
-	return 0;
-}
-
-void lsc_fleet_end(struct lsc_fleet *fleet)
-{
-	fleet->ended = true;
-	fleet->events->on_change(fleet->data);
 }

@@ -1,7 +1,8 @@
 /* The nodes of a cast as a router sees them: what each holds, and a link to its stage worker.
  *
  * Fed with arrival records (lsc-stream(5)); links are opened as soon as a node says where its
- * worker is, and again when they were lost.  A worker that answers no ping is taken for lost.
+ * worker is, and again when they were lost.  A worker is taken for lost that answers no ping, or
+ * that has runs and gets on with none of them for longer than its steps take.
  */
 #ifndef LSC_ROUTE_FLEET_H
 #define LSC_ROUTE_FLEET_H
@@ -36,12 +37,18 @@ struct lsc_fleet_node {
 	uint8_t *units;  /* [n_units]: 1 where it can run the unit */
 	struct lsc_link *link;
 	bool open;
-	bool refused;            /* for its key or ours, which was said */
-	struct lsc_timer *again; /* connects anew; while there is a link: pings */
-	uint32_t unanswered;     /* pings since it last said something */
+	bool refused;                /* for its key or ours, which was said */
+	bool leaving;                /* it takes no new requests */
+	struct lsc_timer *again;     /* connects anew; while there is a link: pings */
+	uint32_t unanswered;         /* pings since it last said something */
+	struct lsc_pong_frame state; /* what it last said of itself */
+	uint64_t moved_ns;           /* when it was last seen to get on, or to have nothing to do */
+	uint64_t idle_ns;            /* since when it has nothing to do; 0: it has */
 	struct lsc_fleet_body *bodies;
-	uint32_t busy;  /* requests whose route it is on */
-	uint32_t doubt; /* failures since it last did its part */
+	uint32_t busy;       /* requests whose route it is on */
+	uint32_t busy_units; /* that these run here */
+	uint32_t others;     /* runs that it had beside those, when it last said */
+	uint32_t doubt;      /* failures since it last did its part */
 };
 
 struct lsc_fleet_events {
@@ -49,6 +56,7 @@ struct lsc_fleet_events {
 	void (*on_token)(void *data, const struct lsc_token_frame *token);
 	void (*on_fail)(void *data, uint32_t node, const struct lsc_fail_frame *fail);
 	void (*on_lost)(void *data, uint32_t node); /* its worker went away */
+	void (*on_look)(void *data, uint32_t node); /* it said what it is at */
 };
 
 struct lsc_fleet {
@@ -63,7 +71,9 @@ struct lsc_fleet {
 	uint32_t n_cast; /* nodes the cast says it has; of some nothing may be known yet */
 	const struct lsc_access *access; /* where links go, and with which key; its owner may set it
 					  * before the first record.  NULL: anywhere, plain */
-	uint64_t silent_ns;              /* a worker that says nothing for so long is lost */
+	uint64_t silent_ns;              /* a worker that says nothing for so long is lost, or one
+					  * that stands still for so long and four of its steps */
+	uint64_t first_ns;               /* that its first step may take */
 	uint64_t heard_ns;               /* when the last arrival record came */
 	double began;                    /* wall clock of the cast's t = 0 */
 	bool named;                      /* the cast's record came */

@@ -12,24 +12,46 @@
 #include "route/way.h"
 
 #define PATIENCE_NS 30000000000ull
+#define STAGE_NS    5000000000ull
 #define TICK_NS     100000000ull
+#define MOVE_NS     200000000ull /* from one try to leave a node that leaves to the next */
+#define MOVE_PART   8 /* who has less than such a part of its tokens before it stays there */
 #define SETTLE_NS   200000000ull /* for links that are being opened when it starts */
 #define PAUSE_NS    100000000ull /* after the first failure, then twice as long up to */
 #define PAUSE_MAX   2000000000ull
+#define LATE_TRIES  4
 #define RUN_TOKENS  512 /* in one frame: stages work on one part while the next is on its way */
 
 /* --- routes --- */
+
+/* Whether a node is on its route, as which stage first. */
+static bool passes(const struct lsc_router_request *request, uint32_t node)
+{
+	for (uint32_t i = 0; request->routed && i < request->cover.n; i++)
+		if (request->cover.stages[i].node == node)
+			return true;
+	return false;
+}
+
+/* What a route asks of its nodes, added to what they have, or taken away. */
+static void count_route(struct lsc_router *router, const struct lsc_cover *cover, int sign)
+{
+	for (uint32_t i = 0; i < cover->n; i++) {
+		const struct lsc_stage *stage = &cover->stages[i];
+		struct lsc_fleet_node *node = router->fleet.nodes[stage->node];
+
+		node->busy += (uint32_t)sign;
+		node->busy_units += (uint32_t)sign * (stage->last - stage->first + 1);
+	}
+}
 
 static void leave_route(struct lsc_router *router, struct lsc_router_request *request)
 {
 	if (!request->routed)
 		return;
-	for (uint32_t i = 0; i < request->cover.n; i++) {
-		uint32_t node = request->cover.stages[i].node;
-
-		router->fleet.nodes[node]->busy--;
-		lsc_fleet_drop(&router->fleet, node, request->number);
-	}
+	count_route(router, &request->cover, -1);
+	for (uint32_t i = 0; i < request->cover.n; i++)
+		lsc_fleet_drop(&router->fleet, request->cover.stages[i].node, request->number);
 	request->routed = false;
 }
 
@@ -74,6 +96,17 @@ static void lose_route(struct lsc_router_request *request, const char *why)
 	request->again_ns = lsc_clock_ns() + LSC_MIN(pause, PAUSE_MAX);
 }
 
+/* The same where it took its time to find that out: enough of the patience is left for another
+ * route, some times at least. */
+static void lose_late(struct lsc_router_request *request, const char *why)
+{
+	uint64_t since = lsc_clock_ns() - request->router->patience_ns / 3;
+
+	if (request->tries < LATE_TRIES)
+		request->since_ns = LSC_MAX(request->since_ns, since);
+	lose_route(request, why);
+}
+
 static int send_part(struct lsc_router_request *request, struct lsc_run_frame *run, uint32_t pos,
 		     uint32_t n)
 {
@@ -94,6 +127,8 @@ static void send_run(struct lsc_router_request *request, uint32_t pos)
 	LSC_CLEANUP_FREE struct lsc_run_frame *run = calloc(1, sizeof(*run));
 	uint32_t end = (uint32_t)request->ids.n;
 	int r = run ? 0 : -ENOMEM;
+
+	request->sent_ns = lsc_clock_ns();
 
 	if (r == 0) {
 		run->image = fleet->image->id;
@@ -124,8 +159,7 @@ static void take_route(struct lsc_router_request *request)
 	request->routed = true;
 	request->crowded = false;
 	request->number = ++router->numbers;
-	for (uint32_t i = 0; i < request->cover.n; i++)
-		router->fleet.nodes[request->cover.stages[i].node]->busy++;
+	count_route(router, &request->cover, 1);
 	router->events->on_route(request);
 	send_run(request, 0);
 }
@@ -239,11 +273,41 @@ static void get_on(struct lsc_router_request *request)
 	request->told = false;
 }
 
+/* Away from a node that leaves, where there is another way and enough is left to do: what was
+ * computed so far is computed anew, in less time a position than answers take. */
+static bool move_on(struct lsc_router_request *request)
+{
+	struct lsc_router *router = request->router;
+	const struct lsc_cover before = request->cover;
+	uint64_t now = lsc_clock_ns();
+	uint64_t left = request->limit - (request->ids.n - request->n_prompt);
+	struct lsc_cover cover;
+	bool local = request->local;
+
+	if (!lsc_router_has_leaving(router, request) || left < request->ids.n / MOVE_PART ||
+	    now < request->again_ns)
+		return false;
+	request->again_ns = now + MOVE_NS;
+	if (lsc_router_find_route(router, request) <= 0) {
+		request->cover = before;
+		request->local = local;
+		return false;
+	}
+	cover = request->cover;
+	request->cover = before;
+	leave_route(router, request);
+	request->cover = cover;
+	take_route(request);
+	return true;
+}
+
 /* On with the next position; to a node that came to hold everything, if there is one. */
 static void go_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
 
+	if (move_on(request))
+		return;
 	if (!lsc_router_find_better(router, request)) {
 		send_run(request, (uint32_t)request->ids.n - 1);
 		return;
@@ -338,6 +402,13 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 		lsc_timer_arm(router->tick, 0);
 		return;
 	}
+	if (fail->code == ESHUTDOWN) {
+		router->fleet.nodes[node]->leaving = true;
+		leave_route(router, request);
+		request->again_ns = 0;
+		lsc_timer_arm(router->tick, 0);
+		return;
+	}
 	if (!crowded)
 		doubt(router, request, node, fail->code == EHOSTDOWN);
 	lsc_info("node %u, %s: %s", node, router->fleet.nodes[node]->exec, fail->why);
@@ -355,18 +426,53 @@ static void on_lost(void *data, uint32_t node)
 	router->fleet.nodes[node]->doubt++;
 	for (struct lsc_router_request *request = router->requests; request;
 	     request = request->next)
-		for (uint32_t i = 0; request->routed && i < request->cover.n; i++)
-			if (request->cover.stages[i].node == node)
-				lose_route(request, why);
+		if (passes(request, node))
+			lose_late(request, why);
 	route_all(router);
 }
 
-static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail, on_lost};
+/* Whether none of its nodes has anything to do, for too long: what was under way is lost. */
+static bool is_astray(const struct lsc_router *router, const struct lsc_router_request *request,
+		      uint64_t now)
+{
+	uint64_t since = request->sent_ns;
+
+	for (uint32_t i = 0; i < request->cover.n; i++) {
+		const struct lsc_fleet_node *node =
+			router->fleet.nodes[request->cover.stages[i].node];
+
+		if (!node->idle_ns)
+			return false;
+		since = LSC_MAX(since, node->idle_ns);
+	}
+	return now > since && now - since > router->fleet.silent_ns;
+}
+
+/* A node said what it is at. */
+static void on_look(void *data, uint32_t node)
+{
+	struct lsc_router *router = data;
+	uint64_t now = lsc_clock_ns();
+
+	for (struct lsc_router_request *request = router->requests; request;
+	     request = request->next) {
+		if (!passes(request, node) || !is_astray(router, request, now))
+			continue;
+		lsc_warning("a request was lost between the stages of its route, going on over "
+			    "another");
+		for (uint32_t i = 0; i < request->cover.n; i++)
+			router->fleet.nodes[request->cover.stages[i].node]->doubt++;
+		lose_late(request, "it was lost between the stages of its route");
+	}
+}
+
+static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail, on_lost,
+						     on_look};
 
 /* --- the whole --- */
 
 int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, struct lsc_loop *loop,
-		    enum lsc_cover_sources sources, uint64_t patience_ns,
+		    enum lsc_cover_sources sources, uint64_t patience_ns, uint64_t stage_ns,
 		    const struct lsc_router_events *events, struct lsc_err *err)
 {
 	int r;
@@ -376,7 +482,8 @@ int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, st
 				      .began_ns = lsc_clock_ns(),
 				      .patience_ns = patience_ns ? patience_ns : PATIENCE_NS};
 	r = lsc_fleet_init(&router->fleet, image, loop, &fleet_events, router, err);
-	router->fleet.silent_ns = router->patience_ns / 3;
+	router->fleet.silent_ns = stage_ns ? stage_ns : LSC_MIN(STAGE_NS, router->patience_ns / 3);
+	router->fleet.first_ns = router->patience_ns / 2;
 	return r < 0 ? r : lsc_timer_new(loop, on_tick, router, &router->tick, err);
 }
 

@@ -2,8 +2,9 @@
  *
  * A request waits for the first cover of all units; where receivers are still loading, for one
  * that includes a receiver.  Once a node holds everything, requests go to it alone, those in
- * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost or
- * fails, over other nodes than the one that failed, if there are any.  One for which workers have
+ * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost,
+ * stands still or fails, over other nodes than the one that failed, if there are any.  Where a
+ * stage leaves, they move if they have much before them still, and can.  One for which workers have
  * no room waits until others are done, and those that came after it wait behind it; a node that is
  * too small for one gets less of it, and one that is too large for all the nodes it could go to
  * fails.  A request that gets nowhere for a while fails too,
@@ -50,6 +51,7 @@ struct lsc_router_request {
 	struct lsc_cover cover;
 	uint64_t since_us; /* it came, since 1970: the older of two has precedence where it runs */
 	uint64_t since_ns; /* it last got on */
+	uint64_t sent_ns;  /* what it waits for was asked for, while it is routed */
 	uint64_t again_ns; /* not to be tried before */
 	uint32_t tries;    /* that failed since then */
 	struct lsc_router_bar barred[LSC_ROUTER_MAX_BARRED];
@@ -79,9 +81,10 @@ struct lsc_router {
 	uint64_t numbers;
 };
 
-/* patience_ns 0: 30 s.  A worker that is silent for a third of it is left. */
+/* patience_ns 0: 30 s.  stage_ns: a worker is left that is silent for so long, or stands still for
+ * somewhat longer; 0: 5 s, and a third of the patience at most. */
 int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, struct lsc_loop *loop,
-		    enum lsc_cover_sources sources, uint64_t patience_ns,
+		    enum lsc_cover_sources sources, uint64_t patience_ns, uint64_t stage_ns,
 		    const struct lsc_router_events *events, struct lsc_err *err);
 void lsc_router_release(struct lsc_router *router);
 

@@ -1,6 +1,7 @@
 /* way - which nodes a request goes to */
 #include "route/way.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -15,7 +16,8 @@ static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_n
 {
 	if (!node || (node->source && router->sources == LSC_SOURCES_NEVER))
 		return false;
-	return lsc_fleet_usable(node) || (hope && node->exec[0] && !node->failed && !node->refused);
+	return (lsc_fleet_usable(node) && !node->leaving) ||
+	       (hope && node->exec[0] && !node->failed && !node->refused);
 }
 
 /* How many stretches of units a node has room for, by what a request tried: UINT32_MAX where it
@@ -28,9 +30,39 @@ static uint32_t most_of(const struct lsc_router_request *request, uint32_t node)
 	return UINT32_MAX;
 }
 
-static double cost_of(const struct lsc_fleet_node *node)
+/* Seconds a unit takes for a position where that was not measured: the mean of those where it was.
+ * Only ratios matter, so any number will do where none was. */
+static double usual_cost(const struct lsc_fleet *fleet)
 {
-	return 1 + (double)node->busy + DOUBT * (double)node->doubt;
+	double sum = 0;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < fleet->n_nodes; i++) {
+		const struct lsc_fleet_node *node = fleet->nodes[i];
+
+		if (!node || node->state.unit_s <= 0)
+			continue;
+		sum += node->state.unit_s;
+		n++;
+	}
+	return n ? sum / n : 1;
+}
+
+/* The same of one node, in steps of a fifth: what differs by less is noise, and nodes that are
+ * alike are the easier to plan for. */
+static double cost_of(const struct lsc_fleet_node *node, double usual)
+{
+	if (node->state.unit_s <= 0)
+		return usual;
+	return exp2(round(4 * log2(node->state.unit_s / usual)) / 4) * usual;
+}
+
+/* What has to be done there before a position of one more request is through, in units: its share
+ * of the router's own requests, all units for those of others and for failures. */
+static double queue_of(const struct lsc_fleet_node *node)
+{
+	return (double)node->busy_units +
+	       node->fleet->image->n_units * ((double)node->others + DOUBT * (double)node->doubt);
 }
 
 /* Whether some receiver may still come to hold something.  A cast tells of its progress several
@@ -52,20 +84,26 @@ bool lsc_router_is_loading(const struct lsc_router *router)
 	return false;
 }
 
-/* The least busy node that holds everything: a receiver, or a source where it is to serve. */
+/* The node that holds everything and will be through with one more request first: a receiver, or a
+ * source where it is to serve. */
 static bool find_local(const struct lsc_router *router, const struct lsc_router_request *request,
 		       bool sources, bool hope, uint32_t *ret_node)
 {
 	uint32_t best = UINT32_MAX;
+	double usual = usual_cost(&router->fleet), least = INFINITY;
 
 	for (uint32_t i = 0; i < router->fleet.n_nodes; i++) {
 		const struct lsc_fleet_node *node = router->fleet.nodes[i];
+		double wait;
 
 		if (!takes_part(router, node, hope) || !node->complete ||
 		    (node->source && !sources) || most_of(request, i) < UINT32_MAX)
 			continue;
-		if (best == UINT32_MAX || cost_of(node) < cost_of(router->fleet.nodes[best]))
+		wait = cost_of(node, usual) * (queue_of(node) + router->fleet.image->n_units);
+		if (wait < least) {
 			best = i;
+			least = wait;
+		}
 	}
 	*ret_node = best;
 	return best != UINT32_MAX;
@@ -73,14 +111,16 @@ static bool find_local(const struct lsc_router *router, const struct lsc_router_
 
 static struct lsc_cover_node cover_node(const struct lsc_router *router,
 					const struct lsc_router_request *request, uint32_t rank,
-					bool hope)
+					bool hope, double usual)
 {
 	const struct lsc_fleet_node *node = router->fleet.nodes[rank];
+	double cost = cost_of(node, usual);
 	uint32_t most = most_of(request, rank);
 
 	return (struct lsc_cover_node){
 		.holds = node->units,
-		.cost = cost_of(node),
+		.cost = cost,
+		.load = cost * queue_of(node),
 		.source = node->source,
 		.usable = takes_part(router, node, hope) && most > 0,
 		.most = most < UINT32_MAX ? most : 0,
@@ -92,15 +132,17 @@ static int find_pipeline(const struct lsc_router *router, const struct lsc_route
 {
 	const struct lsc_fleet *fleet = &router->fleet;
 	LSC_CLEANUP_FREE struct lsc_cover_node *nodes = calloc(fleet->n_nodes + 1, sizeof(*nodes));
+	double usual = usual_cost(fleet);
 	int r;
 
 	if (!nodes)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < fleet->n_nodes; i++)
 		if (fleet->nodes[i])
-			nodes[i] = cover_node(router, request, i, hope);
+			nodes[i] = cover_node(router, request, i, hope, usual);
+	/* A stage more has to save more than a unit takes: it takes about that itself. */
 	r = lsc_cover_find(nodes, fleet->n_nodes, NULL, fleet->begins, fleet->image->n_units,
-			   router->sources, ret_cover);
+			   router->sources, usual, ret_cover);
 	if (r <= 0 || router->sources == LSC_SOURCES_SERVE)
 		return r;
 	for (uint32_t i = 0; i < ret_cover->n; i++)
@@ -139,6 +181,15 @@ int lsc_router_find_route(const struct lsc_router *router, struct lsc_router_req
 bool lsc_router_may_come(const struct lsc_router *router, struct lsc_router_request *request)
 {
 	return lsc_router_is_loading(router) || find_route(router, request, true) > 0;
+}
+
+bool lsc_router_has_leaving(const struct lsc_router *router,
+			    const struct lsc_router_request *request)
+{
+	for (uint32_t i = 0; i < request->cover.n; i++)
+		if (router->fleet.nodes[request->cover.stages[i].node]->leaving)
+			return true;
+	return false;
 }
 
 bool lsc_router_bar(struct lsc_router_request *request, const uint8_t *begins, uint32_t node)

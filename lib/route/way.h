@@ -18,6 +18,10 @@ bool lsc_router_bar(struct lsc_router_request *request, const uint8_t *begins, u
 bool lsc_router_find_better(const struct lsc_router *router,
 			    const struct lsc_router_request *request);
 
+/* Whether a node of a request's route leaves. */
+bool lsc_router_has_leaving(const struct lsc_router *router,
+			    const struct lsc_router_request *request);
+
 /* Whether some receiver may still come to hold something. */
 bool lsc_router_is_loading(const struct lsc_router *router);
 

@@ -22,6 +22,8 @@ struct lsc_compute {
 	void (*notify)(void *data);
 	void *data;
 	pthread_t thread;
+	uint64_t progress; /* read and written atomically, as is: */
+	bool works;
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -138,13 +140,39 @@ static void on_through(void *data)
 		hand_over(compute);
 }
 
+/* Units that a step runs, once for each request. */
+static uint32_t count_units(const struct lsc_batch *batch)
+{
+	uint32_t units = 0;
+
+	for (unsigned i = 0; i < batch->n; i++) {
+		const struct lsc_frame_stage *stage = lsc_job_stage(batch->picks[i].job);
+
+		units += stage->last - stage->first + 1;
+	}
+	return units;
+}
+
+/* What a step took, for whoever plans with this stage.  A prompt's positions cost less each than
+ * an answer's, so they say nothing about those. */
+static void measure(struct lsc_compute *compute, uint32_t units, uint32_t rows, uint64_t took_ns)
+{
+	struct lsc_stage_stats *count = &compute->count;
+	double each = (double)took_ns / units;
+
+	count->step_ns = LSC_MAX(took_ns, count->step_ns - count->step_ns / 64);
+	if (rows == 0)
+		count->unit_ns += (each - count->unit_ns) / (count->unit_ns > 0 ? 8 : 1);
+	__atomic_fetch_add(&compute->progress, 1, __ATOMIC_RELAXED);
+}
+
 /* Whether there was something to do. */
 static bool make_step(struct lsc_compute *compute)
 {
 	struct lsc_batch *batch = &compute->batch;
 	struct lsc_store_image *image = NULL;
-	uint32_t decodes = 0, rows = 0;
-	uint64_t start;
+	uint32_t decodes = 0, rows = 0, units;
+	uint64_t start, took;
 	bool failed = lsc_queue_pick(&compute->queue, batch, &image);
 
 	if (batch->n == 0) {
@@ -168,10 +196,13 @@ static bool make_step(struct lsc_compute *compute)
 	compute->count.rows += rows;
 	start = lsc_clock_ns();
 	lsc_roster_step(&compute->queue.roster);
-	if (batch->n)
+	units = count_units(batch);
+	if (batch->n) {
 		lsc_batch_run(batch, image, on_through, compute);
-	if (batch->n)
-		lsc_pace_step(&compute->pace, decodes, rows, lsc_clock_ns() - start);
+		took = lsc_clock_ns() - start;
+		lsc_pace_step(&compute->pace, decodes, rows, took);
+		measure(compute, units, rows, took);
+	}
 	batch->n = 0;
 	hand_over(compute);
 	return true;
@@ -261,8 +292,11 @@ static void *run(void *data)
 
 	while (await(compute, &came)) {
 		sort_in(compute, &came);
+		/* Opening an image on a device can take long, too. */
+		__atomic_store_n(&compute->works, true, __ATOMIC_RELAXED);
 		while (make_step(compute))
 			gather(compute);
+		__atomic_store_n(&compute->works, false, __ATOMIC_RELAXED);
 		lsc_queue_unwatch(&compute->queue);
 	}
 	lsc_jobs_release(&came);
@@ -290,6 +324,7 @@ int lsc_compute_start(struct lsc_compute **ret_compute, const struct lsc_compute
 		return lsc_err_set(err, ENOMEM, "no memory for a stage");
 	compute->queue.store.dir = options->dir;
 	compute->queue.store.engine = options->engine;
+	compute->queue.store.engine.progress = &compute->progress;
 	compute->queue.store.changed = on_change;
 	compute->queue.store.data = compute;
 	compute->wait_ns = options->wait_ns;
@@ -346,6 +381,8 @@ struct lsc_stage_stats lsc_compute_stats(struct lsc_compute *compute)
 	pthread_mutex_lock(&compute->lock);
 	stats = compute->stats;
 	pthread_mutex_unlock(&compute->lock);
+	stats.works = __atomic_load_n(&compute->works, __ATOMIC_RELAXED);
+	stats.progress = __atomic_load_n(&compute->progress, __ATOMIC_RELAXED);
 	return stats;
 }
 

@@ -10,6 +10,7 @@
 #ifndef LSC_STAGE_COMPUTE_H
 #define LSC_STAGE_COMPUTE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -40,6 +41,10 @@ struct lsc_stage_stats {
 	uint64_t gave_way; /* requests */
 	uint64_t kv_bytes; /* that requests hold, after the latest step or drop */
 	uint32_t guests;   /* requests that have something here */
+	uint64_t step_ns;  /* the longest step lately */
+	double unit_ns;    /* that a unit takes for a position of an answer, lately; 0: not known */
+	uint64_t progress; /* grows with whatever is computed, also within a step */
+	bool works;        /* the thread makes steps, or looks for what can be in one */
 };
 
 struct lsc_stage_stats lsc_compute_stats(struct lsc_compute *compute);

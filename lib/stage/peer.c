@@ -114,12 +114,28 @@ void lsc_peers_send_token(const struct lsc_peers *peers, const struct lsc_job *j
 		send_to(peers, &job->run.client, &pack, "a token");
 }
 
-int lsc_peer_send_pong(struct lsc_peer *peer, struct lsc_err *err)
+int lsc_peer_send_pong(struct lsc_peer *peer, const struct lsc_pong_frame *pong,
+		       struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	int r = lsc_frame_pack_pong(&pack);
+	int r = lsc_frame_pack_pong(&pack, pong);
 
 	if (r == 0)
 		r = lsc_link_send(peer->link, &pack, NULL, 0, NULL);
 	return r < 0 ? lsc_err_set(err, -r, "cannot answer a ping: %m") : 0;
+}
+
+void lsc_peer_send_leave(struct lsc_peer *peer, double within_s)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+
+	/* Who does not hear it, finds out. */
+	if (peer->is_client && lsc_frame_pack_leave(&pack, within_s) == 0)
+		lsc_link_send(peer->link, &pack, NULL, 0, NULL);
+}
+
+void lsc_peers_send_leave(const struct lsc_peers *peers, double within_s)
+{
+	for (struct lsc_peer *peer = peers->first; peer; peer = peer->next)
+		lsc_peer_send_leave(peer, within_s);
 }

@@ -52,6 +52,11 @@ void lsc_peers_send_fail(const struct lsc_peers *peers, const struct lsc_client_
 			 uint64_t request, uint32_t pos, const struct lsc_err *err);
 void lsc_peers_send_token(const struct lsc_peers *peers, const struct lsc_job *job);
 
-int lsc_peer_send_pong(struct lsc_peer *peer, struct lsc_err *err);
+int lsc_peer_send_pong(struct lsc_peer *peer, const struct lsc_pong_frame *pong,
+		       struct lsc_err *err);
+
+/* Tells a client that this worker leaves, or all of them. */
+void lsc_peer_send_leave(struct lsc_peer *peer, double within_s);
+void lsc_peers_send_leave(const struct lsc_peers *peers, double within_s);
 
 #endif

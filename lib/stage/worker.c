@@ -16,6 +16,7 @@
 #include "net/link.h"
 #include "stage/compute.h"
 #include "stage/hop.h"
+#include "stage/leave.h"
 #include "stage/peer.h"
 
 #define WAIT_NS    60000000000u
@@ -33,6 +34,8 @@ struct lsc_worker {
 	struct lsc_run_frame run;      /* the one being looked at */
 	uint64_t job_bytes, job_limit; /* of all jobs there are */
 	uint32_t n_jobs;
+	uint64_t n_forwarded;
+	struct lsc_leave leave;
 };
 
 /* --- jobs --- */
@@ -92,7 +95,10 @@ static void on_lost(void *data, const struct lsc_client_id *client, uint64_t req
 
 static void on_forwarded(void *data, struct lsc_job *job)
 {
-	free_job(data, job);
+	struct lsc_worker *worker = data;
+
+	worker->n_forwarded++;
+	free_job(worker, job);
 }
 
 static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
@@ -207,6 +213,11 @@ static int take_run(struct lsc_peer *peer, const struct lsc_record *record, uint
 	*ret_body = NULL;
 	if (r < 0)
 		return r;
+	if (lsc_leave_is_on(&worker->leave) && run->pos == 0) {
+		lsc_err_set(&why, ESHUTDOWN, "this worker leaves");
+		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
+		return 0;
+	}
 	peer->receiving = make_job(worker, body_len);
 	if (!peer->receiving) {
 		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
@@ -238,10 +249,28 @@ static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, str
 /* A link is one client's: what it has here goes with the last link that has its name. */
 static int take_client(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
 {
+	const struct lsc_worker *worker = peer->owner;
 	struct lsc_client_id client;
 	int r = lsc_frame_parse_client(record, &client, err);
 
-	return r < 0 ? r : lsc_peer_name(peer, &client, err);
+	if (r == 0)
+		r = lsc_peer_name(peer, &client, err);
+	if (r == 0 && lsc_leave_is_on(&worker->leave))
+		lsc_peer_send_leave(peer, lsc_leave_left_s(&worker->leave));
+	return r;
+}
+
+static int take_ping(struct lsc_peer *peer, struct lsc_err *err)
+{
+	const struct lsc_worker *worker = peer->owner;
+	struct lsc_stage_stats stats = lsc_compute_stats(worker->compute);
+	const struct lsc_pong_frame pong = {.runs = worker->n_jobs,
+					    .done = stats.progress + worker->n_forwarded,
+					    .works = stats.works,
+					    .step_s = (double)stats.step_ns / 1e9,
+					    .unit_s = stats.unit_ns / 1e9};
+
+	return lsc_peer_send_pong(peer, &pong, err);
 }
 
 static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
@@ -258,7 +287,7 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (lsc_record_is(record, "client"))
 		return take_client(peer, record, err);
 	if (lsc_record_is(record, "ping"))
-		return lsc_peer_send_pong(peer, err);
+		return take_ping(peer, err);
 	return 0; /* a type that a later minor version knows */
 }
 
@@ -376,9 +405,32 @@ void lsc_worker_close(struct lsc_worker *worker)
 	lsc_hops_release(&worker->hops);
 	lsc_compute_stop(worker->compute);
 	lsc_watch_remove(worker->watch);
+	lsc_leave_release(&worker->leave);
 	if (worker->event_fd >= 0)
 		close(worker->event_fd);
 	free(worker);
+}
+
+/* Tokens that were given out are with their clients before these drop what they were of. */
+static bool is_busy(void *data)
+{
+	const struct lsc_worker *worker = data;
+
+	return worker->n_jobs || lsc_compute_stats(worker->compute).guests;
+}
+
+int lsc_worker_leave(struct lsc_worker *worker, uint64_t within_ns, void (*on_left)(void *data),
+		     void *data, struct lsc_err *err)
+{
+	int r = 0;
+
+	if (lsc_leave_is_on(&worker->leave))
+		return 0;
+	r = lsc_leave_start(&worker->leave, worker->loop, within_ns, is_busy, worker, on_left, data,
+			    err);
+	if (r == 0)
+		lsc_peers_send_leave(&worker->peers, (double)within_ns / 1e9);
+	return r;
 }
 
 struct lsc_stage_stats lsc_worker_stats(const struct lsc_worker *worker)

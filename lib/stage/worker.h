@@ -9,6 +9,9 @@
  * client's last link closes, its KV is dropped; so is what comes of its runs after that.  What is
  * still under way for a request that its client dropped is thrown away where it arrives.
  *
+ * A worker that leaves says so to its clients, and takes no run that begins a request; those that
+ * it has go on until their clients are done with them.
+ *
  * A worker lives in the thread of its loop; a thread of its own computes (compute.h).
  */
 #ifndef LSC_STAGE_WORKER_H
@@ -39,6 +42,10 @@ int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
 
 /* Ends the computing thread and all links; NULL is fine. */
 void lsc_worker_close(struct lsc_worker *worker);
+
+/* Leaves: on_left comes when no client has anything here, or after within_ns whatever they have. */
+int lsc_worker_leave(struct lsc_worker *worker, uint64_t within_ns, void (*on_left)(void *data),
+		     void *data, struct lsc_err *err);
 
 /* What its steps were so far. */
 struct lsc_stage_stats lsc_worker_stats(const struct lsc_worker *worker);

@@ -152,6 +152,7 @@ kill -TERM "$worker_pid"
 wait "$worker_pid"
 expect_equal "a stage worker ends well on SIGTERM" $? 0
 expect_status 64 "a worker without a folder" lsc-exec serve
+expect_status 64 "a time to leave in that is none" lsc-exec serve --dir "$SCRATCH" --drain-timeout soon
 expect_status 74 "a worker whose folder is not there" lsc-exec serve --dir "$SCRATCH/nowhere"
 expect_one_line "cannot serve '$SCRATCH/nowhere'"
 done_testing

@@ -12,6 +12,7 @@ pipe() { lsc-pipe "$image" --arrivals "$SCRATCH/arrivals" --timeout 0.3s "$@"; }
 expect_status 64 "no arrivals" lsc-pipe "$image"
 expect_status 64 "no image" lsc-pipe --arrivals "$SCRATCH/arrivals"
 expect_status 64 "no such way" pipe --sources sometimes
+expect_status 64 "a stage timeout that is none" pipe --stage-timeout soon
 expect_status 0 "nothing to do" pipe </dev/null
 
 # --- arrivals ---

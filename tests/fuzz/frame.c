@@ -8,6 +8,17 @@
 #include "base/cleanup.h"
 #include "fuzz.h"
 
+static void try_pong(const struct lsc_record *record)
+{
+	struct lsc_pong_frame pong;
+	double within_s;
+
+	if (lsc_frame_parse_pong(record, &pong, NULL) == 0)
+		check(pong.step_s >= 0 && pong.unit_s >= 0 && (pong.told || !pong.runs));
+	if (lsc_frame_parse_leave(record, &within_s, NULL) == 0)
+		check(within_s >= 0 && within_s < 1e7);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void try_run(const struct lsc_record *record)
@@ -53,5 +64,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		check(token.drawn.n_top <= LSC_SAMPLING_MAX_TOP);
 	lsc_frame_parse_client(&record, &client, NULL);
 	lsc_frame_parse_drop(&record, &client, &request, NULL);
+	try_pong(&record);
 	return 0;
 }

@@ -52,9 +52,9 @@ children="$(child lsc-cast) $(child lsc-exec)"
 kill -KILL "$node_pid"
 gone "a killed supervisor takes its children along" $children
 
-# A child that does not follow is killed after five seconds.
+# A child that does not follow is killed five seconds after its time is over.
 mkfifo "$SCRATCH/fifo"
-lsc-node --dir "$SCRATCH/dir" --listen 127.0.0.1:0 --exec 127.0.0.1:0 --ready-fd 9 \
+lsc-node --dir "$SCRATCH/dir" --listen 127.0.0.1:0 --exec 127.0.0.1:0 --drain-timeout 1s --ready-fd 9 \
 	9>"$SCRATCH/fifo" 2>"$SCRATCH/err" &
 node_pid=$!
 ended_at_exit $node_pid
@@ -69,6 +69,7 @@ gone "nor stays" "$stuck"
 
 # --- what cannot start ---
 
+expect_status 64 "a time to leave in that is none" lsc-node --dir "$SCRATCH/dir" --drain-timeout soon
 expect_status 64 "no directory given" lsc-node
 expect_one_line "--dir is missing"
 expect_status 74 "a directory that is not there" \

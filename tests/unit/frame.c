@@ -285,6 +285,35 @@ static void test_fail(void)
 	       "a fail without the rest is refused");
 }
 
+/* What a worker says of itself. */
+static void test_state(void)
+{
+	const struct lsc_pong_frame pong = {
+		.runs = 3, .done = 1ull << 40, .works = true, .step_s = 0.25, .unit_s = 1e-6};
+	struct lsc_pong_frame got;
+	double within_s;
+
+	ok(lsc_frame_pack_pong(&pack, &pong) == 0 && reparse() &&
+		   lsc_frame_parse_pong(&record, &got, &err) == 0,
+	   "a pong is parsed");
+	ok(got.told && got.runs == 3 && got.done == 1ull << 40 && got.works && got.step_s == 0.25 &&
+		   got.unit_s == 1e-6,
+	   "and comes back");
+	lsc_pack_begin(&pack, "pong");
+	lsc_pack_end(&pack);
+	ok(reparse() && lsc_frame_parse_pong(&record, &got, &err) == 0 && !got.told,
+	   "one of version 1.1 tells nothing");
+	lsc_pack_begin(&pack, "pong");
+	lsc_pack_uint(&pack, "runs", 1);
+	lsc_pack_real(&pack, "unit", -1);
+	lsc_pack_end(&pack);
+	is_int(reparse() ? lsc_frame_parse_pong(&record, &got, &err) : 0, -EBADMSG,
+	       "seconds below zero are refused: %s", err.text);
+	ok(lsc_frame_pack_leave(&pack, 1.5) == 0 && reparse() &&
+		   lsc_frame_parse_leave(&record, &within_s, &err) == 0 && within_s == 1.5,
+	   "a leave comes back");
+}
+
 int main(void)
 {
 	test_run();
@@ -295,6 +324,7 @@ int main(void)
 	test_ids();
 	test_logprobs();
 	test_fail();
+	test_state();
 	lsc_pack_release(&pack);
 	lsc_record_release(&record);
 	return done_testing();

@@ -23,6 +23,9 @@ static struct {
 	size_t n_kept;
 	bool same; /* all answers were the same so far */
 	bool ordered;
+	unsigned submitted, started; /* requests; of those that got a token */
+	unsigned more;               /* to be submitted, one whenever one is done */
+	unsigned most_passed;        /* by which others got their first token before their turn */
 	char why[200];
 } seen;
 
@@ -41,10 +44,26 @@ static void on_switch(struct lsc_router_request *request, uint32_t node)
 static bool on_token(struct lsc_router_request *request, const struct lsc_drawn *drawn,
 		     bool logprobs)
 {
-	(void)request;
+	unsigned index = (unsigned)(size_t)request->user;
+
 	(void)drawn;
 	(void)logprobs;
+	if (request->ids.n != request->n_prompt + 1)
+		return true;
+	seen.most_passed = LSC_MAX(seen.most_passed, seen.started > index ? seen.started - index
+									  : index - seen.started);
+	seen.started++;
 	return true;
+}
+
+static void submit(struct lsc_router *router, uint32_t n_prompt, uint32_t limit, unsigned index);
+
+/* Short and long ones; what came before has the first places. */
+static void submit_another(struct lsc_router *router)
+{
+	unsigned index = seen.submitted++;
+
+	submit(router, index % 3 ? 4 : 60, index % 4 ? 12 : 60, index);
 }
 
 static void on_done(struct lsc_router_request *request, const char *reason, const char *why)
@@ -55,6 +74,10 @@ static void on_done(struct lsc_router_request *request, const char *reason, cons
 		snprintf(seen.why, sizeof(seen.why), "%s", why);
 		seen.failed++;
 		return;
+	}
+	if (seen.more) {
+		seen.more--;
+		submit_another(request->router);
 	}
 	/* Two workers have room for one each. */
 	seen.ordered &= (size_t)request->user < seen.done + 1 + 2 * WORKERS;
@@ -164,7 +187,7 @@ static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves,
 	memset(&seen, 0, sizeof(seen));
 	seen.same = seen.ordered = true;
 	if (!good || lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST,
-				     (uint64_t)(patience_s * 1e9), &events, &err) < 0) {
+				     (uint64_t)(patience_s * 1e9), 0, &events, &err) < 0) {
 		ok(false, "workers and a router: %s", err.text);
 		return 0;
 	}
@@ -195,7 +218,7 @@ static void test_away(const struct lsc_image *image, uint64_t small)
 	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
 	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
 	    lsc_endpoint_parse(&away, lsc_worker_address(workers[0]), &err) < 0 ||
-	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, &events, &err) < 0) {
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
 		ok(false, "a worker and a router: %s", err.text);
 		return;
 	}
@@ -232,7 +255,7 @@ static void test_cancel(const struct lsc_image *image)
 	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
 	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
 	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
-	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, &events, &err) < 0) {
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
 		ok(false, "workers and a router: %s", err.text);
 		return;
 	}
@@ -254,6 +277,40 @@ static void test_cancel(const struct lsc_image *image)
 	submit(&router, 20, 80, 0);
 	turn(loop, 3);
 	is_int(seen.done, 1, "the next one has an answer");
+	lsc_router_release(&router);
+	for (int i = 0; i < WORKERS; i++)
+		lsc_worker_close(workers[i]);
+	lsc_loop_free(loop);
+}
+
+/* Requests keep coming while there are more than there is room for. */
+static void test_fair(const struct lsc_image *image, uint64_t kv_bytes)
+{
+	const struct lsc_worker_options options = {.dir = scratch(),
+						   .engine = {.threads = 1, .kv_bytes = kv_bytes}};
+	struct lsc_worker *workers[WORKERS] = {NULL};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	struct lsc_router router;
+	struct lsc_endpoint at;
+
+	memset(&seen, 0, sizeof(seen));
+	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
+	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
+	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
+		ok(false, "workers and a router: %s", err.text);
+		return;
+	}
+	tell_all(&router, workers, false);
+	seen.more = 180;
+	for (int i = 0; i < 20; i++)
+		submit_another(&router);
+	turn(loop, 200);
+	ok(seen.done == 200 && !seen.failed, "200 requests, of which 20 are there at a time");
+	ok(seen.most_passed < 20, "none starves: of those behind it %u came before it",
+	   seen.most_passed);
+	seen.more = 0;
 	lsc_router_release(&router);
 	for (int i = 0; i < WORKERS; i++)
 		lsc_worker_close(workers[i]);
@@ -308,13 +365,15 @@ int main(void)
 	run(&image, kv_of(&image, 64), false, 2, 20, 120, 1);
 	ok(seen.failed == 2, "one that is too large for these too ends in words: %s", seen.why);
 	test_away(&image, kv_of(&image, 64));
-	test_cancel(&image);
 	seconds = run(&image, kv_of(&image, 64), false, 3, 9000, 30, 0);
 	ok(seen.failed == 3 && seconds < 10, "at once: %.1f s", seconds);
 	run(&image, kv_of(&image, 128), false, 30, 40, 60, 0);
 	ok(seen.done == 30 && seen.same && seen.ordered,
 	   "of 30 that wait for room none passes those before it by more than is at work: %s",
 	   seen.ordered ? "in order" : "out of order");
+
+	test_cancel(&image);
+	test_fair(&image, kv_of(&image, 128));
 
 	run(&image, 0, false, 1, 9000, 30, 0);
 	ok(seen.done == 1, "a prompt of 9000 tokens, more than a frame holds");

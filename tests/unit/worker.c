@@ -30,7 +30,9 @@ struct client {
 	struct lsc_link *links[WORKERS];
 	struct lsc_client_id id, names; /* names: in its runs, where that is another */
 	unsigned open, closed;
-	bool answered, pong;
+	bool answered, ponged;
+	struct lsc_pong_frame pong;
+	double leave_s; /* that a worker gave itself; -1: none did */
 	struct lsc_token_frame token;
 	struct lsc_fail_frame fail;
 };
@@ -54,9 +56,11 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	(void)body_len;
 	*ret_body = NULL;
 	if (lsc_record_is(record, "pong")) {
-		client->pong = true;
-		return 0;
+		client->ponged = true;
+		return lsc_frame_parse_pong(record, &client->pong, err);
 	}
+	if (lsc_record_is(record, "leave"))
+		return lsc_frame_parse_leave(record, &client->leave_s, err);
 	client->answered = true;
 	if (lsc_record_is(record, "token"))
 		return lsc_frame_parse_token(record, &client->token, err);
@@ -221,6 +225,7 @@ static void leave(struct client *client)
 		lsc_link_close(client->links[i]);
 		client->links[i] = NULL;
 	}
+	client->open = 0;
 }
 
 static void stop(struct lsc_worker **workers)
@@ -304,9 +309,17 @@ static void test_limits(struct client *client, struct lsc_worker **workers,
 	   "activations beyond the limit: %s", client->fail.why);
 	ok(step(client, workers, image, 2, 2, 0, ids, 2), "within it they pass");
 	lsc_frame_pack_ping(&ping);
-	lsc_link_send(client->links[1], &ping, NULL, 0, NULL);
-	turn_until(client->loop, client->pong);
-	ok(client->pong, "a ping is answered");
+	/* What a step took is known a moment after what it gave. */
+	for (int i = 0; i < 100 && (client->pong.step_s <= 0 || client->pong.works); i++) {
+		client->ponged = false;
+		lsc_link_send(client->links[1], &ping, NULL, 0, NULL);
+		turn_until(client->loop, client->ponged);
+		lsc_loop_turn(client->loop, 10, NULL);
+	}
+	ok(client->ponged && client->pong.told, "a ping is answered");
+	ok(client->pong.runs == 0 && client->pong.done > 0 && !client->pong.works &&
+		   client->pong.step_s > 0,
+	   "with what the worker is at");
 	lsc_frame_pack_client(&rename, &(struct lsc_client_id){{5}});
 	lsc_link_send(client->links[2], &rename, NULL, 0, NULL);
 	turn_until(client->loop, client->closed);
@@ -462,6 +475,48 @@ static void test_strangers(struct client *client, struct lsc_worker **workers,
 	ok(step(client, workers, image, 1, 900, 0, ids, 1), "and the worker answers");
 }
 
+static void on_left(void *data)
+{
+	*(bool *)data = true;
+}
+
+/* A worker that leaves finishes what it has. */
+static void test_leaving(struct client *client, struct lsc_worker **workers,
+			 const struct lsc_image *image)
+{
+	static const uint32_t ids[] = {1, 17, 5};
+	struct client late = {.loop = client->loop, .id = {{8}}, .leave_s = -1};
+	struct lsc_err err = LSC_ERR_INIT;
+	bool left = false;
+
+	ok(step(client, workers, image, 1, 950, 0, ids, 2), "a request begins");
+	client->leave_s = -1;
+	is_int(lsc_worker_leave(workers[0], 60000000000u, on_left, &left, &err), 0,
+	       "its worker leaves");
+	turn_until(client->loop, client->leave_s >= 0);
+	ok(client->leave_s == 60, "and says so, and for how long it stays");
+	ok(!step(client, workers, image, 1, 951, 0, ids, 2) && client->fail.code == ESHUTDOWN,
+	   "a new request is refused: %s", client->fail.why);
+	ok(step(client, workers, image, 1, 950, 2, ids + 2, 1), "the old one goes on");
+	ok(join(&late, workers), "somebody comes late");
+	turn_until(client->loop, late.leave_s >= 0);
+	ok(late.leave_s > 50 && late.leave_s < 60, "and is told as well");
+	leave(&late);
+	for (int i = 0; i < 10; i++)
+		lsc_loop_turn(client->loop, 10, NULL);
+	ok(!left, "it stays while there is a request");
+	leave(client);
+	turn_until(client->loop, left);
+	ok(left, "and is gone when there is none");
+
+	left = false;
+	ok(join(client, workers) && step(client, workers, image, 1, 952, 0, ids, 2) == false,
+	   "what has left takes nothing");
+	ok(lsc_worker_leave(workers[1], 100000000u, on_left, &left, &err) == 0, "another leaves");
+	turn_until(client->loop, left);
+	ok(left, "and is gone in time");
+}
+
 int main(void)
 {
 	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .seed = 3};
@@ -480,6 +535,7 @@ int main(void)
 	       "three workers")) {
 		test_answers(&client, workers, &image);
 		test_strangers(&client, workers, &image);
+		test_leaving(&client, workers, &image);
 	}
 	leave(&client);
 	stop(workers);

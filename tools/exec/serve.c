@@ -1,10 +1,12 @@
 /* lsc-exec serve - a stage worker: runs units for whatever routes pass through here
  *
- * What a worker does is in lib/stage/worker.h.  This runs it until a signal comes.
+ * What a worker does is in lib/stage/worker.h.  This runs it until a signal comes: SIGTERM lets it
+ * finish what it has, for a while; another, or any other signal, ends it at once.
  */
 #include <signal.h>
 
 #include "base/log.h"
+#include "base/parse.h"
 #include "cli/serve.h"
 #include "cli/tool.h"
 #include "commands.h"
@@ -19,10 +21,22 @@ struct serve_options {
 	struct exec_device device;
 	struct lsc_access access;
 	struct lsc_serve serve;
+	double drain_s;
 };
+
+struct serving {
+	const struct serve_options *opt;
+	struct lsc_loop *loop;
+	struct lsc_worker *worker;
+	bool leaving;
+};
+
+enum { KEY_DRAIN = 0x1100 };
 
 static const struct argp_option serve_table[] = {
 	{"dir", 'd', "DIR", 0, "Run the images that are in DIR, or arrive there", 0},
+	{"drain-timeout", KEY_DRAIN, "TIME", 0,
+	 "After SIGTERM finish requests for so long at most (default 20s)", 0},
 	LSC_ACCESS_ROWS,
 	LSC_SERVE_ROWS("127.0.0.1:7001"),
 	EXEC_ENGINE_ROWS,
@@ -32,10 +46,14 @@ static const struct argp_option serve_table[] = {
 static error_t parse_serve(int key, char *arg, struct argp_state *state)
 {
 	struct serve_options *opt = state->input;
+	struct lsc_err err = LSC_ERR_INIT;
 
 	switch (key) {
 	case 'd':
 		opt->dir = arg;
+		return 0;
+	case KEY_DRAIN:
+		lsc_tool_check(state, lsc_parse_duration(arg, &opt->drain_s, &err), &err);
 		return 0;
 	case ARGP_KEY_END:
 		if (!opt->dir)
@@ -51,10 +69,25 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static void stop_serving(void *data, int number)
+static void on_left(void *data)
 {
-	lsc_info("ended by signal %d", number);
 	lsc_loop_stop(data, 0);
+}
+
+static void on_signal(void *data, int number)
+{
+	struct serving *serving = data;
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (number == SIGTERM && !serving->leaving) {
+		serving->leaving = true;
+		lsc_info("leaving, within %g s", serving->opt->drain_s);
+		if (lsc_worker_leave(serving->worker, (uint64_t)(serving->opt->drain_s * 1e9),
+				     on_left, serving->loop, &err) == 0)
+			return;
+	}
+	lsc_info("ended by signal %d", number);
+	lsc_loop_stop(serving->loop, 0);
 }
 
 static void tell_stats(const struct lsc_worker *worker)
@@ -74,24 +107,24 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 		.engine = opt->engine,
 		.access = &opt->access,
 	};
-	struct lsc_worker *worker = NULL;
+	struct serving serving = {.opt = opt, .loop = loop};
 	struct lsc_endpoint at;
 	int r;
 
 	if ((r = lsc_endpoint_parse(&at, opt->serve.listen, err)) < 0 ||
 	    (r = lsc_access_check(&opt->access, &at, err)) < 0 ||
-	    (r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, stop_serving, loop,
+	    (r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, on_signal, &serving,
 				  err)) < 0 ||
-	    (r = lsc_worker_open(&worker, loop, &at, &options, err)) < 0)
+	    (r = lsc_worker_open(&serving.worker, loop, &at, &options, err)) < 0)
 		return r;
-	lsc_info("executing what is in '%s' at %s", opt->dir, lsc_worker_address(worker));
+	lsc_info("executing what is in '%s' at %s", opt->dir, lsc_worker_address(serving.worker));
 	if (!opt->access.key)
-		lsc_serve_warn(lsc_worker_address(worker), "have requests computed here");
-	r = lsc_serve_ready(opt->serve.ready_fd, lsc_worker_address(worker), err);
+		lsc_serve_warn(lsc_worker_address(serving.worker), "have requests computed here");
+	r = lsc_serve_ready(opt->serve.ready_fd, lsc_worker_address(serving.worker), err);
 	if (r == 0)
 		r = lsc_loop_run(loop, err);
-	tell_stats(worker);
-	lsc_worker_close(worker);
+	tell_stats(serving.worker);
+	lsc_worker_close(serving.worker);
 	return r;
 }
 
@@ -102,7 +135,7 @@ int lsc_exec_serve_main(int argc, char **argv)
 		NULL,        "Run any units of the images that are here, for any route.",
 		NULL,        NULL,
 		NULL};
-	struct serve_options opt = {.serve = {"127.0.0.1:7001", -1}};
+	struct serve_options opt = {.serve = {"127.0.0.1:7001", -1}, .drain_s = 20};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_loop *loop = NULL;
 	int r;

@@ -18,6 +18,7 @@ struct options {
 	const char *arrivals;
 	enum lsc_cover_sources sources;
 	double timeout_s;
+	double stage_s; /* 0: by the timeout */
 	bool text;
 	const char *listen; /* NULL: requests come from standard input */
 	uint64_t queue;
