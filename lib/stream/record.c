@@ -389,9 +389,7 @@ unsigned lsc_stream_major(const char *kind)
 
 unsigned lsc_stream_minor(const char *kind)
 {
-	if (!strcmp(kind, "exec"))
-		return 2;
-	return !strcmp(kind, "requests") ? 1 : 0;
+	return !strcmp(kind, "exec") ? 2 : !strcmp(kind, "requests") ? 1 : 0;
 }
 
 int lsc_record_hello(const struct lsc_record *record, const char *kind, struct lsc_err *err)

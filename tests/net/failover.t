@@ -119,10 +119,11 @@ restart() { # the one that lost its blocks has them again
 }
 
 rounds "$repeat" "$repeat times each stage is killed" kill_both
-rounds 2 "each stage is stopped" stop_one
+others=$((repeat < 8 ? 2 : repeat / 4))
+rounds $others "$others times a stage is stopped" stop_one
 
 # What was there is gone when the worker is back.
 mkdir "$SCRATCH/empty"
 lost=empty
-rounds 2 "each stage loses the image" lose_one
+rounds $others "$others times a stage loses the image" lose_one
 done_testing
