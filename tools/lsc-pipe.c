@@ -27,7 +27,7 @@
 
 #define QUEUE 1024 /* of connections, by default */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE };
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE, KEY_SWITCH };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
@@ -39,11 +39,26 @@ static const struct argp_option table[] = {
 	 "Sources assist (default), serve like others, or never take part", 0},
 	{"stage-timeout", KEY_STAGE, "TIME", 0,
 	 "Leave a worker that is silent, or stands still, for so long (default 5s)", 0},
+	{"switch", KEY_SWITCH, "HOW", 0,
+	 "Requests in flight go to a node that is complete the sooner way (auto, the default), "
+	 "recompute, move their keys and values, or never",
+	 0},
 	{"text", KEY_TEXT, NULL, 0, "Print the answers' text alone", 0},
 	{"timeout", KEY_TIMEOUT, "TIME", 0,
 	 "Give a request up that gets nowhere for so long (default 30s)", 0},
 	{0},
 };
+
+/* The index of a word of a list, or a usage error. */
+static unsigned choose(struct argp_state *state, const char *const *words, unsigned n,
+		       const char *word, const char *want)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(word, words[i]))
+			return i;
+	argp_failure(state, LSC_EXIT_USAGE, 0, "%s", want);
+	return 0;
+}
 
 /* Requests, arrivals and a key may all come from standard input, but not two of them. */
 static void check_streams(struct argp_state *state, struct options *opt)
@@ -61,7 +76,8 @@ static void check_streams(struct argp_state *state, struct options *opt)
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const names[] = {"assist", "serve", "never"};
+	static const char *const sources[] = {"assist", "serve", "never"};
+	static const char *const ways[] = {"auto", "recompute", "move", "never"};
 	struct options *opt = state->input;
 	struct lsc_err err = LSC_ERR_INIT;
 	uint64_t fd;
@@ -71,13 +87,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt->arrivals = arg;
 		return 0;
 	case 's':
-		for (unsigned i = 0; i < LSC_ARRAY_SIZE(names); i++) {
-			if (!strcmp(arg, names[i])) {
-				opt->sources = i;
-				return 0;
-			}
-		}
-		argp_failure(state, LSC_EXIT_USAGE, 0, "--sources wants assist, serve or never");
+		opt->sources = choose(state, sources, LSC_ARRAY_SIZE(sources), arg,
+				      "--sources wants assist, serve or never");
+		return 0;
+	case KEY_SWITCH:
+		opt->switching = choose(state, ways, LSC_ARRAY_SIZE(ways), arg,
+					"--switch wants auto, recompute, move or never");
 		return 0;
 	case 'l':
 		opt->listen = arg;
@@ -469,6 +484,7 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 		return r;
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;
+	pipe->router.switching = opt->switching;
 	if ((r = open_arrivals(pipe, err)) < 0 ||
 	    (r = opt->listen ? pipe_listen(pipe, err) : open_input(pipe, err)) < 0)
 		return r;

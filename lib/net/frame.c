@@ -13,7 +13,7 @@
 #include "base/macros.h"
 
 #define MAX_UNIT     65535 /* more than any image has; the worker knows how many */
-#define MAX_POSITION 0x7fffffff
+#define MAX_POSITION LSC_FRAME_MAX_POSITION
 #define MAX_SECONDS  1e6
 
 /* What can be put into a record: the logarithm of a probability of 0 cannot. */
@@ -39,16 +39,14 @@ int lsc_frame_pack_client(struct lsc_pack *pack, const struct lsc_client_id *cli
 	return lsc_pack_end(pack);
 }
 
-static void put_route(struct lsc_pack *pack, const struct lsc_run_frame *run)
+void lsc_frame_put_route(struct lsc_pack *pack, const struct lsc_frame_stage *stages, uint32_t n)
 {
-	lsc_pack_array(pack, "route", run->n_stages);
-	for (uint32_t i = 0; i < run->n_stages; i++) {
-		const struct lsc_frame_stage *stage = &run->route[i];
-
+	lsc_pack_array(pack, "route", n);
+	for (uint32_t i = 0; i < n; i++) {
 		lsc_pack_array(pack, NULL, 3);
-		lsc_pack_str(pack, NULL, stage->endpoint);
-		lsc_pack_uint(pack, NULL, stage->first);
-		lsc_pack_uint(pack, NULL, stage->last);
+		lsc_pack_str(pack, NULL, stages[i].endpoint);
+		lsc_pack_uint(pack, NULL, stages[i].first);
+		lsc_pack_uint(pack, NULL, stages[i].last);
 	}
 }
 
@@ -83,7 +81,7 @@ int lsc_frame_pack_run(struct lsc_pack *pack, const struct lsc_run_frame *run, u
 	lsc_pack_uint(pack, "n", run->n);
 	if (run->stage)
 		lsc_pack_uint(pack, "stage", run->stage);
-	put_route(pack, run);
+	lsc_frame_put_route(pack, run->route, run->n_stages);
 	put_sampling(pack, run);
 	if (run->since)
 		lsc_pack_uint(pack, "since", run->since);
@@ -180,8 +178,14 @@ static int get_bytes(const struct lsc_record *record, const char *key, uint8_t *
 	return 0;
 }
 
-static int get_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
-		      struct lsc_err *err)
+int lsc_frame_get_image(const struct lsc_record *record, struct lsc_hash *ret_image,
+			struct lsc_err *err)
+{
+	return get_bytes(record, "image", ret_image->bytes, sizeof(ret_image->bytes), err);
+}
+
+int lsc_frame_get_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
+			 struct lsc_err *err)
 {
 	int r = get_bytes(record, "client", ret_client->bytes, sizeof(ret_client->bytes), err);
 
@@ -191,8 +195,8 @@ static int get_client(const struct lsc_record *record, struct lsc_client_id *ret
 	return r;
 }
 
-static int get_uint32(const struct lsc_record *record, const char *key, uint32_t max,
-		      uint32_t *ret_value, struct lsc_err *err)
+int lsc_frame_get_uint32(const struct lsc_record *record, const char *key, uint32_t max,
+			 uint32_t *ret_value, struct lsc_err *err)
 {
 	uint64_t value;
 	int r = lsc_record_uint(record, key, max, &value, err);
@@ -205,7 +209,7 @@ static int get_uint32(const struct lsc_record *record, const char *key, uint32_t
 int lsc_frame_parse_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
 			   struct lsc_err *err)
 {
-	return get_client(record, ret_client, err);
+	return lsc_frame_get_client(record, ret_client, err);
 }
 
 static bool is_uint(const msgpack_object *object, uint64_t max)
@@ -234,34 +238,43 @@ static int get_stage(const msgpack_object *item, struct lsc_frame_stage *stage)
 	return 0;
 }
 
-static int get_route(const struct lsc_record *record, struct lsc_run_frame *run,
-		     struct lsc_err *err)
+int lsc_frame_get_route(const struct lsc_record *record, struct lsc_frame_stage *ret_stages,
+			uint32_t *ret_n, struct lsc_err *err)
 {
+	const int type_len = (int)record->type_len;
 	const msgpack_object *items;
 	uint32_t next = 0;
-	int r = lsc_record_array(record, "route", LSC_FRAME_MAX_STAGES, &items, &run->n_stages,
-				 err);
+	int r = lsc_record_array(record, "route", LSC_FRAME_MAX_STAGES, &items, ret_n, err);
 
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < run->n_stages; i++) {
-		struct lsc_frame_stage *stage = &run->route[i];
+	for (uint32_t i = 0; i < *ret_n; i++) {
+		struct lsc_frame_stage *stage = &ret_stages[i];
 
 		if (get_stage(&items[i], stage) < 0)
 			return lsc_err_set(err, EBADMSG,
-					   "record 'run': stage %u is not [endpoint, first, last]",
-					   i);
+					   "record '%.*s': stage %u is not [endpoint, first, last]",
+					   type_len, record->type, i);
 		if (stage->first != next || stage->last < stage->first)
 			return lsc_err_set(
 				err, EBADMSG,
-				"record 'run': stage %u runs units %u to %u after unit %d", i,
-				stage->first, stage->last, (int)next - 1);
+				"record '%.*s': stage %u runs units %u to %u after unit %d",
+				type_len, record->type, i, stage->first, stage->last,
+				(int)next - 1);
 		next = stage->last + 1;
 	}
-	if (run->stage >= run->n_stages)
+	return 0;
+}
+
+static int get_route(const struct lsc_record *record, struct lsc_run_frame *run,
+		     struct lsc_err *err)
+{
+	int r = lsc_frame_get_route(record, run->route, &run->n_stages, err);
+
+	if (r == 0 && run->stage >= run->n_stages)
 		return lsc_err_set(err, EBADMSG, "record 'run': stage %u of a route of %u",
 				   run->stage, run->n_stages);
-	return 0;
+	return r;
 }
 
 /* A number that as a float is from min to max: a double may be too small for one. */
@@ -352,17 +365,17 @@ int lsc_frame_parse_run(const struct lsc_record *record, struct lsc_run_frame *r
 			struct lsc_err *err)
 {
 	uint64_t stage;
-	int r = get_bytes(record, "image", ret_run->image.bytes, sizeof(ret_run->image.bytes), err);
+	int r = lsc_frame_get_image(record, &ret_run->image, err);
 
 	if (r == 0)
-		r = get_client(record, &ret_run->client, err);
+		r = lsc_frame_get_client(record, &ret_run->client, err);
 	if (r == 0)
 		r = lsc_record_uint(record, "request", UINT64_MAX, &ret_run->request, err);
 	if (r == 0)
-		r = get_uint32(record, "pos", MAX_POSITION - LSC_FRAME_MAX_TOKENS, &ret_run->pos,
-			       err);
+		r = lsc_frame_get_uint32(record, "pos", MAX_POSITION - LSC_FRAME_MAX_TOKENS,
+					 &ret_run->pos, err);
 	if (r == 0)
-		r = get_uint32(record, "n", LSC_FRAME_MAX_TOKENS, &ret_run->n, err);
+		r = lsc_frame_get_uint32(record, "n", LSC_FRAME_MAX_TOKENS, &ret_run->n, err);
 	if (r == 0 && ret_run->n == 0)
 		r = lsc_err_set(err, EBADMSG, "record 'run': no positions");
 	if (r == 0)
@@ -440,40 +453,50 @@ int lsc_frame_parse_token(const struct lsc_record *record, struct lsc_token_fram
 	int r = lsc_record_uint(record, "request", UINT64_MAX, &ret_token->request, err);
 
 	if (r == 0)
-		r = get_uint32(record, "pos", MAX_POSITION, &ret_token->pos, err);
+		r = lsc_frame_get_uint32(record, "pos", MAX_POSITION, &ret_token->pos, err);
 	if (r == 0)
-		r = get_uint32(record, "token", UINT32_MAX, &ret_token->drawn.token, err);
+		r = lsc_frame_get_uint32(record, "token", UINT32_MAX, &ret_token->drawn.token, err);
 	return r ? r : get_logprobs(record, ret_token, err);
+}
+
+/* It ends up on somebody's terminal. */
+int lsc_frame_get_why(const struct lsc_record *record, char *ret_why, uint32_t size,
+		      struct lsc_err *err)
+{
+	const char *why;
+	uint32_t len;
+	int r = lsc_record_str(record, "why", 4096, &why, &len, err);
+
+	if (r < 0)
+		return r;
+	len = LSC_MIN(len, size - 1);
+	for (uint32_t i = 0; i < len; i++)
+		ret_why[i] = (unsigned char)why[i] < ' ' || why[i] == 127 ? '?' : why[i];
+	ret_why[len] = 0;
+	return 0;
 }
 
 int lsc_frame_parse_fail(const struct lsc_record *record, struct lsc_fail_frame *ret_fail,
 			 struct lsc_err *err)
 {
-	const char *why;
-	uint32_t code = 0, len;
+	uint32_t code = 0;
 	int r = lsc_record_uint(record, "request", UINT64_MAX, &ret_fail->request, err);
 
 	if (r == 0)
-		r = get_uint32(record, "pos", MAX_POSITION, &ret_fail->pos, err);
+		r = lsc_frame_get_uint32(record, "pos", MAX_POSITION, &ret_fail->pos, err);
 	if (r == 0)
-		r = get_uint32(record, "code", 4095, &code, err);
+		r = lsc_frame_get_uint32(record, "code", 4095, &code, err);
 	if (r == 0)
-		r = lsc_record_str(record, "why", 4096, &why, &len, err);
-	if (r < 0)
-		return r;
-	ret_fail->code = code ? (int)code : EIO;
-	/* It ends up on somebody's terminal. */
-	len = LSC_MIN(len, (uint32_t)sizeof(ret_fail->why) - 1);
-	for (uint32_t i = 0; i < len; i++)
-		ret_fail->why[i] = (unsigned char)why[i] < ' ' || why[i] == 127 ? '?' : why[i];
-	ret_fail->why[len] = 0;
-	return 0;
+		r = lsc_frame_get_why(record, ret_fail->why, sizeof(ret_fail->why), err);
+	if (r == 0)
+		ret_fail->code = code ? (int)code : EIO;
+	return r;
 }
 
 int lsc_frame_parse_drop(const struct lsc_record *record, struct lsc_client_id *ret_client,
 			 uint64_t *ret_request, struct lsc_err *err)
 {
-	int r = get_client(record, ret_client, err);
+	int r = lsc_frame_get_client(record, ret_client, err);
 
 	return r ? r : lsc_record_uint(record, "request", UINT64_MAX, ret_request, err);
 }

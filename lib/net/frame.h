@@ -10,6 +10,7 @@
  *   ping    from the router: are you there?  A worker answers pong at once, busy or not, and says
  *           in it what it is at
  *   leave   from a worker: it takes no new requests, and is gone soon
+ *   adopt, moved, fetch, pages   keys and values on their way to another worker (kv_frame.h)
  *
  * A router that takes a request to another route gives it a new number, so that frames which are
  * still under way for the old one can do no harm, and drops the old one.
@@ -106,5 +107,23 @@ int lsc_frame_parse_pong(const struct lsc_record *record, struct lsc_pong_frame 
 			 struct lsc_err *err);
 int lsc_frame_parse_leave(const struct lsc_record *record, double *ret_within_s,
 			  struct lsc_err *err);
+
+/* --- fields that other frames have too (kv_frame.c) --- */
+
+void lsc_frame_put_route(struct lsc_pack *pack, const struct lsc_frame_stage *stages, uint32_t n);
+int lsc_frame_get_image(const struct lsc_record *record, struct lsc_hash *ret_image,
+			struct lsc_err *err);
+int lsc_frame_get_client(const struct lsc_record *record, struct lsc_client_id *ret_client,
+			 struct lsc_err *err);
+int lsc_frame_get_uint32(const struct lsc_record *record, const char *key, uint32_t max,
+			 uint32_t *ret_value, struct lsc_err *err);
+int lsc_frame_get_route(const struct lsc_record *record, struct lsc_frame_stage *ret_stages,
+			uint32_t *ret_n, struct lsc_err *err);
+
+/* Words for people, at most size - 1 bytes of them, without control characters. */
+int lsc_frame_get_why(const struct lsc_record *record, char *ret_why, uint32_t size,
+		      struct lsc_err *err);
+
+#define LSC_FRAME_MAX_POSITION 0x7fffffff
 
 #endif

@@ -287,6 +287,7 @@ static int take_hello(struct lsc_link *link, struct lsc_err *err)
 
 	if (r < 0)
 		return r;
+	link->minor = lsc_record_hello_minor(&link->rx.record);
 	if (link->held || link->nonce) {
 		link->state = LSC_LINK_PROVING;
 		return 1;
@@ -603,6 +604,11 @@ const struct lsc_key *lsc_link_key(const struct lsc_link *link)
 const uint8_t *lsc_link_proved(const struct lsc_link *link)
 {
 	return link->proved;
+}
+
+unsigned lsc_link_minor(const struct lsc_link *link)
+{
+	return link->minor;
 }
 
 const char *lsc_link_peer(const struct lsc_link *link)

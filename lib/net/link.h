@@ -105,6 +105,9 @@ void lsc_link_skip_body(struct lsc_link *link);
 /* Whether the link ended because a body that was to be sent could not be read any more. */
 bool lsc_link_lost_body(const struct lsc_link *link);
 
+/* The minor version of its kind that the peer speaks, once it is open. */
+unsigned lsc_link_minor(const struct lsc_link *link);
+
 /* Whom the link is to, for messages: "10.0.0.2:7000". */
 const char *lsc_link_peer(const struct lsc_link *link);
 

@@ -65,6 +65,7 @@ struct lsc_link {
 	char kind[16];
 	char peer[LSC_ENDPOINT_TEXT + 16];
 	enum lsc_link_state state;
+	unsigned minor;    /* of the peer's hello */
 	unsigned busy;     /* inside our own loops or a callback: freeing waits for their end */
 	bool closed;       /* its owner closed it meanwhile */
 	bool orphan;       /* finishing: sends what is queued, then waits for the peer's end */

@@ -19,6 +19,8 @@
 #define DOUBTS    4u
 #define STEPS     4 /* of a worker's longest, after which one that does not get on stands still */
 
+#define TRIPS_TO_OPEN 2 /* connecting, hello; with a key one more */
+
 struct lsc_fleet_body {
 	struct lsc_fleet_body *next, **previous;
 	uint32_t ids[];
@@ -98,6 +100,7 @@ static void on_open(void *data, struct lsc_link *link)
 	node->open = true;
 	node->leaving = false;
 	node->unanswered = 0;
+	node->trip_ns = (lsc_clock_ns() - node->called_ns) / TRIPS_TO_OPEN;
 	node->state = (struct lsc_pong_frame){0};
 	node->moved_ns = lsc_clock_ns();
 	node->idle_ns = 0;
@@ -144,6 +147,7 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	struct lsc_fleet_node *node = data;
 	struct lsc_fleet *fleet = node->fleet;
 	struct lsc_token_frame token;
+	struct lsc_moved_frame moved;
 	struct lsc_fail_frame fail;
 	int r;
 
@@ -155,6 +159,12 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 		r = lsc_frame_parse_token(record, &token, err);
 		if (r == 0)
 			fleet->events->on_token(fleet->data, &token);
+		return r;
+	}
+	if (lsc_record_is(record, "moved")) {
+		r = lsc_frame_parse_moved(record, &moved, err);
+		if (r == 0)
+			fleet->events->on_moved(fleet->data, &moved);
 		return r;
 	}
 	if (lsc_record_is(record, "pong"))
@@ -270,6 +280,7 @@ void lsc_fleet_connect(struct lsc_fleet_node *node)
 
 	if (!node->exec[0])
 		return;
+	node->called_ns = lsc_clock_ns();
 	if (access && lsc_endpoint_parse(&at, node->exec, &err) == 0 &&
 	    lsc_access_check(access, &at, &err) < 0) {
 		lsc_warning("node %u: %s", node->rank, err.text);
@@ -299,21 +310,14 @@ int lsc_fleet_watch(struct lsc_fleet_node *node, struct lsc_err *err)
 	return lsc_timer_new(node->fleet->loop, on_again, node, &node->again, err);
 }
 
-int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t rank, const struct lsc_run_frame *run,
-		  const uint32_t *ids)
+/* A record with ids behind it, which are copied. */
+static int send_ids(struct lsc_fleet_node *node, const struct lsc_pack *pack, const uint32_t *ids,
+		    uint32_t n)
 {
-	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	struct lsc_fleet_node *node = fleet->nodes[rank];
-	uint32_t len = run->n * (uint32_t)sizeof(*ids);
-	struct lsc_fleet_body *body;
+	uint32_t len = n * (uint32_t)sizeof(*ids);
+	struct lsc_fleet_body *body = malloc(sizeof(*body) + len);
 	int r;
 
-	if (!lsc_fleet_usable(node))
-		return -ENOTCONN;
-	r = lsc_frame_pack_run(&pack, run, len);
-	if (r < 0)
-		return r;
-	body = malloc(sizeof(*body) + len);
 	if (!body)
 		return -ENOMEM;
 	memcpy(body->ids, ids, len);
@@ -322,10 +326,44 @@ int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t rank, const struct lsc_run_f
 	if (body->next)
 		body->next->previous = &body->next;
 	node->bodies = body;
-	r = lsc_link_send(node->link, &pack, body->ids, len, body);
+	r = lsc_link_send(node->link, pack, body->ids, len, body);
 	if (r < 0)
 		free_body(body);
 	return r;
+}
+
+int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t rank, const struct lsc_run_frame *run,
+		  const uint32_t *ids)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_fleet_node *node = fleet->nodes[rank];
+	int r;
+
+	if (!lsc_fleet_usable(node))
+		return -ENOTCONN;
+	r = lsc_frame_pack_run(&pack, run, run->n * (uint32_t)sizeof(*ids));
+	return r < 0 ? r : send_ids(node, &pack, ids, run->n);
+}
+
+bool lsc_fleet_moves(const struct lsc_fleet_node *node)
+{
+	return lsc_fleet_usable(node) && lsc_link_minor(node->link) >= LSC_KV_MINOR;
+}
+
+int lsc_fleet_adopt(struct lsc_fleet *fleet, uint32_t rank, const struct lsc_adopt_frame *adopt,
+		    const uint32_t *ids)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_fleet_node *node = fleet->nodes[rank];
+	int r;
+
+	if (!lsc_fleet_moves(node))
+		return -ENOTCONN;
+	r = lsc_frame_pack_adopt(&pack, adopt, ids ? adopt->n * (uint32_t)sizeof(*ids) : 0);
+	if (r < 0)
+		return r;
+	return ids ? send_ids(node, &pack, ids, adopt->n)
+		   : lsc_link_send(node->link, &pack, NULL, 0, NULL);
 }
 
 void lsc_fleet_drop(struct lsc_fleet *fleet, uint32_t rank, uint64_t request)

@@ -13,10 +13,11 @@
 #include "base/err.h"
 #include "model/image.h"
 #include "net/access.h"
-#include "net/frame.h"
+#include "net/kv_frame.h"
 #include "net/link.h"
 #include "net/loop.h"
 #include "plan/cover.h"
+#include "route/estimate.h"
 #include "stream/record.h"
 
 #define LSC_FLEET_MAX_NODES 4096
@@ -45,10 +46,14 @@ struct lsc_fleet_node {
 	uint64_t moved_ns;           /* when it was last seen to get on, or to have nothing to do */
 	uint64_t idle_ns;            /* since when it has nothing to do; 0: it has */
 	struct lsc_fleet_body *bodies;
-	uint32_t busy;       /* requests whose route it is on */
-	uint32_t busy_units; /* that these run here */
-	uint32_t others;     /* runs that it had beside those, when it last said */
-	uint32_t doubt;      /* failures since it last did its part */
+	uint32_t busy;                 /* requests whose route it is on */
+	uint32_t busy_units;           /* that these run here */
+	uint32_t others;               /* runs that it had beside those, when it last said */
+	uint32_t doubt;                /* failures since it last did its part */
+	struct lsc_estimate rows;      /* bytes a second that come to it from other workers */
+	struct lsc_estimate positions; /* a second that it computes of prompts, were it alone */
+	uint64_t called_ns, trip_ns;   /* when it was called; there and back, 0: not known */
+	uint64_t stays_ns;             /* nothing is to be moved there before: it could not be */
 };
 
 struct lsc_fleet_events {
@@ -57,6 +62,7 @@ struct lsc_fleet_events {
 	void (*on_fail)(void *data, uint32_t node, const struct lsc_fail_frame *fail);
 	void (*on_lost)(void *data, uint32_t node); /* its worker went away */
 	void (*on_look)(void *data, uint32_t node); /* it said what it is at */
+	void (*on_moved)(void *data, const struct lsc_moved_frame *moved);
 };
 
 struct lsc_fleet {
@@ -99,6 +105,13 @@ bool lsc_fleet_usable(const struct lsc_fleet_node *node);
 /* Sends ids (copied) with a run frame to the worker of a node. */
 int lsc_fleet_run(struct lsc_fleet *fleet, uint32_t node, const struct lsc_run_frame *run,
 		  const uint32_t *ids);
+
+/* Whether the worker of a node knows of requests that move. */
+bool lsc_fleet_moves(const struct lsc_fleet_node *node);
+
+/* Has a node take over a request; ids of its positions, where it has a penalty, else NULL. */
+int lsc_fleet_adopt(struct lsc_fleet *fleet, uint32_t node, const struct lsc_adopt_frame *adopt,
+		    const uint32_t *ids);
 
 /* Lets a node forget a request. */
 void lsc_fleet_drop(struct lsc_fleet *fleet, uint32_t node, uint64_t request);

@@ -7,6 +7,9 @@
 #include "route/fleet.h"
 #include "route/fleet_own.h"
 
+#define LINK_BYTES_S 100e6 /* a link carries before anything is known of it */
+#define LEAST_S      0.05  /* that an image took to arrive, for it to tell of the link */
+
 static int add_node(struct lsc_fleet *fleet, uint32_t rank, struct lsc_fleet_node **ret_node,
 		    struct lsc_err *err)
 {
@@ -26,7 +29,7 @@ static int add_node(struct lsc_fleet *fleet, uint32_t rank, struct lsc_fleet_nod
 	if (!node)
 		return lsc_err_set(err, ENOMEM, "cannot hold node %u: %m", rank);
 	fleet->nodes[rank] = node;
-	*node = (struct lsc_fleet_node){.fleet = fleet, .rank = rank};
+	*node = (struct lsc_fleet_node){.fleet = fleet, .rank = rank, .rows.start = LINK_BYTES_S};
 	node->blocks = calloc(fleet->image->n_blocks, 1);
 	node->units = calloc(fleet->image->n_units, 1);
 	if (!node->blocks || !node->units)
@@ -135,7 +138,14 @@ int lsc_fleet_record(struct lsc_fleet *fleet, const struct lsc_record *record, s
 		return lsc_err_set(err, EBADMSG, "arrivals name node %u before they say who it is",
 				   (unsigned)rank);
 	if (lsc_record_is(record, "complete")) {
+		double t = 0;
+
+		r = lsc_record_real_or(record, "t", 0, &t, err);
+		if (r < 0)
+			return r;
 		complete_node(node);
+		if (t >= LEAST_S) /* at least so much comes to it a second */
+			node->rows.start = (double)fleet->image->bytes / t;
 	} else if (lsc_record_is(record, "failed")) {
 		node->failed = true;
 	} else {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/shift.h"
 #include "route/way.h"
 
 #define PATIENCE_NS 30000000000ull
@@ -49,10 +50,16 @@ static void leave_route(struct lsc_router *router, struct lsc_router_request *re
 {
 	if (!request->routed)
 		return;
+	lsc_shift_cancel(request);
 	count_route(router, &request->cover, -1);
 	for (uint32_t i = 0; i < request->cover.n; i++)
 		lsc_fleet_drop(&router->fleet, request->cover.stages[i].node, request->number);
 	request->routed = false;
+}
+
+void lsc_router_leave(struct lsc_router_request *request)
+{
+	leave_route(request->router, request);
 }
 
 /* Who is done leaves room for one that waits for it, the oldest. */
@@ -152,16 +159,28 @@ static void send_run(struct lsc_router_request *request, uint32_t pos)
 		lose_route(request, "its first stage cannot be reached");
 }
 
-static void take_route(struct lsc_router_request *request)
+void lsc_router_send(struct lsc_router_request *request, uint32_t pos)
+{
+	send_run(request, pos);
+}
+
+void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32_t pos)
 {
 	struct lsc_router *router = request->router;
 
 	request->routed = true;
 	request->crowded = false;
-	request->number = ++router->numbers;
+	request->number = number;
+	request->asked = pos ? 0 : (uint32_t)request->ids.n;
+	request->asked_ns = lsc_clock_ns();
 	count_route(router, &request->cover, 1);
 	router->events->on_route(request);
-	send_run(request, 0);
+	send_run(request, pos);
+}
+
+static void take_route(struct lsc_router_request *request)
+{
+	lsc_router_take(request, ++request->router->numbers, 0);
 }
 
 /* Says once that a request waits, and for what; true when that lasts too long. */
@@ -236,6 +255,8 @@ static void route_all(void *data)
 			finish(request, NULL, request->why);
 			continue;
 		}
+		if (request->shift.active)
+			lsc_shift_check(request, now);
 		if (request->routed || !go_on)
 			continue;
 		if (request->again_ns <= now)
@@ -305,18 +326,19 @@ static bool move_on(struct lsc_router_request *request)
 static void go_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
+	const struct lsc_cover before = request->cover;
 
 	if (move_on(request))
 		return;
-	if (!lsc_router_find_better(router, request)) {
-		send_run(request, (uint32_t)request->ids.n - 1);
-		return;
+	if (router->switching != LSC_SWITCH_NEVER && lsc_router_find_better(router, request)) {
+		if (lsc_router_find_route(router, request) > 0 && request->local) {
+			lsc_shift_begin(request, &before);
+			return;
+		}
+		request->cover = before;
+		request->local = false;
 	}
-	leave_route(router, request);
-	if (lsc_router_find_route(router, request) <= 0)
-		return; /* the next tick tries again */
-	router->events->on_switch(request, request->cover.stages[0].node);
-	take_route(request);
+	send_run(request, (uint32_t)request->ids.n - 1);
 }
 
 /* Whether a token ends the answer without being part of it. */
@@ -341,11 +363,12 @@ static void on_token(void *data, const struct lsc_token_frame *frame)
 	uint32_t token = frame->drawn.token;
 	bool more;
 
-	if (!request)
+	if (!request || request->shift.active)
 		return;
 	get_on(request);
 	if (frame->pos != request->ids.n)
 		return; /* of a part */
+	lsc_shift_learn(request, lsc_clock_ns());
 	if (token >= config->vocab) {
 		lose_route(request, "a worker gave a token that is none");
 		return;
@@ -390,8 +413,10 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	struct lsc_router_request *request = find_request(router, fail->request);
 	bool crowded = fail->code == ENOSPC || fail->code == ENOBUFS;
 
-	if (!request)
+	if (!request) {
+		lsc_shift_failed(router, node, fail);
 		return;
+	}
 	if (fail->code == ERANGE) {
 		finish(request, NULL, fail->why);
 		return;
@@ -412,6 +437,8 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	if (!crowded)
 		doubt(router, request, node, fail->code == EHOSTDOWN);
 	lsc_info("node %u, %s: %s", node, router->fleet.nodes[node]->exec, fail->why);
+	if (lsc_shift_broken(request, fail->why))
+		return;
 	lose_route(request, fail->why);
 	request->crowded = crowded;
 }
@@ -426,7 +453,7 @@ static void on_lost(void *data, uint32_t node)
 	router->fleet.nodes[node]->doubt++;
 	for (struct lsc_router_request *request = router->requests; request;
 	     request = request->next)
-		if (passes(request, node))
+		if (!lsc_shift_lost(request, node, why) && passes(request, node))
 			lose_late(request, why);
 	route_all(router);
 }
@@ -456,7 +483,8 @@ static void on_look(void *data, uint32_t node)
 
 	for (struct lsc_router_request *request = router->requests; request;
 	     request = request->next) {
-		if (!passes(request, node) || !is_astray(router, request, now))
+		if (!passes(request, node) || request->shift.active ||
+		    !is_astray(router, request, now))
 			continue;
 		lsc_warning("a request was lost between the stages of its route, going on over "
 			    "another");
@@ -466,8 +494,13 @@ static void on_look(void *data, uint32_t node)
 	}
 }
 
-static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail, on_lost,
-						     on_look};
+static void on_moved(void *data, const struct lsc_moved_frame *moved)
+{
+	lsc_shift_moved(data, moved);
+}
+
+static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail,
+						     on_lost,   on_look,  on_moved};
 
 /* --- the whole --- */
 

@@ -2,9 +2,9 @@
  *
  * A request waits for the first cover of all units; where receivers are still loading, for one
  * that includes a receiver.  Once a node holds everything, requests go to it alone, those in
- * flight by recomputing their KV there from the tokens so far; so they do when a stage is lost,
- * stands still or fails, over other nodes than the one that failed, if there are any.  Where a
- * stage leaves, they move if they have much before them still, and can.  One for which workers have
+ * flight as shift.h says; when a stage is lost, stands still or fails, they are computed anew from
+ * the tokens so far, over other nodes than the one that failed, if there are any.  Where a stage
+ * leaves, they move if they have much before them still, and can.  One for which workers have
  * no room waits until others are done, and those that came after it wait behind it; a node that is
  * too small for one gets less of it, and one that is too large for all the nodes it could go to
  * fails.  A request that gets nowhere for a while fails too,
@@ -25,6 +25,29 @@
 #define LSC_ROUTER_MAX_BARRED 16
 
 struct lsc_router;
+
+enum lsc_switching { /* how requests in flight get to a node that came to hold everything */
+		     LSC_SWITCH_AUTO,
+		     LSC_SWITCH_RECOMPUTE,
+		     LSC_SWITCH_MOVE,
+		     LSC_SWITCH_NEVER, /* they stay where they are */
+};
+
+/* A request's way from a pipeline to one node: what was thought of it, and what came of it. */
+struct lsc_shift {
+	uint32_t node;
+	uint32_t positions;         /* that are to be moved or computed */
+	uint64_t bytes;             /* of keys and values that are not at the node */
+	double move_s, recompute_s; /* how long either was thought to take */
+	bool moved;                 /* it was moved, in: */
+	double took_s;
+	char why[160]; /* it was to be moved, and could not be; else "" */
+
+	bool active;     /* it is being moved: its route rests */
+	uint64_t number; /* that the node knows it by */
+	uint64_t since_ns;
+	uint32_t beside; /* others that moved there then */
+};
 
 struct lsc_router_bar { /* a node that is too small for all of a request */
 	uint32_t node;
@@ -57,10 +80,14 @@ struct lsc_router_request {
 	struct lsc_router_bar barred[LSC_ROUTER_MAX_BARRED];
 	uint32_t n_barred;
 	char why[160]; /* the last failure */
+	struct lsc_shift shift;
+	uint64_t asked_ns; /* since when so many positions are being computed anew: */
+	uint32_t asked;    /* 0: none */
 };
 
 struct lsc_router_events {
 	void (*on_route)(struct lsc_router_request *request);
+	/* It goes to a node alone; its shift says how. */
 	void (*on_switch)(struct lsc_router_request *request, uint32_t node);
 	/* A token of the answer; false: it ends with that.  logprobs: drawn has them. */
 	bool (*on_token)(struct lsc_router_request *request, const struct lsc_drawn *drawn,
@@ -73,6 +100,8 @@ struct lsc_router {
 	struct lsc_fleet fleet;
 	const struct lsc_router_events *events;
 	enum lsc_cover_sources sources;
+	enum lsc_switching switching;  /* its owner may set it */
+	struct lsc_estimate positions; /* a second that anyone computes of prompts, were it alone */
 	struct lsc_router_request *requests;
 	struct lsc_timer *tick;
 	uint64_t began_ns;

@@ -13,9 +13,12 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "stage/batch.h"
+#include "stage/carry.h"
 #include "stage/pace.h"
 #include "stage/queue.h"
 #include "stage/room.h"
+
+#define CARRY_JOBS 8 /* from one step to the next: some 2 MiB, less than a millisecond */
 
 struct lsc_compute {
 	uint64_t wait_ns;
@@ -35,6 +38,7 @@ struct lsc_compute {
 	struct lsc_queue queue;
 	struct lsc_pace pace;
 	struct lsc_batch batch;
+	struct lsc_jobs carrying; /* keys and values that come or go, in order */
 	struct lsc_stage_stats count;
 };
 
@@ -208,6 +212,23 @@ static bool make_step(struct lsc_compute *compute)
 	return true;
 }
 
+/* --- keys and values on their way --- */
+
+/* A part of what waits, so that steps are not kept waiting.  Whether there was some. */
+static bool carry(struct lsc_compute *compute)
+{
+	struct lsc_job *job;
+	unsigned n = 0;
+
+	while (n < CARRY_JOBS && (job = lsc_jobs_take(&compute->carrying))) {
+		lsc_carry(&compute->queue, job, evict, compute);
+		n++;
+	}
+	if (n)
+		hand_over(compute);
+	return n > 0;
+}
+
 /* --- what comes in --- */
 
 static void take_run(struct lsc_compute *compute, struct lsc_job *job)
@@ -229,6 +250,11 @@ static void sort_in(struct lsc_compute *compute, struct lsc_jobs *came)
 	while ((job = lsc_jobs_take(came))) {
 		if (job->kind == LSC_JOB_RUN) {
 			take_run(compute, job);
+			continue;
+		}
+		if (job->kind == LSC_JOB_ADOPT || job->kind == LSC_JOB_PAGES ||
+		    job->kind == LSC_JOB_FETCH) {
+			lsc_jobs_add(&compute->carrying, job);
 			continue;
 		}
 		lsc_queue_drop(&compute->queue, job);
@@ -263,7 +289,8 @@ static bool await(struct lsc_compute *compute, struct lsc_jobs *came)
 	return !stop;
 }
 
-/* Takes what came meanwhile; where tokens were given out that come back soon, waits for these. */
+/* Takes what came meanwhile; where tokens were given out that come back soon, waits for these, and
+ * carries meanwhile what is to be carried. */
 static void gather(struct lsc_compute *compute)
 {
 	uint64_t until = lsc_clock_ns() + lsc_pace_linger_ns(&compute->pace);
@@ -274,14 +301,15 @@ static void gather(struct lsc_compute *compute)
 		struct lsc_jobs came = LSC_JOBS_INIT;
 
 		pthread_mutex_lock(&compute->lock);
-		while (!compute->incoming.first && !compute->stop && compute->queue.roster.n_away &&
-		       more)
+		while (!compute->incoming.first && !compute->carrying.first && !compute->stop &&
+		       compute->queue.roster.n_away && more)
 			more = pthread_cond_timedwait(&compute->wake, &compute->lock, &at) == 0;
 		more = more && compute->queue.roster.n_away && !compute->stop;
 		lsc_jobs_move(&came, &compute->incoming);
 		pthread_mutex_unlock(&compute->lock);
 		sort_in(compute, &came);
-		more = more && compute->queue.roster.n_away;
+		carry(compute);
+		more = more && compute->queue.roster.n_away && lsc_clock_ns() < until;
 	} while (more);
 }
 
@@ -294,7 +322,7 @@ static void *run(void *data)
 		sort_in(compute, &came);
 		/* Opening an image on a device can take long, too. */
 		__atomic_store_n(&compute->works, true, __ATOMIC_RELAXED);
-		while (make_step(compute))
+		while (make_step(compute) || carry(compute))
 			gather(compute);
 		__atomic_store_n(&compute->works, false, __ATOMIC_RELAXED);
 		lsc_queue_unwatch(&compute->queue);
@@ -358,6 +386,7 @@ void lsc_compute_stop(struct lsc_compute *compute)
 	pthread_join(compute->thread, NULL);
 	lsc_queue_release(&compute->queue); /* ends the watchers, which use the lock */
 	lsc_batch_release(&compute->batch);
+	lsc_jobs_release(&compute->carrying);
 	lsc_jobs_release(&compute->incoming);
 	lsc_jobs_release(&compute->finished);
 	pthread_mutex_destroy(&compute->lock);

@@ -5,7 +5,8 @@
  * meanwhile joins the next step.  Who gets room for keys and values is in room.h.  A run whose
  * units have not arrived waits for them, up to its deadline; it runs the moment they are there.
  * Jobs of one request are run in the order in which they were submitted.  Runs that a drop finds
- * waiting, begun or not, come back with ECANCELED; every run comes back, drops do not.
+ * waiting, begun or not, come back with ECANCELED; every run comes back, drops do not.  Keys and
+ * values of requests that move (carry.h) are taken in and given out between steps, some at a time.
  */
 #ifndef LSC_STAGE_COMPUTE_H
 #define LSC_STAGE_COMPUTE_H

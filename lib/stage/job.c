@@ -19,6 +19,7 @@ void lsc_job_free(struct lsc_job *job)
 	free(job->body);
 	free(job->ids);
 	free(job->out);
+	free(job->plan);
 	free(job);
 }
 

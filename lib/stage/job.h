@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 #include "model/image.h"
-#include "net/frame.h"
+#include "net/kv_frame.h"
 
 enum lsc_job_kind {
 	LSC_JOB_RUN,
@@ -19,6 +19,18 @@ enum lsc_job_kind {
 	LSC_JOB_DROP_CLIENT, /* of run.client */
 	LSC_JOB_LOST,        /* back from the compute thread alone: run.client's run.request had to
 			      * give way, as err says; its KV is gone */
+	LSC_JOB_ADOPT,       /* run.client's run.request takes over what `from` has: carry.h */
+	LSC_JOB_PAGES,       /* rows of it came, in the body, as `fetch` says */
+	LSC_JOB_FETCH,       /* rows are wanted in `out`, as `fetch` says */
+};
+
+/* Where a request's keys and values come from, by layer. */
+struct lsc_move_plan {
+	uint32_t layers, row_bytes;
+	struct {
+		uint32_t from;  /* the first position that is needed */
+		uint32_t stage; /* of the route, that has it; UINT32_MAX: it is here */
+	} of[];
 };
 
 struct lsc_job {
@@ -32,6 +44,13 @@ struct lsc_job {
 	bool finished;        /* nothing remains to be done */
 	uint64_t deadline_ns; /* for its units to arrive */
 	uint64_t charged;     /* bytes that its owner counts for it */
+
+	/* of keys and values on their way */
+	uint64_t tag; /* its owner's */
+	struct lsc_fetch_frame fetch;
+	uint64_t from;              /* the number of the request that is adopted */
+	bool last;                  /* with these rows all are there */
+	struct lsc_move_plan *plan; /* what came of ADOPT */
 
 	/* what came of it */
 	float *out;             /* [n][hidden], or NULL after the last stage */

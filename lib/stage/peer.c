@@ -18,6 +18,7 @@ struct lsc_peer *lsc_peers_add(struct lsc_peers *peers, struct lsc_link *link, v
 		return NULL;
 	peer->owner = owner;
 	peer->link = link;
+	peer->tag = ++peers->tags;
 	peer->next = peers->first;
 	peers->first = peer;
 	return peer;
@@ -40,6 +41,15 @@ struct lsc_peer *lsc_peers_find(const struct lsc_peers *peers, const struct lsc_
 	struct lsc_peer *peer = peers->first;
 
 	while (peer && !(peer->is_client && !memcmp(&peer->client, client, sizeof(*client))))
+		peer = peer->next;
+	return peer;
+}
+
+struct lsc_peer *lsc_peers_find_tag(const struct lsc_peers *peers, uint64_t tag)
+{
+	struct lsc_peer *peer = peers->first;
+
+	while (peer && peer->tag != tag)
 		peer = peer->next;
 	return peer;
 }
@@ -112,6 +122,32 @@ void lsc_peers_send_token(const struct lsc_peers *peers, const struct lsc_job *j
 
 	if (lsc_frame_pack_token(&pack, &token) == 0)
 		send_to(peers, &job->run.client, &pack, "a token");
+}
+
+void lsc_peers_send_moved(const struct lsc_peers *peers, const struct lsc_client_id *client,
+			  const struct lsc_moved_frame *moved)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+
+	if (lsc_frame_pack_moved(&pack, moved) == 0)
+		send_to(peers, client, &pack, "a moved request");
+}
+
+int lsc_peer_send_pages(struct lsc_peer *peer, struct lsc_job *job)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_pages_frame pages = {.of = job->fetch, .code = job->err.code};
+	int r;
+
+	memcpy(pages.why, job->err.text, strnlen(job->err.text, sizeof(pages.why) - 1));
+	r = lsc_frame_pack_pages(&pack, &pages, job->out_len);
+	if (r == 0 && pages.code)
+		return lsc_link_send(peer->link, &pack, NULL, 0, NULL);
+	if (r == 0)
+		r = lsc_link_send(peer->link, &pack, job->out, job->out_len, job);
+	if (r == 0)
+		lsc_jobs_add(&peer->sending, job);
+	return r;
 }
 
 int lsc_peer_send_pong(struct lsc_peer *peer, const struct lsc_pong_frame *pong,

@@ -24,10 +24,13 @@ struct lsc_peer {
 	uint64_t *dropped; /* a client's latest drops, a ring */
 	uint32_t n_dropped;
 	struct lsc_job *receiving; /* the owner's, while its body comes */
+	uint64_t tag;              /* of this link alone; and rows on their way out, in order: */
+	struct lsc_jobs sending;
 };
 
 struct lsc_peers {
 	struct lsc_peer *first; /* the newest */
+	uint64_t tags;
 };
 
 /* Takes a link over; NULL when out of memory. */
@@ -38,6 +41,9 @@ void lsc_peers_remove(struct lsc_peers *peers, struct lsc_peer *peer);
 
 /* The newest that named this client, or NULL. */
 struct lsc_peer *lsc_peers_find(const struct lsc_peers *peers, const struct lsc_client_id *client);
+
+/* The one with this tag, or NULL. */
+struct lsc_peer *lsc_peers_find_tag(const struct lsc_peers *peers, uint64_t tag);
 
 /* A link says whose it is: -EPROTO where it said otherwise before. */
 int lsc_peer_name(struct lsc_peer *peer, const struct lsc_client_id *client, struct lsc_err *err);
@@ -51,6 +57,14 @@ bool lsc_peers_have_dropped(const struct lsc_peers *peers, const struct lsc_clie
 void lsc_peers_send_fail(const struct lsc_peers *peers, const struct lsc_client_id *client,
 			 uint64_t request, uint32_t pos, const struct lsc_err *err);
 void lsc_peers_send_token(const struct lsc_peers *peers, const struct lsc_job *job);
+
+/* Tells a client that a request is here now. */
+void lsc_peers_send_moved(const struct lsc_peers *peers, const struct lsc_client_id *client,
+			  const struct lsc_moved_frame *moved);
+
+/* Answers a fetch with what came of it; where that is rows, they stay in peer->sending until they
+ * are out. */
+int lsc_peer_send_pages(struct lsc_peer *peer, struct lsc_job *job);
 
 int lsc_peer_send_pong(struct lsc_peer *peer, const struct lsc_pong_frame *pong,
 		       struct lsc_err *err);

@@ -11,17 +11,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "net/frame.h"
 #include "net/link.h"
 #include "stage/compute.h"
 #include "stage/hop.h"
 #include "stage/leave.h"
+#include "stage/move.h"
 #include "stage/peer.h"
 
 #define WAIT_NS    60000000000u
 #define BODY_BYTES (1ull << 30)
 #define MAX_JOBS   4096
+#define MAX_GIVEN  256 /* fetches that are not answered yet: a MiB each at most */
 
 struct lsc_worker {
 	struct lsc_loop *loop;
@@ -31,9 +34,12 @@ struct lsc_worker {
 	struct lsc_watch *watch;
 	struct lsc_peers peers;
 	struct lsc_hops hops;
+	struct lsc_moves moves;
 	struct lsc_run_frame run;      /* the one being looked at */
 	uint64_t job_bytes, job_limit; /* of all jobs there are */
 	uint32_t n_jobs;
+	uint32_t n_moving; /* of requests that move, which are no runs; and of them */
+	uint32_t n_given;  /* fetches that are not answered yet */
 	uint64_t n_forwarded;
 	struct lsc_leave leave;
 };
@@ -53,27 +59,32 @@ static void free_job(struct lsc_worker *worker, struct lsc_job *job)
 {
 	worker->job_bytes -= job->charged;
 	worker->n_jobs--;
+	worker->n_moving -= job->kind != LSC_JOB_RUN;
+	worker->n_given -= job->kind == LSC_JOB_FETCH;
 	lsc_job_free(job);
 }
 
-/* Room for a run and its body, or NULL. */
-static struct lsc_job *make_job(struct lsc_worker *worker, uint32_t body_len)
+/* Room for a job and its body, or NULL. */
+static struct lsc_job *make_job(struct lsc_worker *worker, enum lsc_job_kind kind,
+				uint32_t body_len)
 {
 	struct lsc_job *job;
 
 	if (worker->n_jobs >= MAX_JOBS || worker->job_bytes > worker->job_limit ||
 	    body_len > worker->job_limit - worker->job_bytes)
 		return NULL;
-	job = lsc_job_new(LSC_JOB_RUN);
+	job = lsc_job_new(kind);
 	if (!job)
 		return NULL;
-	job->body = malloc(body_len);
-	if (!job->body) {
+	job->body = body_len ? malloc(body_len) : NULL;
+	if (!job->body && body_len) {
 		lsc_job_free(job);
 		return NULL;
 	}
 	job->body_len = body_len;
 	worker->n_jobs++;
+	worker->n_moving += kind != LSC_JOB_RUN;
+	worker->n_given += kind == LSC_JOB_FETCH;
 	charge(worker, job);
 	return job;
 }
@@ -111,6 +122,7 @@ static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
 	job->run.client = *client;
 	job->run.request = request;
 	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP ? &request : NULL);
+	lsc_moves_forget(&worker->moves, client, kind == LSC_JOB_DROP ? &request : NULL);
 	lsc_compute_submit(worker->compute, job);
 	return 0;
 }
@@ -154,10 +166,57 @@ static void lose(struct lsc_worker *worker, struct lsc_job *job)
 {
 	const struct lsc_run_frame *run = &job->run;
 
+	lsc_moves_forget(&worker->moves, &run->client, &run->request);
 	if (lsc_peers_find(&worker->peers, &run->client) && !is_dropped(worker, run))
 		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos,
 				    &job->err);
 	lsc_job_free(job);
+}
+
+/* --- requests that move --- */
+
+static struct lsc_job *make_move_job(void *data, enum lsc_job_kind kind, uint32_t body_len)
+{
+	return make_job(data, kind, body_len);
+}
+
+static void submit_move_job(void *data, struct lsc_job *job)
+{
+	const struct lsc_worker *worker = data;
+
+	lsc_compute_submit(worker->compute, job);
+}
+
+static void free_move_job(void *data, struct lsc_job *job)
+{
+	free_job(data, job);
+}
+
+static void on_moved(void *data, const struct lsc_client_id *client,
+		     const struct lsc_moved_frame *moved, const struct lsc_err *err)
+{
+	struct lsc_worker *worker = data;
+
+	if (!err->code && lsc_peers_find(&worker->peers, client)) {
+		lsc_peers_send_moved(&worker->peers, client, moved);
+		return;
+	}
+	drop(worker, LSC_JOB_DROP, client, moved->request);
+	lsc_peers_send_fail(&worker->peers, client, moved->request, moved->pos, err);
+}
+
+/* A fetch was looked at: its answer goes to who asked, if he is still there. */
+static void give_pages(struct lsc_worker *worker, struct lsc_job *job)
+{
+	struct lsc_peer *peer = lsc_peers_find_tag(&worker->peers, job->tag);
+	bool kept;
+
+	charge(worker, job);
+	if (!job->err.code && worker->job_bytes > worker->job_limit)
+		lsc_err_set(&job->err, ENOBUFS, "no room for %u bytes that leave", job->out_len);
+	kept = peer && lsc_peer_send_pages(peer, job) == 0 && !job->err.code;
+	if (!kept)
+		free_job(worker, job);
 }
 
 static void on_event(void *data, uint32_t events)
@@ -174,8 +233,12 @@ static void on_event(void *data, uint32_t events)
 	while ((job = lsc_jobs_take(&jobs)))
 		if (job->kind == LSC_JOB_LOST)
 			lose(worker, job);
-		else
+		else if (job->kind == LSC_JOB_FETCH)
+			give_pages(worker, job);
+		else if (job->kind == LSC_JOB_RUN)
 			finish_job(worker, job);
+		else
+			lsc_moves_back(&worker->moves, job);
 }
 
 /* From the compute thread. */
@@ -218,7 +281,7 @@ static int take_run(struct lsc_peer *peer, const struct lsc_record *record, uint
 		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
 		return 0;
 	}
-	peer->receiving = make_job(worker, body_len);
+	peer->receiving = make_job(worker, LSC_JOB_RUN, body_len);
 	if (!peer->receiving) {
 		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
 		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
@@ -229,6 +292,66 @@ static int take_run(struct lsc_peer *peer, const struct lsc_record *record, uint
 	if (run->ids && keep_ids(worker, peer->receiving, run) < 0)
 		return lsc_err_set(err, ENOMEM, "no memory for %u ids", run->n);
 	*ret_body = peer->receiving->body;
+	return 0;
+}
+
+/* A request is to come here: what of, is in a job's run. */
+static int take_adopt(struct lsc_peer *peer, const struct lsc_record *record, uint32_t body_len,
+		      void **ret_body, struct lsc_err *err)
+{
+	LSC_CLEANUP_FREE struct lsc_adopt_frame *adopt = malloc(sizeof(*adopt));
+	struct lsc_worker *worker = peer->owner;
+	struct lsc_err why = LSC_ERR_INIT;
+	struct lsc_job *job;
+	int r = adopt ? lsc_frame_parse_adopt(record, adopt, err)
+		      : lsc_err_set(err, ENOMEM, "no memory for a route");
+
+	if (r < 0)
+		return r;
+	job = lsc_leave_is_on(&worker->leave) ? NULL : make_job(worker, LSC_JOB_ADOPT, body_len);
+	if (!job) {
+		if (lsc_leave_is_on(&worker->leave))
+			lsc_err_set(&why, ESHUTDOWN, "this worker leaves");
+		else
+			lsc_err_set(&why, ENOBUFS, "no room for another request");
+		lsc_peers_send_fail(&worker->peers, &adopt->client, adopt->request, adopt->n, &why);
+		return 0;
+	}
+	job->from = adopt->from;
+	job->run = (struct lsc_run_frame){.image = adopt->image,
+					  .client = adopt->client,
+					  .request = adopt->request,
+					  .n = adopt->n,
+					  .reach = adopt->reach,
+					  .since = adopt->since,
+					  .n_stages = adopt->n_stages};
+	memcpy(job->run.route, adopt->route, adopt->n_stages * sizeof(adopt->route[0]));
+	*ret_body = job->body;
+	if (body_len)
+		peer->receiving = job;
+	else
+		lsc_moves_adopt(&worker->moves, job);
+	return 0;
+}
+
+static int take_fetch(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
+{
+	struct lsc_worker *worker = peer->owner;
+	struct lsc_fetch_frame fetch;
+	struct lsc_job *job, full = {.err = {ENOBUFS, "too much is fetched from here"}};
+	int r = lsc_frame_parse_fetch(record, &fetch, err);
+
+	if (r < 0)
+		return r;
+	job = worker->n_given < MAX_GIVEN ? make_job(worker, LSC_JOB_FETCH, 0) : NULL;
+	if (!job) {
+		full.fetch = fetch;
+		r = lsc_peer_send_pages(peer, &full);
+		return r < 0 ? lsc_err_set(err, -r, "cannot answer a fetch: %m") : 0;
+	}
+	job->fetch = fetch;
+	job->tag = peer->tag;
+	lsc_compute_submit(worker->compute, job);
 	return 0;
 }
 
@@ -264,7 +387,7 @@ static int take_ping(struct lsc_peer *peer, struct lsc_err *err)
 {
 	const struct lsc_worker *worker = peer->owner;
 	struct lsc_stage_stats stats = lsc_compute_stats(worker->compute);
-	const struct lsc_pong_frame pong = {.runs = worker->n_jobs,
+	const struct lsc_pong_frame pong = {.runs = worker->n_jobs - worker->n_moving,
 					    .done = stats.progress + worker->n_forwarded,
 					    .works = stats.works,
 					    .step_s = (double)stats.step_ns / 1e9,
@@ -282,6 +405,10 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (lsc_record_is(record, "run"))
 		return take_run(peer, record, body_len, ret_body, err);
 	*ret_body = NULL;
+	if (lsc_record_is(record, "adopt"))
+		return take_adopt(peer, record, body_len, ret_body, err);
+	if (lsc_record_is(record, "fetch"))
+		return take_fetch(peer, record, err);
 	if (lsc_record_is(record, "drop"))
 		return take_drop(peer, record, err);
 	if (lsc_record_is(record, "client"))
@@ -304,6 +431,8 @@ static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 	peer->receiving = NULL;
 	if (is_dropped(worker, &job->run))
 		free_job(worker, job);
+	else if (job->kind == LSC_JOB_ADOPT)
+		lsc_moves_adopt(&worker->moves, job);
 	else
 		lsc_compute_submit(worker->compute, job);
 	return 0;
@@ -311,8 +440,12 @@ static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 
 static void remove_peer(struct lsc_worker *worker, struct lsc_peer *peer)
 {
+	struct lsc_job *job;
+
 	if (peer->receiving)
 		free_job(worker, peer->receiving);
+	while ((job = lsc_jobs_take(&peer->sending)))
+		free_job(worker, job);
 	lsc_peers_remove(&worker->peers, peer);
 }
 
@@ -333,6 +466,16 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 		drop(worker, LSC_JOB_DROP_CLIENT, &client, 0);
 }
 
+/* Rows that were asked for are out. */
+static void on_sent(void *data, struct lsc_link *link, void *cookie)
+{
+	struct lsc_peer *peer = data;
+
+	(void)link;
+	if (cookie)
+		free_job(peer->owner, lsc_jobs_take(&peer->sending));
+}
+
 static void *on_link(void *data, struct lsc_link *link)
 {
 	struct lsc_worker *worker = data;
@@ -343,7 +486,7 @@ static void *on_link(void *data, struct lsc_link *link)
 /* --- life --- */
 
 static const struct lsc_link_events peer_events = {
-	.on_record = on_record, .on_body = on_body, .on_close = on_close};
+	.on_record = on_record, .on_body = on_body, .on_sent = on_sent, .on_close = on_close};
 
 static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
 		 const struct lsc_worker_options *options, struct lsc_err *err)
@@ -386,6 +529,13 @@ int lsc_worker_open(struct lsc_worker **ret_worker, struct lsc_loop *loop,
 					 .on_lost = on_lost,
 					 .on_done = on_forwarded,
 					 .data = worker};
+	worker->moves = (struct lsc_moves){.loop = loop,
+					   .access = options->access,
+					   .make_job = make_move_job,
+					   .submit = submit_move_job,
+					   .free_job = free_move_job,
+					   .on_end = on_moved,
+					   .data = worker};
 	r = start(worker, at, options, err);
 	if (r < 0) {
 		lsc_worker_close(worker);
@@ -403,6 +553,7 @@ void lsc_worker_close(struct lsc_worker *worker)
 	while (worker->peers.first)
 		remove_peer(worker, worker->peers.first);
 	lsc_hops_release(&worker->hops);
+	lsc_moves_release(&worker->moves);
 	lsc_compute_stop(worker->compute);
 	lsc_watch_remove(worker->watch);
 	lsc_leave_release(&worker->leave);

@@ -5,6 +5,8 @@
  * last stage the token goes to the client, on the newest link that named it; before, activations go
  * on to the next stage, over a link that is opened when it is first needed and then kept.
  *
+ * It takes over requests that other stages computed (move.h), and gives away what it has of some.
+ *
  * What cannot be done is told to the client in words, a next stage that went away included.  When a
  * client's last link closes, its KV is dropped; so is what comes of its runs after that.  What is
  * still under way for a request that its client dropped is thrown away where it arrives.

@@ -419,3 +419,11 @@ int lsc_record_hello(const struct lsc_record *record, const char *kind, struct l
 				   (unsigned long long)version[1].via.u64, lsc_stream_major(kind));
 	return 0;
 }
+
+unsigned lsc_record_hello_minor(const struct lsc_record *record)
+{
+	const msgpack_object *version = lsc_record_get(record, "version");
+	uint64_t minor = version->via.array.ptr[1].via.u64;
+
+	return minor < UINT32_MAX ? (unsigned)minor : UINT32_MAX;
+}

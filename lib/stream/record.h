@@ -141,6 +141,9 @@ int lsc_record_text(const struct lsc_record *record, const char *key, char *text
 /* Checks that a record is a hello of this kind and a known major: -EPROTO names both versions. */
 int lsc_record_hello(const struct lsc_record *record, const char *kind, struct lsc_err *err);
 
+/* The minor version that a hello, which was found to be one, names. */
+unsigned lsc_record_hello_minor(const struct lsc_record *record);
+
 /* --- over a descriptor, blocking --- */
 
 struct lsc_reader {

@@ -8,7 +8,8 @@
     stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
     stranger.py work DIR                          be a worker; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID... [KEY=VALUE...]
-                                                  N tokens from so many workers of a cast
+                                                  N tokens from so many workers of a cast;
+                                                  move=I: after I of them all go to the first
     stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
 
 It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
@@ -121,7 +122,8 @@ class Link(Stream):
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock.makefile("rb"))
-        self.say("hello", kind=kind, version=list(version or (2 if kind == "cast" else 1, 0)))
+        version = version or ((2, 0) if kind == "cast" else (1, 2))
+        self.say("hello", kind=kind, version=list(version))
 
     def say(self, type_, body=None, **keys):
         data = pack({"type": type_, **keys, **({} if body is None else {"body": len(body)})})
@@ -865,8 +867,57 @@ class Worker:
                     self.clients[r["client"]] = link
                 elif t == "drop":
                     self.caches.pop((r["client"], r["request"]), None)
+                elif t == "ping":
+                    link.say("pong")
+                elif t == "fetch":
+                    self.give(link, r)
+                elif t == "adopt":
+                    self.adopt(link, r, body)
                 elif t == "run":
                     self.take_run(r, body)
+
+    def give(self, link, r):
+        cache = self.caches.get((r["client"], r["request"]), {})
+        past = cache.get(self.decoder.begins[1 + r["layer"]], [])[r["pos"]:][:r["n"]]
+        assert r["form"] == "f32" and r["n"] <= 8192
+        keys = {k: v for k, v in r.items() if k != "type"}
+        if len(past) < r["n"]:
+            return link.say("pages", code=116, why="there is no such past here", **keys)
+        rows = [sum(keys, []) + sum(values, []) for keys, values in past]
+        link.say("pages", b"".join(struct.pack("<%df" % len(row), *row) for row in rows), **keys)
+
+    def adopt(self, link, r, body):
+        m, n = self.decoder.model, r["n"]
+        cache = self.caches.pop((r["client"], r["from"]), {})
+        for address, first, last in r["route"]:
+            there = None
+            for layer, unit in enumerate(self.decoder.begins[1:-1]):
+                if not first <= unit <= last or len(cache.get(unit, [])) >= n:
+                    continue
+                if there is None:
+                    there = connect(address, "exec")
+                    there.hello("exec")
+                cache[unit] = self.fetch(there, r, m, layer, n)
+        self.caches[r["client"], r["request"]] = cache
+        if body is not None:
+            self.past[r["client"], r["request"]] = list(struct.unpack("<%dI" % n, body))
+        link.say("moved", request=r["request"], pos=n, bytes=0)
+
+    def fetch(self, there, r, m, layer, n):
+        windowed = "window" in m and layer >= m.get("window_first", 0)
+        first = max(0, n - m["window"] + 1) if windowed else 0
+        past, d = [None] * first, m["head_dim"]
+        while len(past) < n:
+            asked = {"image": r["image"], "client": r["client"], "request": r["from"],
+                     "layer": layer, "pos": len(past), "n": min(7, n - len(past)), "form": "f32"}
+            there.say("fetch", **asked)
+            t, got, body = there.next()
+            assert t == "pages" and body and all(got[k] == v for k, v in asked.items()), got
+            floats = struct.unpack("<%df" % (2 * asked["n"] * m["kv_heads"] * d), body)
+            heads = [list(floats[i:i + d]) for i in range(0, len(floats), d)]
+            for i in range(0, len(heads), 2 * m["kv_heads"]):
+                past.append((heads[i:][:m["kv_heads"]], heads[i + m["kv_heads"]:][:m["kv_heads"]]))
+        return past
 
     def take_run(self, r, body):
         n, pos, stage = r["n"], r["pos"], r.get("stage", 0)
@@ -929,16 +980,29 @@ def ask(arrivals, path, stages, n, *words):
 
     for link in links:
         link.say("client", client=client)
+        link.say("ping")  # whose answer says that the name is known there
         threading.Thread(target=listen, args=(link,), daemon=True).start()
-    (ids, how), pos, answer, reach = arguments(words), 0, [], 0
+    assert all(heard.get(timeout=60)[0] == "pong" for link in links)
+    (ids, how), pos, answer = arguments(words), 0, []
+    request, past, move = 1, list(ids), how.pop("move", None)
     while len(answer) < int(n):
+        if len(answer) == move:  # to the first worker, which gets what the others have
+            past_ids = struct.pack("<%dI" % pos, *past[:pos])
+            links[0].say("adopt", past_ids if how.get("penalty", 1) != 1 else None, image=identity,
+                         client=client, request=2, n=pos, route=route, **{"from": 1})
+            t, r = heard.get(timeout=60)
+            assert (t, r["request"], r["pos"]) == ("moved", 2, pos) and r["bytes"] >= 0, r
+            for link in links:
+                link.say("drop", client=client, request=1)
+            request, route = 2, [[addresses[0], 0, units[-2]]]
         body = struct.pack("<%dI" % len(ids), *ids)
         if how.get("penalty", 1) != 1:
             how["ids"] = body
-        links[0].say("run", body, image=identity, client=client, request=1, pos=pos, n=len(ids),
-                     route=route, since=int(time.time() * 1e6), reach=pos + len(ids), **how)
+        links[0].say("run", body, image=identity, client=client, request=request, pos=pos,
+                     n=len(ids), route=route, since=int(time.time() * 1e6),
+                     reach=pos + len(ids), **how)
         t, r = heard.get(timeout=60)
-        assert t == "token" and r["request"] == 1 and r["pos"] == pos + len(ids), r
+        assert t == "token" and r["request"] == request and r["pos"] == pos + len(ids), r
         if "logprobs" in how:
             assert len(r.get("top", [])) == how["logprobs"] and r["logprob"] <= 0, r
             assert all(r["logprob"] <= p for i, p in r["top"][:1]), r
@@ -946,8 +1010,9 @@ def ask(arrivals, path, stages, n, *words):
             break
         pos, ids = r["pos"], [r["token"]]
         answer += ids
+        past += ids
     for link in links:
-        link.say("drop", client=client, request=1)
+        link.say("drop", client=client, request=request)
     print(*answer)
 
 

@@ -155,8 +155,11 @@ for model in qwen2 qwen3 mistral llama3 linear yarn mixtral qwen3_moe; do
 		stranger run "$SCRATCH/three/$model" 40 $prompt
 	mv "$SCRATCH/out" "$SCRATCH/want"
 	asks "and asks two workers" $model 2
+	prompt="$prompt move=17"
+	asks "and then one of them, which gets what the other has" $model 2
 done
 
+prompt='5 17 96 0 44'
 lsc-shard pack --dtype q8 "$SCRATCH/qwen2" "$SCRATCH/three/q8"
 expect_status 0 "a stranger executes a quantised one" stranger run "$SCRATCH/three/q8" 40 $prompt
 mv "$SCRATCH/out" "$SCRATCH/want"
@@ -193,9 +196,14 @@ asks "a stranger asks two workers to draw" model 2
 stranger_server worker work "$SCRATCH/three/model"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$worker" >"$SCRATCH/cast.rec"
 asks "a worker draws where a stranger ends" model 2
+prompt="$prompt move=9"
+asks "and what it has goes to the stranger" model 2
+prompt=${prompt% *}
 start_server five lsc-cast serve --dir "$SCRATCH/four" --listen 127.0.0.1:0 --exec "$worker"
 lsc-cast send "$SCRATCH/three/model" --to "$five" --exec "$exec_three" >"$SCRATCH/cast.rec"
 asks "and a stranger where a worker does" model 2
+prompt="$prompt move=9"
+asks "and what it has goes to the worker" model 2
 prompt=$plain
 mv "$SCRATCH/greedy" "$SCRATCH/want"
 lsc-cast send "$SCRATCH/three/model" --to "$four" --exec "$worker" >"$SCRATCH/cast.rec"

@@ -129,13 +129,23 @@ static void on_route(struct lsc_router_request *request)
 
 static void on_switch(struct lsc_router_request *request, uint32_t node)
 {
+	const struct lsc_shift *shift = &request->shift;
 	struct answer *answer = request->user;
+	json_t *line;
 
 	answer->pipe->totals.switches++;
-	if (!answer->pipe->opt->text)
-		print_object(answer->pipe, answer->place.client, "switch", answer->id,
-			     json_pack("{s:s, s:s, s:i}", "from", "pipeline", "to", "local", "node",
-				       node));
+	if (answer->pipe->opt->text)
+		return;
+	line = json_pack("{s:s, s:s, s:i, s:s, s:I, s:I, s:f, s:f}", "from", "pipeline", "to",
+			 "local", "node", node, "how", shift->moved ? "move" : "recompute",
+			 "positions", (json_int_t)shift->positions, "bytes",
+			 (json_int_t)shift->bytes, "move_s", shift->move_s, "recompute_s",
+			 shift->recompute_s);
+	if (shift->moved)
+		json_object_set_new(line, "took_s", json_real(shift->took_s));
+	if (shift->why[0])
+		json_object_set_new(line, "why", make_text(shift->why, strlen(shift->why)));
+	print_object(answer->pipe, answer->place.client, "switch", answer->id, line);
 }
 
 /* --- tokens --- */

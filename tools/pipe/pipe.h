@@ -17,6 +17,7 @@ struct options {
 	const char *image;
 	const char *arrivals;
 	enum lsc_cover_sources sources;
+	enum lsc_switching switching;
 	double timeout_s;
 	double stage_s; /* 0: by the timeout */
 	bool text;
