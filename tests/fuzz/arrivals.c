@@ -42,7 +42,14 @@ static void on_lost(void *data, uint32_t node)
 	(void)node;
 }
 
-static const struct lsc_fleet_events events = {on_change, on_token, on_fail, on_lost, on_lost};
+static void on_moved(void *data, const struct lsc_moved_frame *moved)
+{
+	(void)data;
+	(void)moved;
+}
+
+static const struct lsc_fleet_events events = {on_change, on_token, on_fail,
+					       on_lost,   on_lost,  on_moved};
 
 /* An image of a few blocks whose id is all zeros; unit 0 needs the last block. */
 static struct lsc_image *image_of(struct lsc_unit units[UNITS])

@@ -208,8 +208,8 @@ static bool start(void)
 		if (lsc_worker_open(&t.workers[i], t.loop, &at, &options, &err) < 0)
 			return ok(false, "a worker: %s", err.text);
 	}
-	return lsc_router_init(&t.router, &t.image, t.loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) ==
-	       0;
+	return lsc_router_init(&t.router, &t.image, t.loop, LSC_SOURCES_ASSIST, 0, 0, &events,
+			       &err) == 0;
 }
 
 static void stop(void)
