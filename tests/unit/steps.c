@@ -498,6 +498,7 @@ static void test_room(void)
 	turn_until(older->n == older->wanted);
 	ok(younger->fail.code == ENOSPC, "the younger gives way: %s", younger->fail.why);
 	ok(older->n == older->wanted && !older->fail.code, "and the older is answered");
+	turn_until(lsc_worker_stats(workers[0]).gave_way == 1);
 	is_int(lsc_worker_stats(workers[0]).gave_way, 1, "which is counted");
 	older = ask(40, TOKENS, 0);
 	older->since = 7;
@@ -505,8 +506,8 @@ static void test_room(void)
 	turn_until(older->fail.code);
 	ok(older->fail.code == ENOSPC && older->n == 0,
 	   "one that is younger than all is refused: %s", older->fail.why);
-	turn_some();
-	ok(lsc_worker_stats(workers[0]).guests == 1, "and holds nothing");
+	turn_until(lsc_worker_stats(workers[0]).guests == 1);
+	is_int(lsc_worker_stats(workers[0]).guests, 1, "and holds nothing");
 	drop(1);
 	turn_until(kv_held() == 0);
 	older = ask(97, 1, 0);
@@ -542,7 +543,7 @@ static void test_vain(void)
 	send_all(2, 1);
 	turn_until(request->fail.code);
 	is_int(request->fail.code, ENOSPC, "one that has no room if younger ones go is refused");
-	turn_some();
+	turn_until(lsc_worker_stats(workers[0]).guests == 2);
 	ok(lsc_worker_stats(workers[0]).gave_way == 0 && lsc_worker_stats(workers[0]).guests == 2,
 	   "and none of these gives way in vain");
 	stop();
