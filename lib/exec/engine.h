@@ -4,7 +4,8 @@
  * different requests that are waiting run as one batch.  Every output row is computed in a fixed
  * order that depends neither on the batch, nor on the split into stages, nor on the number of
  * threads: a token is the same bit for bit whichever nodes computed it, as long as all of them are
- * exact or none is, and none computes on a GPU.
+ * exact or none is, and none computes on a GPU; and, of bf16 weights that are not exact, either all
+ * or none by the kernels for registers of tiles (kernels.h).
  *
  * One thread calls an engine; inside, `threads` work.
  */
