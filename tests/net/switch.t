@@ -6,6 +6,7 @@
 . tests/lib/tap.sh
 . tests/lib/arrivals.sh
 requires_command jq
+[ "${LSC_BIN:-bin}" = bin ] || skip_all 'minutes in this build: unit/shift and unit/move do the same in it'
 
 mkdir "$SCRATCH/images" "$SCRATCH/experts"
 image=$SCRATCH/images/model
