@@ -21,7 +21,12 @@
 #define WORKERS 3 /* two stages, and where their requests go */
 #define PROMPT  100
 #define TOKENS  6
-#define MANY    3000 /* positions that take a while to move */
+/* Positions that take a while to move, and to compute. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MANY 1000
+#else
+#define MANY 3000
+#endif
 
 static struct {
 	struct lsc_loop *loop;
@@ -43,7 +48,7 @@ static struct lsc_image image = LSC_IMAGE_INIT;
 #define turn_until(condition)                                                                      \
 	do {                                                                                       \
 		uint64_t start_ = lsc_clock_ns();                                                  \
-		while (!(condition) && lsc_clock_ns() - start_ < 20000000000ull)                   \
+		while (!(condition) && lsc_clock_ns() - start_ < 60000000000ull)                   \
 			lsc_loop_turn(client.loop, 10, NULL);                                      \
 	} while (0)
 
