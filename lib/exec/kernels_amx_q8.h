@@ -115,15 +115,7 @@ TARGET static void amx_q8_matmul(const struct lsc_matmul *job, uint32_t first, u
 	tile_written();
 	for (uint32_t pos = 0; pos < job->m; pos += kept)
 		for (uint32_t row = first / 16 * 16; row < end; row += 16) {
-			const uint8_t *tile = (const uint8_t *)job->w + row / 16 * tile_bytes;
-			struct q8_rows rows = {
-				.tile = tile,
-				.scales = tile + lsc_q8_scales(job->cols),
-				.row = row,
-				.first = row < first ? first - row : 0,
-				.last = end - row < 16 ? end - row - 1 : 15,
-				.ahead = tile_bytes,
-			};
+			struct q8_rows rows = q8_rows_at(job, row, first, end, tile_bytes);
 
 			amx_q8_rows(job, &rows, pos, LSC_MIN(job->m - pos, kept));
 		}

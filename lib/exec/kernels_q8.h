@@ -108,6 +108,22 @@ q8_few(const struct lsc_matmul *job, const struct q8_rows *rows, uint32_t pos, u
 		q8_tile(job, rows, pos, 1);
 }
 
+/* Of rows first to end - 1 of a product those that the tile at `row` has. */
+LANES struct q8_rows q8_rows_at(const struct lsc_matmul *job, uint32_t row, uint32_t first,
+				uint32_t end, size_t ahead)
+{
+	const uint8_t *tile = (const uint8_t *)job->w + row / 16 * lsc_q8_tile_bytes(job->cols);
+
+	return (struct q8_rows){
+		.tile = tile,
+		.scales = tile + lsc_q8_scales(job->cols),
+		.row = row,
+		.first = row < first ? first - row : 0,
+		.last = end - row < 16 ? end - row - 1 : 15,
+		.ahead = ahead,
+	};
+}
+
 /* While the first positions pass, the next tile is fetched: soon after, or all of it. */
 TARGET static void q8_matmul(const struct lsc_matmul *job, uint32_t first, uint32_t n)
 {
@@ -115,15 +131,8 @@ TARGET static void q8_matmul(const struct lsc_matmul *job, uint32_t first, uint3
 	const uint32_t end = first + n;
 
 	for (uint32_t row = first / 16 * 16; row < end; row += 16) {
-		const uint8_t *tile = (const uint8_t *)job->w + row / 16 * tile_bytes;
-		struct q8_rows rows = {
-			.tile = tile,
-			.scales = tile + lsc_q8_scales(job->cols),
-			.row = row,
-			.first = row < first ? first - row : 0,
-			.last = end - row < 16 ? end - row - 1 : 15,
-			.ahead = job->m > Q8_POSITIONS ? tile_bytes : Q8_AHEAD,
-		};
+		struct q8_rows rows = q8_rows_at(job, row, first, end,
+						 job->m > Q8_POSITIONS ? tile_bytes : Q8_AHEAD);
 		uint32_t pos = 0;
 
 		for (; pos + Q8_POSITIONS <= job->m; pos += Q8_POSITIONS, rows.ahead = 0)
