@@ -141,7 +141,7 @@ static void on_switch(struct lsc_router_request *request, uint32_t node)
 	t.moved += request->shift.moved;
 	t.recomputed += !request->shift.moved;
 	t.last = request->shift;
-	if (request->shift.why[0])
+	if (request->shift.why[0] && !t.why[0]) /* who follows may only be told of the first */
 		memcpy(t.why, request->shift.why, sizeof(t.why));
 }
 
