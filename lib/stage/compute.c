@@ -205,6 +205,7 @@ static bool make_step(struct lsc_compute *compute)
 		lsc_batch_run(batch, image, on_through, compute);
 		took = lsc_clock_ns() - start;
 		lsc_pace_step(&compute->pace, decodes, rows, took);
+		compute->queue.roster.soon_ns = lsc_pace_soon_ns(&compute->pace);
 		measure(compute, units, rows, took);
 	}
 	batch->n = 0;
@@ -396,7 +397,8 @@ void lsc_compute_stop(struct lsc_compute *compute)
 
 void lsc_compute_submit(struct lsc_compute *compute, struct lsc_job *job)
 {
-	job->deadline_ns = lsc_clock_ns() + compute->wait_ns;
+	job->came_ns = lsc_clock_ns();
+	job->deadline_ns = job->came_ns + compute->wait_ns;
 	pthread_mutex_lock(&compute->lock);
 	lsc_jobs_add(&compute->incoming, job);
 	pthread_cond_signal(&compute->wake);

@@ -39,9 +39,10 @@ struct lsc_job {
 	struct lsc_run_frame run;
 	void *body; /* token ids or activations, as the frame brought them */
 	uint32_t body_len;
-	uint32_t *ids;        /* [run.n], where the sampling has a penalty */
-	uint32_t n_done;      /* positions that were computed */
-	bool finished;        /* nothing remains to be done */
+	uint32_t *ids;   /* [run.n], where the sampling has a penalty */
+	uint32_t n_done; /* positions that were computed */
+	bool finished;   /* nothing remains to be done */
+	uint64_t came_ns;
 	uint64_t deadline_ns; /* for its units to arrive */
 	uint64_t charged;     /* bytes that its owner counts for it */
 

@@ -138,9 +138,7 @@ void lsc_queue_add(struct lsc_queue *queue, struct lsc_job *job, uint64_t *ret_a
 	}
 	if (!guest->turn)
 		guest->turn = queue->visit;
-	if (guest->away_ns)
-		*ret_away_ns = now - guest->away_ns;
-	lsc_roster_return(&queue->roster, guest);
+	*ret_away_ns = lsc_roster_return(&queue->roster, guest, job->came_ns);
 	guest->seen_ns = now;
 	lsc_jobs_add(&queue->waiting, job);
 }

@@ -73,9 +73,16 @@ void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run)
 	guest->decodes = run->n == 1;
 }
 
+static void stop_awaiting(struct lsc_roster *roster, struct lsc_guest *guest)
+{
+	if (guest->awaited && guest->away_step == roster->step)
+		roster->n_away--;
+	guest->awaited = false;
+}
+
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest)
 {
-	lsc_roster_return(roster, guest);
+	stop_awaiting(roster, guest);
 	lsc_request_table_remove(&roster->guests, &guest->entry);
 	free(guest->past);
 	free(guest);
@@ -98,16 +105,22 @@ void lsc_roster_step(struct lsc_roster *roster)
 
 void lsc_roster_leave(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t now_ns)
 {
+	stop_awaiting(roster, guest);
 	guest->away_ns = now_ns;
 	guest->away_step = roster->step;
-	roster->n_away++;
+	guest->awaited = guest->trip_ns <= roster->soon_ns;
+	roster->n_away += guest->awaited;
 }
 
-void lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest)
+uint64_t lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t came_ns)
 {
-	if (guest->away_ns && guest->away_step == roster->step && roster->n_away)
-		roster->n_away--;
+	uint64_t left_ns = guest->away_ns;
+
+	stop_awaiting(roster, guest);
 	guest->away_ns = 0;
+	if (!left_ns || came_ns <= left_ns)
+		return 0;
+	return guest->trip_ns = came_ns - left_ns;
 }
 
 void lsc_roster_release(struct lsc_roster *roster)

@@ -95,6 +95,28 @@ static void test_classes(void)
 	   "who waits for decodes takes on less than who does not");
 }
 
+static void test_linger(void)
+{
+	struct lsc_pace pace = LSC_PACE_INIT;
+	uint64_t linger;
+
+	lsc_pace_step(&pace, 8, 0, (uint64_t)(10 * MS));
+	is_int(lsc_pace_linger_ns(&pace), 0, "nobody is waited for whose way is not known");
+	for (int i = 0; i < 100; i++)
+		lsc_pace_trip(&pace, (uint64_t)(0.2 * MS));
+	linger = lsc_pace_linger_ns(&pace);
+	ok(linger > (uint64_t)(1 * MS) && linger < (uint64_t)(2 * MS),
+	   "who is back soon is, and a part of a step longer than ever: %.2f ms",
+	   (double)linger / MS);
+	for (int i = 0; i < 100; i++)
+		lsc_pace_trip(&pace, (uint64_t)((2 + noise()) * MS));
+	linger = lsc_pace_linger_ns(&pace);
+	ok(linger > (uint64_t)(3 * MS), "longer where trips differ: %.2f ms", (double)linger / MS);
+	lsc_pace_trip(&pace, (uint64_t)(30 * MS));
+	is_int(lsc_pace_linger_ns(&pace), (long long)linger,
+	       "who takes longer than a step is no trip");
+}
+
 int main(void)
 {
 	const struct machine machines[] = {
@@ -134,16 +156,7 @@ int main(void)
 		lsc_pace_step(&pace, 0, 200, (uint64_t)(2000 * MS));
 	ok(lsc_pace_rows(&pace, 0, 0) == 64, "but smaller ones where they are slow");
 
-	is_int(lsc_pace_linger_ns(&pace), 0, "nobody is waited for whose way is not known");
-	lsc_pace_step(&pace, 8, 0, (uint64_t)(10 * MS));
-	for (int i = 0; i < 100; i++)
-		lsc_pace_trip(&pace, (uint64_t)((0.2 + 0.1 * noise()) * MS));
-	ok(lsc_pace_linger_ns(&pace) > (uint64_t)(0.25 * MS) &&
-		   lsc_pace_linger_ns(&pace) < (uint64_t)(1 * MS),
-	   "who is back soon is waited for: %.2f ms", (double)lsc_pace_linger_ns(&pace) / MS);
-	for (int i = 0; i < 100; i++)
-		lsc_pace_trip(&pace, (uint64_t)(30 * MS));
-	is_int(lsc_pace_linger_ns(&pace), 0, "who is away for longer than a step is not");
+	test_linger();
 	test_alternation();
 	test_classes();
 	return done_testing();

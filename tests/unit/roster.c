@@ -53,6 +53,35 @@ static void test_past(void)
 	lsc_roster_drop(&roster, guest);
 }
 
+/* Who was back soon is awaited, others are not, until they are again. */
+static void test_away(void)
+{
+	struct lsc_guest *quick = take(1, 0, 1, 0), *slow = take(2, 0, 1, 0);
+
+	roster.soon_ns = 10;
+	is_int((long long)lsc_roster_return(&roster, quick, 5), 0, "who comes first was not away");
+	lsc_roster_step(&roster);
+	lsc_roster_leave(&roster, quick, 100);
+	lsc_roster_leave(&roster, slow, 100);
+	is_int(roster.n_away, 2, "all are awaited at first");
+	is_int((long long)lsc_roster_return(&roster, quick, 105), 5,
+	       "who is back was away so long");
+	is_int(roster.n_away, 1, "and is not awaited");
+	lsc_roster_step(&roster);
+	is_int(roster.n_away, 0, "nobody is for longer than a step");
+	is_int((long long)lsc_roster_return(&roster, slow, 150), 50,
+	       "who comes later is back, too");
+	lsc_roster_leave(&roster, slow, 200);
+	is_int(roster.n_away, 0, "and not awaited the next time");
+	lsc_roster_return(&roster, slow, 202);
+	lsc_roster_leave(&roster, slow, 300);
+	lsc_roster_leave(&roster, quick, 300);
+	is_int(roster.n_away, 2, "but after one that was short");
+	lsc_roster_drop(&roster, slow);
+	lsc_roster_drop(&roster, quick);
+	is_int(roster.n_away, 0, "who is gone is not awaited");
+}
+
 static void test_names(void)
 {
 	const struct lsc_client_id client = {{0}}, other = {{1}};
@@ -79,6 +108,7 @@ int main(void)
 	for (uint32_t i = 0; i < MANY; i++)
 		ids[i] = 3 * i;
 	test_past();
+	test_away();
 	test_names();
 	lsc_roster_release(&roster);
 	return done_testing();
