@@ -226,17 +226,8 @@ static error_t parse_ls(int key, char *arg, struct argp_state *state)
 	case 'j':
 		opt->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (opt->path)
-			return ARGP_ERR_UNKNOWN;
-		opt->path = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!opt->path)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_tool_argument(state, key, arg, &opt->path, "IMAGE");
 	}
 }
 
@@ -374,17 +365,8 @@ static error_t parse_text(int key, char *arg, struct argp_state *state)
 		opt->flags |= LSC_ENCODE_SPECIAL;
 		opt->special = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (opt->path)
-			return ARGP_ERR_UNKNOWN;
-		opt->path = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!opt->path)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_tool_argument(state, key, arg, &opt->path, "IMAGE");
 	}
 }
 
