@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "tap.h"
+#include "told.h"
 
 #define MAX_NODES 8
 
@@ -24,48 +25,22 @@ static void on_route(struct lsc_router_request *it)
 
 static const struct lsc_router_events events = {.on_route = on_route};
 
-static void tell(struct lsc_pack *pack)
-{
-	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
-	struct lsc_err err = LSC_ERR_INIT;
-
-	if (lsc_pack_end(pack) < 0 ||
-	    lsc_record_parse(&record, pack->buf.data, pack->buf.len, &err) <= 0 ||
-	    lsc_fleet_record(&router.fleet, &record, &err) < 0)
-		ok(false, "an arrival: %s", err.text);
-}
-
 /* n receivers that can be reached and hold the blocks from first[i] to last[i]. */
 static void begin(uint32_t n, const uint32_t *first, const uint32_t *last)
 {
-	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	struct lsc_err err = LSC_ERR_INIT;
 
 	if (lsc_router_init(&router, &image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0)
 		ok(false, "a router: %s", err.text);
 	memset(taken, 0, sizeof(taken));
-	lsc_pack_begin(&pack, "cast");
-	lsc_pack_bin(&pack, "id", image.id.bytes, sizeof(image.id.bytes));
-	lsc_pack_uint(&pack, "nodes", n);
-	tell(&pack);
+	tell_cast(&router, n);
 	for (uint32_t i = 0; i < n; i++) {
-		lsc_pack_begin(&pack, "node");
-		lsc_pack_uint(&pack, "node", i);
-		lsc_pack_str(&pack, "name", "n");
-		lsc_pack_str(&pack, "role", "receiver");
-		tell(&pack);
+		tell_node(&router, i, NULL);
 		router.fleet.nodes[i]->open = true;
-		for (uint32_t b = first[i]; b <= last[i]; b++) {
-			lsc_pack_begin(&pack, "block");
-			lsc_pack_uint(&pack, "node", i);
-			lsc_pack_uint(&pack, "block", b);
-			tell(&pack);
-		}
-		if (first[i] || last[i] + 1 < image.n_blocks)
-			continue;
-		lsc_pack_begin(&pack, "complete");
-		lsc_pack_uint(&pack, "node", i);
-		tell(&pack);
+		for (uint32_t b = first[i]; b <= last[i]; b++)
+			tell_block(&router, i, b);
+		if (!first[i] && last[i] + 1 == image.n_blocks)
+			tell_complete(&router, i);
 	}
 	lsc_fleet_end(&router.fleet);
 }
