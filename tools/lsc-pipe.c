@@ -27,11 +27,14 @@
 
 #define QUEUE 1024 /* of connections, by default */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE, KEY_SWITCH };
+enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE, KEY_SWITCH, KEY_KEEP };
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
 	LSC_ACCESS_ROWS,
+	{"keep", KEY_KEEP, "N", 0,
+	 "Requests that are over are kept for others that begin like them (default 32; 0: none)",
+	 0},
 	{"listen", 'l', "ADDRESS", 0, "Take requests from connections there", 0},
 	{"queue", KEY_QUEUE, "N", 0, "Connections' requests that may wait (default 1024)", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
@@ -103,6 +106,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_QUEUE:
 		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1 << 20, &opt->queue, &err), &err);
+		return 0;
+	case KEY_KEEP:
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 16, &opt->keep, &err), &err);
 		return 0;
 	case KEY_TEXT:
 		opt->text = true;
@@ -485,6 +491,7 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;
 	pipe->router.switching = opt->switching;
+	pipe->router.rests.most = (uint32_t)opt->keep;
 	if ((r = open_arrivals(pipe, err)) < 0 ||
 	    (r = opt->listen ? pipe_listen(pipe, err) : open_input(pipe, err)) < 0)
 		return r;
@@ -519,7 +526,7 @@ int main(int argc, char **argv)
 		"IMAGE", "Route requests over nodes that hold, or still receive, an image.",
 		NULL,    NULL,
 		NULL};
-	struct options opt = {.queue = QUEUE, .ready_fd = -1};
+	struct options opt = {.queue = QUEUE, .keep = LSC_RESTS_MOST, .ready_fd = -1};
 	struct pipe pipe = {.opt = &opt, .arrivals_fd = -1};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;

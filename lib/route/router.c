@@ -46,15 +46,20 @@ static void count_route(struct lsc_router *router, const struct lsc_cover *cover
 	}
 }
 
-static void leave_route(struct lsc_router *router, struct lsc_router_request *request)
+static void end_route(struct lsc_router *router, struct lsc_router_request *request, bool drop)
 {
 	if (!request->routed)
 		return;
 	lsc_shift_cancel(request);
 	count_route(router, &request->cover, -1);
-	for (uint32_t i = 0; i < request->cover.n; i++)
+	for (uint32_t i = 0; drop && i < request->cover.n; i++)
 		lsc_fleet_drop(&router->fleet, request->cover.stages[i].node, request->number);
 	request->routed = false;
+}
+
+static void leave_route(struct lsc_router *router, struct lsc_router_request *request)
+{
+	end_route(router, request, true);
 }
 
 void lsc_router_leave(struct lsc_router_request *request)
@@ -80,7 +85,7 @@ static void finish(struct lsc_router_request *request, const char *reason, const
 	struct lsc_router *router = request->router;
 	struct lsc_router_request **at = &router->requests;
 
-	leave_route(router, request);
+	end_route(router, request, !reason || !lsc_rests_keep(router, request, request->n_run));
 	while (*at != request)
 		at = &(*at)->next;
 	*at = request->next;
@@ -178,9 +183,16 @@ void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32
 	send_run(request, pos);
 }
 
+/* Goes on from what another left at its node, if there is that. */
 static void take_route(struct lsc_router_request *request)
 {
-	lsc_router_take(request, ++request->router->numbers, 0);
+	struct lsc_router *router = request->router;
+	uint64_t number = 0;
+
+	request->reused = request->local ? lsc_rests_take(router, request,
+							  request->cover.stages[0].node, &number)
+					 : 0;
+	lsc_router_take(request, request->reused ? number : ++router->numbers, request->reused);
 }
 
 /* Says once that a request waits, and for what; true when that lasts too long. */
@@ -368,6 +380,7 @@ static void on_token(void *data, const struct lsc_token_frame *frame)
 	get_on(request);
 	if (frame->pos != request->ids.n)
 		return; /* of a part */
+	request->n_run = frame->pos;
 	lsc_shift_learn(request, lsc_clock_ns());
 	if (token >= config->vocab) {
 		lose_route(request, "a worker gave a token that is none");
@@ -414,7 +427,14 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	bool crowded = fail->code == ENOSPC || fail->code == ENOBUFS;
 
 	if (!request) {
+		lsc_rests_forget(router, node, fail->request);
 		lsc_shift_failed(router, node, fail);
+		return;
+	}
+	if (fail->code == ESTALE && request->reused) { /* it had given way already */
+		leave_route(router, request);
+		request->again_ns = 0;
+		lsc_timer_arm(router->tick, 0);
 		return;
 	}
 	if (fail->code == ERANGE) {
@@ -451,6 +471,7 @@ static void on_lost(void *data, uint32_t node)
 	snprintf(why, sizeof(why), "node %u, %.100s, was lost", node,
 		 router->fleet.nodes[node]->exec);
 	router->fleet.nodes[node]->doubt++;
+	lsc_rests_lost(router, node);
 	for (struct lsc_router_request *request = router->requests; request;
 	     request = request->next)
 		if (!lsc_shift_lost(request, node, why) && passes(request, node))
@@ -517,6 +538,7 @@ int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, st
 	r = lsc_fleet_init(&router->fleet, image, loop, &fleet_events, router, err);
 	router->fleet.silent_ns = stage_ns ? stage_ns : LSC_MIN(STAGE_NS, router->patience_ns / 3);
 	router->fleet.first_ns = router->patience_ns / 2;
+	router->rests.most = LSC_RESTS_MOST;
 	return r < 0 ? r : lsc_timer_new(loop, on_tick, router, &router->tick, err);
 }
 
@@ -524,6 +546,7 @@ void lsc_router_release(struct lsc_router *router)
 {
 	while (router->requests)
 		finish(router->requests, NULL, "the router ended");
+	lsc_rests_release(router);
 	lsc_timer_free(router->tick);
 	lsc_fleet_release(&router->fleet);
 }

@@ -9,11 +9,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/way.h"
 
-#define TRIPS       4     /* of a move: adopt, two to open a link to a stage, fetch */
-#define TRIP_S      1e-3  /* before it is known */
-#define OPS_S       200e9 /* of a node before it is known: two for each parameter and position */
-#define ENOUGH      32    /* positions, to tell how fast they are computed */
+#define TRIPS       4    /* of a move: adopt, two to open a link to a stage, fetch */
+#define TRIP_S      1e-3 /* before it is known */
+#define ENOUGH      32   /* positions, to tell how fast they are computed */
 #define STAYS_NS    60000000000ull
 #define SLACK_S     2.0 /* a move takes so much longer than both forecasts, and then some: */
 #define SLACK_TIMES 4
@@ -77,17 +77,6 @@ static double trip_of(const struct lsc_router_request *request, const struct lsc
 	return trip_ns ? (double)trip_ns / 1e9 : TRIP_S;
 }
 
-/* A node computes prompts as fast as it did; or as others do; or as is usual. */
-static double positions_of(const struct lsc_router *router, const struct lsc_fleet_node *node,
-			   uint64_t now)
-{
-	double speed = lsc_estimate_now(&node->positions, now);
-
-	if (speed <= 0)
-		speed = lsc_estimate_now(&router->positions, now);
-	return speed > 0 ? speed : OPS_S / (double)router->fleet.image->bytes;
-}
-
 static void forecast(struct lsc_router_request *request, uint64_t now)
 {
 	struct lsc_router *router = request->router;
@@ -96,7 +85,7 @@ static void forecast(struct lsc_router_request *request, uint64_t now)
 	const struct lsc_shift_costs costs = {
 		.bytes_s = lsc_estimate_now(&node->rows, now),
 		.trip_s = trip_of(request, node),
-		.positions_s = positions_of(router, node, now),
+		.positions_s = lsc_router_positions_of(router, node, now),
 		.moving = count_moving(router, shift->node),
 		.busy = count_others(request, shift->node),
 	};

@@ -8,6 +8,9 @@
 #include "base/clock.h"
 #include "base/macros.h"
 
+#define OPS_S 200e9 /* of a node before it is known: two for each parameter and position */
+#define ANSWER                                                                                     \
+	16 /* tokens that an answer is taken to have where a queue is weighed against a prompt */
 #define DOUBT 4 /* a node's failure weighs as much as so many requests there */
 
 /* Whether a node may be on a route of a request; hope: or soon may, as it is being called again. */
@@ -65,6 +68,25 @@ static double queue_of(const struct lsc_fleet_node *node)
 	       node->fleet->image->n_units * ((double)node->others + DOUBT * (double)node->doubt);
 }
 
+double lsc_router_positions_of(const struct lsc_router *router, const struct lsc_fleet_node *node,
+			       uint64_t now_ns)
+{
+	double speed = lsc_estimate_now(&node->positions, now_ns);
+
+	if (speed <= 0)
+		speed = lsc_estimate_now(&router->positions, now_ns);
+	return speed > 0 ? speed : OPS_S / (double)router->fleet.image->bytes;
+}
+
+/* Seconds that need not be spent on a prompt at a node, for what rests there. */
+static double saved_at(const struct lsc_router *router, const struct lsc_router_request *request,
+		       const struct lsc_fleet_node *node)
+{
+	uint32_t n = lsc_rests_shared(router, request, node->rank);
+
+	return n ? n / lsc_router_positions_of(router, node, lsc_clock_ns()) : 0;
+}
+
 /* Whether some receiver may still come to hold something.  A cast tells of its progress several
  * times a second: one that tells nothing is over, whatever the stream says. */
 bool lsc_router_is_loading(const struct lsc_router *router)
@@ -84,8 +106,8 @@ bool lsc_router_is_loading(const struct lsc_router *router)
 	return false;
 }
 
-/* The node that holds everything and will be through with one more request first: a receiver, or a
- * source where it is to serve. */
+/* The node that holds everything and will be through with one more request first, what rests there
+ * taken into account: a receiver, or a source where it is to serve. */
 static bool find_local(const struct lsc_router *router, const struct lsc_router_request *request,
 		       bool sources, bool hope, uint32_t *ret_node)
 {
@@ -99,7 +121,9 @@ static bool find_local(const struct lsc_router *router, const struct lsc_router_
 		if (!takes_part(router, node, hope) || !node->complete ||
 		    (node->source && !sources) || most_of(request, i) < UINT32_MAX)
 			continue;
-		wait = cost_of(node, usual) * (queue_of(node) + router->fleet.image->n_units);
+		wait = ANSWER * cost_of(node, usual) *
+		       (queue_of(node) + router->fleet.image->n_units);
+		wait -= saved_at(router, request, node);
 		if (wait < least) {
 			best = i;
 			least = wait;

@@ -48,7 +48,7 @@ static void hand_over(struct lsc_compute *compute)
 	bool any = compute->queue.over.first != NULL;
 
 	compute->count.kv_bytes = lsc_queue_kv_used(&compute->queue);
-	compute->count.guests = compute->queue.roster.guests.n;
+	compute->count.guests = compute->queue.roster.guests.n - compute->queue.roster.n_resting;
 	pthread_mutex_lock(&compute->lock);
 	compute->stats = compute->count;
 	lsc_jobs_move(&compute->finished, &compute->queue.over);

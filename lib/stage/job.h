@@ -17,6 +17,7 @@ enum lsc_job_kind {
 	LSC_JOB_RUN,
 	LSC_JOB_DROP,        /* of run.client and run.request */
 	LSC_JOB_DROP_CLIENT, /* of run.client */
+	LSC_JOB_REST,        /* run.client's run.request is over, and may be gone on with */
 	LSC_JOB_LOST,        /* back from the compute thread alone: run.client's run.request had to
 			      * give way, as err says; its KV is gone */
 	LSC_JOB_ADOPT,       /* run.client's run.request takes over what `from` has: carry.h */

@@ -110,6 +110,9 @@ void lsc_queue_drop(struct lsc_queue *queue, const struct lsc_job *dropped)
 	const struct lsc_err err = {ECANCELED, "dropped"};
 	struct lsc_guest *guest = guest_of(queue, dropped), *next;
 
+	if (dropped->kind == LSC_JOB_REST && guest && !fail_waiting(queue, guest, &err) &&
+	    lsc_roster_rest(&queue->roster, guest))
+		return;
 	if (dropped->kind != LSC_JOB_DROP_CLIENT) {
 		if (guest)
 			lsc_queue_refuse(queue, guest, &err);

@@ -25,7 +25,8 @@ struct lsc_guest {
 	uint32_t pos;                   /* of it */
 	uint32_t reach;                 /* positions that it is known to need */
 	bool decodes;                   /* it was one position */
-	uint64_t seen_ns;               /* when it came or was computed */
+	bool rests;       /* it is over, and may be gone on with: the first to give way */
+	uint64_t seen_ns; /* when it came or was computed */
 	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
 	uint64_t away_step;   /* in which step that was */
 	uint64_t trip_ns;     /* for how long it was away the last time; 0: never */
@@ -41,6 +42,8 @@ struct lsc_roster {
 	uint64_t step; /* the latest, and how many left in it, are awaited and not back: */
 	unsigned n_away;
 	uint64_t soon_ns; /* whoever was away for longer the last time is not awaited */
+	unsigned n_resting;
+	uint64_t rested; /* how often somebody began to */
 };
 
 #define LSC_ROSTER_INIT                                                                            \
@@ -59,6 +62,10 @@ int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 
 /* Takes note of a run of it that was found to fit its image: what does not, counts for nothing. */
 void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run);
+
+/* Its request is over, and it stays as long as nobody else wants the room: of two that rest, who
+ * does for longer goes first.  False: there is nothing of it to go on with. */
+bool lsc_roster_rest(struct lsc_roster *roster, struct lsc_guest *guest);
 
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest);
 

@@ -121,8 +121,8 @@ static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
 		return -ENOMEM;
 	job->run.client = *client;
 	job->run.request = request;
-	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP ? &request : NULL);
-	lsc_moves_forget(&worker->moves, client, kind == LSC_JOB_DROP ? &request : NULL);
+	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP_CLIENT ? NULL : &request);
+	lsc_moves_forget(&worker->moves, client, kind == LSC_JOB_DROP_CLIENT ? NULL : &request);
 	lsc_compute_submit(worker->compute, job);
 	return 0;
 }
@@ -355,7 +355,9 @@ static int take_fetch(struct lsc_peer *peer, const struct lsc_record *record, st
 	return 0;
 }
 
-static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
+/* Of a request that rests, runs come again under its number. */
+static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, bool rests,
+		     struct lsc_err *err)
 {
 	struct lsc_worker *worker = peer->owner;
 	struct lsc_client_id client;
@@ -364,8 +366,9 @@ static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, str
 
 	if (r < 0)
 		return r;
-	lsc_peers_drop(&worker->peers, &client, request);
-	r = drop(worker, LSC_JOB_DROP, &client, request);
+	if (!rests)
+		lsc_peers_drop(&worker->peers, &client, request);
+	r = drop(worker, rests ? LSC_JOB_REST : LSC_JOB_DROP, &client, request);
 	return r < 0 ? lsc_err_set(err, -r, "no memory for a drop") : 0;
 }
 
@@ -410,7 +413,9 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	if (lsc_record_is(record, "fetch"))
 		return take_fetch(peer, record, err);
 	if (lsc_record_is(record, "drop"))
-		return take_drop(peer, record, err);
+		return take_drop(peer, record, false, err);
+	if (lsc_record_is(record, "rest"))
+		return take_drop(peer, record, true, err);
 	if (lsc_record_is(record, "client"))
 		return take_client(peer, record, err);
 	if (lsc_record_is(record, "ping"))

@@ -82,6 +82,29 @@ static void test_away(void)
 	is_int(roster.n_away, 0, "who is gone is not awaited");
 }
 
+/* Who rests gives way first, of two the one that does for longer, and is like others again when a
+ * run of it comes. */
+static void test_rest(void)
+{
+	static struct lsc_store_image image;
+	struct lsc_guest *first = take(1, 0, 40, 0), *second = take(2, 0, 40, 0);
+	struct lsc_guest *other = take(3, 0, 40, 0);
+
+	ok(!lsc_roster_rest(&roster, first), "who has nothing does not rest");
+	first->image = second->image = &image;
+	ok(lsc_roster_rest(&roster, first) && lsc_roster_rest(&roster, second), "two rest");
+	is_int(roster.n_resting, 2, "which is counted");
+	ok(lsc_guest_is_older(other, first) && lsc_guest_is_older(other, second),
+	   "all others go before them");
+	ok(lsc_guest_is_older(second, first), "and the latest before the first");
+	ok(take(1, 20, 5, 0) == first && !first->rests && lsc_guest_is_older(first, second),
+	   "one that goes on is as others are");
+	lsc_roster_drop(&roster, second);
+	is_int(roster.n_resting, 0, "nobody rests any more");
+	lsc_roster_drop(&roster, first);
+	lsc_roster_drop(&roster, other);
+}
+
 static void test_names(void)
 {
 	const struct lsc_client_id client = {{0}}, other = {{1}};
@@ -109,6 +132,7 @@ int main(void)
 		ids[i] = 3 * i;
 	test_past();
 	test_away();
+	test_rest();
 	test_names();
 	lsc_roster_release(&roster);
 	return done_testing();
