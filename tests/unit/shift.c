@@ -334,7 +334,9 @@ int main(void)
 	far_ops.open = far_open;
 	t.far = 1 << 0;
 	good = run(LSC_SWITCH_MOVE);
-	ok(good && is_same() && t.recomputed == REQUESTS && strstr(t.why, "device"),
+	/* who comes last may find it known already */
+	ok(good && is_same() && t.recomputed == REQUESTS &&
+		   (strstr(t.why, "device") || strstr(t.why, "before")),
 	   "a stage on a device keeps what it has: %s", t.why);
 	t.far = 1 << 2;
 	good = run(LSC_SWITCH_AUTO);
