@@ -169,6 +169,22 @@ void lsc_router_send(struct lsc_router_request *request, uint32_t pos)
 	send_run(request, pos);
 }
 
+static void say_route(const struct lsc_router_request *request)
+{
+	char text[512] = "";
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < request->cover.n && len < sizeof(text); i++) {
+		const struct lsc_stage *stage = &request->cover.stages[i];
+
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %u-%u@%u", stage->first,
+					stage->last, stage->node);
+	}
+	lsc_debug_line("route", "%.2f s: request %llu, %zu tokens:%s",
+		       lsc_fleet_now(&request->router->fleet), (unsigned long long)request->number,
+		       request->ids.n, text);
+}
+
 void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32_t pos)
 {
 	struct lsc_router *router = request->router;
@@ -179,6 +195,8 @@ void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32
 	request->asked = pos ? 0 : (uint32_t)request->ids.n;
 	request->asked_ns = lsc_clock_ns();
 	count_route(router, &request->cover, 1);
+	if (lsc_debug_is_on("route"))
+		say_route(request);
 	router->events->on_route(request);
 	send_run(request, pos);
 }
@@ -276,6 +294,13 @@ static void route_all(void *data)
 		else if (request->crowded)
 			go_on = false;
 	}
+}
+
+/* More is held, or can be reached: there may be room by that. */
+static void on_change(void *data)
+{
+	make_room(data);
+	route_all(data);
 }
 
 static void on_tick(void *data)
@@ -379,7 +404,9 @@ static void on_token(void *data, const struct lsc_token_frame *frame)
 		return;
 	get_on(request);
 	if (frame->pos != request->ids.n)
-		return; /* of a part */
+		return;     /* of a part */
+	if (request->asked) /* there was room for it, perhaps for another too */
+		make_room(router);
 	request->n_run = frame->pos;
 	lsc_shift_learn(request, lsc_clock_ns());
 	if (token >= config->vocab) {
@@ -457,6 +484,8 @@ static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail
 	if (!crowded)
 		doubt(router, request, node, fail->code == EHOSTDOWN);
 	lsc_info("node %u, %s: %s", node, router->fleet.nodes[node]->exec, fail->why);
+	lsc_debug("route", "%.2f s: request %llu: node %u: %s", lsc_fleet_now(&router->fleet),
+		  (unsigned long long)fail->request, node, fail->why);
 	if (lsc_shift_broken(request, fail->why))
 		return;
 	lose_route(request, fail->why);
@@ -520,7 +549,7 @@ static void on_moved(void *data, const struct lsc_moved_frame *moved)
 	lsc_shift_moved(data, moved);
 }
 
-static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail,
+static const struct lsc_fleet_events fleet_events = {on_change, on_token, on_fail,
 						     on_lost,   on_look,  on_moved};
 
 /* --- the whole --- */

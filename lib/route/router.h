@@ -103,7 +103,8 @@ struct lsc_router {
 	struct lsc_fleet fleet;
 	const struct lsc_router_events *events;
 	enum lsc_cover_sources sources;
-	enum lsc_switching switching;  /* its owner may set it */
+	enum lsc_switching switching;  /* its owner may set it, as: */
+	bool whole;                    /* a node takes part when it holds everything, not before */
 	struct lsc_estimate positions; /* a second that anyone computes of prompts, were it alone */
 	struct lsc_rests rests;
 	struct lsc_router_request *requests;

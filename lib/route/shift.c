@@ -66,6 +66,14 @@ static uint32_t count_others(const struct lsc_router_request *request, uint32_t 
 	return busy;
 }
 
+/* What is on its way to a node counts as there: all of its units, or everybody would go where
+ * nobody has arrived yet. */
+static void count_mover(struct lsc_router *router, uint32_t node, int sign)
+{
+	router->fleet.nodes[node]->busy += (uint32_t)sign;
+	router->fleet.nodes[node]->busy_units += (uint32_t)sign * router->fleet.image->n_units;
+}
+
 /* The longest way there and back to whoever has a part in it. */
 static double trip_of(const struct lsc_router_request *request, const struct lsc_fleet_node *to)
 {
@@ -222,7 +230,7 @@ void lsc_shift_begin(struct lsc_router_request *request, const struct lsc_cover 
 	}
 	shift->number = ++router->numbers;
 	shift->active = true;
-	router->fleet.nodes[shift->node]->busy++;
+	count_mover(router, shift->node, 1);
 	if (send_adopt(request) < 0)
 		recompute(request, "its worker cannot be reached");
 }
@@ -255,7 +263,7 @@ void lsc_shift_moved(struct lsc_router *router, const struct lsc_moved_frame *mo
 	shift->took_s = (double)(now - shift->since_ns) / 1e9;
 	request->since_ns = router->since_ns = now;
 	learn_move(request, moved->bytes, shift->took_s, now);
-	router->fleet.nodes[shift->node]->busy--;
+	count_mover(router, shift->node, -1);
 	go(request, shift->number, shift->positions);
 }
 
@@ -327,6 +335,6 @@ void lsc_shift_cancel(struct lsc_router_request *request)
 	if (!shift->active)
 		return;
 	shift->active = false;
-	router->fleet.nodes[shift->node]->busy--;
+	count_mover(router, shift->node, -1);
 	lsc_fleet_drop(&router->fleet, shift->node, shift->number);
 }

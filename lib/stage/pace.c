@@ -39,13 +39,13 @@ static unsigned class_of(unsigned decodes)
 
 /* What is known of a class comes from steps of so many decodes: those that are away are not in
  * one, and a step that waits for them has as much as one beside them. */
-uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away)
+uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away, uint32_t units)
 {
 	const struct lsc_pace_class *class = &pace->classes[class_of(decodes)];
 
 	if (decodes == 0 && away == 0)
-		return pace->solo_ns > 0 ? (uint32_t)clamp(SOLO_NS / pace->solo_ns, SOLO_MIN,
-							   LSC_PACE_MAX_ROWS)
+		return pace->solo_ns > 0 ? (uint32_t)clamp(SOLO_NS / (pace->solo_ns * units),
+							   SOLO_MIN, LSC_PACE_MAX_ROWS)
 					 : SOLO_MIN;
 	if (decodes && (class->alone_ns <= 0 || class->age >= FRESH))
 		return 0;
@@ -75,12 +75,13 @@ static void adjust(struct lsc_pace *pace, uint32_t rows, double over)
 	pace->rows = more;
 }
 
-void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint64_t took_ns)
+void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint32_t units,
+		   uint64_t took_ns)
 {
 	struct lsc_pace_class *class = &pace->classes[class_of(decodes)];
-	double took = (double)took_ns;
+	double took = (double)took_ns / units;
 
-	pace->step_ns = took;
+	pace->step_ns = (double)took_ns;
 	if (decodes == 0) {
 		if (rows >= SOLO_MIN)
 			pace->solo_ns = learn(pace->solo_ns, took / rows);

@@ -42,10 +42,12 @@ struct lsc_pace {
 /* How many positions of prompts a step with so many decodes may have, while others that decode are
  * away and may come back any moment; 0: none, for once, to see what the decodes take alone.
  * Without either, as many as are soon done. */
-uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away);
+uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away,
+		       uint32_t units);
 
 /* A step with so many of both took so long. */
-void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint64_t took_ns);
+void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint32_t units,
+		   uint64_t took_ns);
 
 /* Who is back within this is waited for, and nobody else. */
 uint64_t lsc_pace_soon_ns(const struct lsc_pace *pace);

@@ -31,14 +31,15 @@ static inline void tell_cast(struct lsc_router *router, uint32_t nodes)
 }
 
 /* exec NULL: it has no worker. */
-static inline void tell_node(struct lsc_router *router, uint32_t node, const char *exec)
+static inline void tell_node(struct lsc_router *router, uint32_t node, const char *role,
+			     const char *exec)
 {
 	struct lsc_pack pack = LSC_PACK_INIT;
 
 	lsc_pack_begin(&pack, "node");
 	lsc_pack_uint(&pack, "node", node);
 	lsc_pack_str(&pack, "name", "n");
-	lsc_pack_str(&pack, "role", "receiver");
+	lsc_pack_str(&pack, "role", role);
 	if (exec)
 		lsc_pack_str(&pack, "exec", exec);
 	tell(router, &pack);

@@ -162,7 +162,7 @@ static void tell_all(struct lsc_router *router, const char *const *exec)
 {
 	tell_cast(router, 2);
 	for (uint32_t i = 0; i < 2; i++) {
-		tell_node(router, i, exec[i]);
+		tell_node(router, i, "receiver", exec[i]);
 		tell_complete(router, i);
 	}
 	lsc_fleet_end(&router->fleet);

@@ -82,7 +82,7 @@ static void open_all(uint64_t kv_bytes)
 	}
 	tell_cast(&t.router, WORKERS);
 	for (uint32_t i = 0; i < WORKERS; i++) {
-		tell_node(&t.router, i, lsc_worker_address(t.workers[i]));
+		tell_node(&t.router, i, "receiver", lsc_worker_address(t.workers[i]));
 		tell_complete(&t.router, i);
 	}
 	lsc_fleet_end(&t.router.fleet);

@@ -119,7 +119,7 @@ static void tell_all(struct lsc_router *router, struct lsc_worker **workers, boo
 
 	tell_cast(router, WORKERS);
 	for (uint32_t i = 0; i < WORKERS; i++) {
-		tell_node(router, i, lsc_worker_address(workers[i]));
+		tell_node(router, i, "receiver", lsc_worker_address(workers[i]));
 		for (uint32_t b = 0; halves && b < n; b++)
 			/* the embedding is in the last block */
 			if ((b >= n / 2) == i || b + 1 == n)

@@ -79,7 +79,7 @@ static void tell_halves(void)
 
 	tell_cast(&t.router, WORKERS);
 	for (uint32_t i = 0; i < WORKERS; i++) {
-		tell_node(&t.router, i, lsc_worker_address(t.workers[i]));
+		tell_node(&t.router, i, "receiver", lsc_worker_address(t.workers[i]));
 		for (uint32_t b = 0; b < n && i < 2; b++)
 			if ((b >= n / 2) == i || b + 1 == n || b == 0)
 				tell_block(&t.router, i, b);
@@ -304,7 +304,9 @@ int main(void)
 	far_ops.open = far_open;
 	t.far = 1 << 0;
 	good = run(LSC_SWITCH_MOVE);
-	ok(good && is_same() && t.recomputed == REQUESTS && strstr(t.why, "device"),
+	/* who comes last may find it known already */
+	ok(good && is_same() && t.recomputed == REQUESTS &&
+		   (strstr(t.why, "device") || strstr(t.why, "before")),
 	   "a stage on a device keeps what it has: %s", t.why);
 	t.far = 1 << 2;
 	good = run(LSC_SWITCH_AUTO);

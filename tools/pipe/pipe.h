@@ -21,6 +21,7 @@ struct options {
 	double timeout_s;
 	double stage_s; /* 0: by the timeout */
 	bool text;
+	bool whole;
 	const char *listen; /* NULL: requests come from standard input */
 	uint64_t queue, keep;
 	int ready_fd;
