@@ -27,11 +27,13 @@ parser.add_argument("address")
 parser.add_argument("seconds", type=float)
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--connections", type=int, default=16)
+parser.add_argument("--trickling", type=int, default=20)
 parser.add_argument("--only")
 options = parser.parse_args()
 host, port = options.address.rsplit(":", 1)
 
 PATIENCE = 10  # seconds to an answer, or to the end of a connection whose client ended
+PATIENT = 80  # more than a gate's --timeout, 60 s by default
 MOST = 4 << 20  # bytes at once: four times what the gate takes
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 PAGES = ["/health", "/metrics", "/cluster", "/v1/models", "/v1/models/model", "/", COMPLETIONS]
@@ -275,7 +277,7 @@ def make(r):
 
 # --- sending ---
 
-counts = {"sent": 0, "bytes": 0, "answers": 0, "closed": 0, "reset": 0, "statuses": {}, "wrong": 0}
+counts = {"sent": 0, "bytes": 0, "answers": 0, "closed": 0, "trickled": 0, "statuses": {}, "wrong": 0}
 lock = threading.Lock()
 
 
@@ -373,6 +375,40 @@ def work(connection, number):
         wrong(connection, number, f"{got[:80]!r} to {data[:80]!r}")
 
 
+def trickle():
+    """Clients who send a byte now and then, and are left by and by: none may last longer than PATIENT."""
+    r = random.Random(f"{options.seed}:trickle")
+    slow, end = [], time.monotonic() + options.seconds
+    try:
+        while time.monotonic() < end:
+            while len(slow) < options.trickling:
+                s = socket.create_connection((host, int(port)), timeout=PATIENCE)
+                s.setblocking(False)
+                slow.append([s, r.choice([valid(r).bytes(), make(r)])[:-1] or b"G", 0, time.monotonic()])
+            for one in list(slow):
+                s, data, at, since = one
+                try:
+                    # What was answered is over; a valid request without its last byte never is.
+                    if s.send(data[at % len(data):][:1]) and s.recv(65536) == b"":
+                        raise ConnectionError
+                except BlockingIOError:
+                    one[2] += 1
+                    if time.monotonic() - since < PATIENT:
+                        continue
+                    wrong("trickle", 0, f"a byte at a time for {PATIENT} s: {data[:80]!r}")
+                except OSError:
+                    pass
+                s.close()
+                slow.remove(one)
+                with lock:
+                    counts["trickled"] += 1
+            time.sleep(0.3)
+    except OSError as e:
+        wrong("trickle", 0, f"no connection: {e}")
+    for one in slow:
+        one[0].close()
+
+
 def run(connection):
     end, number = time.monotonic() + options.seconds, 0
     while time.monotonic() < end:
@@ -387,6 +423,7 @@ if options.only:
     work(c, n)
 else:
     threads = [threading.Thread(target=run, args=(i,)) for i in range(options.connections)]
+    threads.append(threading.Thread(target=trickle))
     for t in threads:
         t.start()
     for t in threads:

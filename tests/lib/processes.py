@@ -10,7 +10,7 @@ seconds, pid, name, resident kilobytes, those of them that are no file's (anonym
 threads, separated by tabs.  A name is the program's and the folder that it serves.
 
 "judge" prints a table, and for each process that is not flat a line that begins with "not flat".
-A process is judged that lived for WARM seconds and half of them again: its first WARM seconds are
+A process is judged that lived for WARM seconds and half of them again; its first WARM seconds are
 its plateau.  It is flat when, after them,
 
     - memory is never above the plateau's most by more than a twentieth and a megabyte, and the line
@@ -26,6 +26,7 @@ import time
 
 KEYS = ("rss", "anonymous", "fds", "threads")
 SHARE, ROOM_KB, MORE_FDS = 0.05, 1024, 4
+LONG = 1.5  # times WARM: who lived so long is judged
 
 
 def field(text, name):
@@ -105,12 +106,9 @@ def rise(points):
 def judge_one(rows, warm, memory):
     """The most in the plateau and after it, what the lines rise by, and why it is not flat."""
     start = rows[0][0]
-    first = [r[1] for r in rows if r[0] - start < warm]
-    later = [(r[0], r[1]) for r in rows if r[0] - start >= warm]
-    early = [max(r[i] for r in first) for i in range(4)]
-    if not later or rows[-1][0] - start < 1.5 * warm:
-        return early, None, None, []  # it did not live long enough
-    late = [max(r[i] for _, r in later) for i in range(4)]
+    early = [max(r[1][i] for r in rows if r[0] - start < warm) for i in range(4)]
+    later = [r for r in rows if r[0] - start >= warm]
+    late = [max(r[1][i] for r in later) for i in range(4)]
     rises = [rise([(t, r[i]) for t, r in later]) for i in range(4)]
     whys = []
     for i in (0, 1) if memory else ():
@@ -125,24 +123,24 @@ def judge_one(rows, warm, memory):
 
 
 def judge(path, warm, memory):
-    series = {}
+    series, bad, short = {}, [], []
     for line in open(path):
         t, pid, name, *seen = line.rstrip("\n").split("\t")
         series.setdefault((name, int(pid)), []).append((float(t), list(map(int, seen))))
-    print(f"{'process':<20} {'lived':>6}  {'RSS kB: first, later, rise':<28} {'anonymous: first, later':<24} {'fds':<9} threads")
-    bad = []
+    print(f"{'':<15} {'':>4}  {'RSS, kB':>20} {'':>7}  {'of it anonymous':>15}  {'descriptors':>11}  {'threads':>7}")
+    print(f"{'process':<15} {'s':>4}  {'first':>6} {'later':>6} {'rise':>6}  {'first':>8} {'later':>6}  {'first':>5} {'later':>5}  first later")
     for (name, pid), rows in sorted(series.items()):
-        if len(rows) < 2:
+        lived = rows[-1][0] - rows[0][0]
+        if lived < LONG * warm:
+            short.append(rows)
             continue
         early, late, rises, whys = judge_one(rows, warm, memory)
-        lived = rows[-1][0] - rows[0][0]
-        more = late or ["-"] * 4
-        risen = f"{rises[0]:+.0f}" if rises else "-"
-        print(f"{name:<20} {lived:>5.0f}s  {early[0]:>8} {more[0]:>8} {risen:>8}   {early[1]:>10} {more[1]:>10}   "
-              f"{early[2]:>4} {more[2]:>4} {early[3]:>3} {more[3]:>3}")
-        if name == "lsc-replay":
-            continue
-        bad += [f"not flat: {name} ({pid}): {why}" for why in whys]
+        print(f"{name:<15} {lived:>4.0f}  {early[0]:>6} {late[0]:>6} {rises[0]:>+6.0f}  {early[1]:>8} {late[1]:>6}  "
+              f"{early[2]:>5} {late[2]:>5}  {early[3]:>5} {late[3]:>5}")
+        if name != "lsc-replay":
+            bad += [f"not flat: {name} ({pid}): {why}" for why in whys]
+    most = [max((r[1][i] for rows in short for r in rows), default=0) for i in range(4)]
+    print(f"{len(short)} others lived for less than {LONG * warm:g} s, of {most[0]} kB and {most[2]} descriptors at most")
     print("\n".join(bad))
 
 
