@@ -4,8 +4,8 @@
 #
 # LSC_SOAK_SECONDS is how long it takes (180); the hour is as much faster.  LSC_SOAK_TRACE is a trace for
 # lsc-replay, by default Azure's of conversations where $DATA has it, else one that is made up.
-# LSC_SOAK_SCALE thins it out, so that this machine can answer it.  LSC_SOAK_TABLE keeps what was
-# seen of the processes.
+# LSC_SOAK_SCALE thins it out, so that this machine can answer it: 1 is all of it, by default where
+# there is a minute and are no sanitizers.  LSC_SOAK_TABLE keeps what was seen of the processes.
 . tests/lib/tap.sh
 . tests/lib/service.sh
 . tests/lib/questions.sh
@@ -17,7 +17,7 @@ requires_command python3
 
 seconds=${LSC_SOAK_SECONDS:-180}
 memory=--memory
-scale=0.25
+scale=$([ "$seconds" -lt 60 ] && echo 0.25 || echo 1)
 if [ "${LSC_BIN:-bin}" != bin ]; then # what sanitizers keep for themselves is not ours to judge
 	memory=--no-memory
 	scale=0.05
