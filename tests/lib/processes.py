@@ -91,7 +91,8 @@ def watch(root, path):
                 name = name_of(pid)
                 seen = look(pid) if name else None
                 if seen:
-                    table.write("\t".join(map(str, [round(time.monotonic() - start, 2), pid, name] + seen)) + "\n")
+                    table.write("\t".join(map(str, [round(time.monotonic() - start, 2), pid,
+                                                    name] + seen)) + "\n")
             time.sleep(max(0, start + second + 1 - time.monotonic()))
 
 
@@ -114,7 +115,8 @@ def judge_one(rows, warm, memory):
     for i in (0, 1) if memory else ():
         room = early[i] * SHARE + ROOM_KB
         if late[i] > early[i] + room or rises[i] > room:
-            whys.append(f"{KEYS[i]}: {early[i]} kB in its first {warm:g} s, then up to {late[i]} kB, rising by {rises[i]:.0f}")
+            whys.append(f"{KEYS[i]}: {early[i]} kB in its first {warm:g} s, then up to {late[i]} kB, "
+                        f"rising by {rises[i]:.0f}")
     if late[2] > early[2] + MORE_FDS:
         whys.append(f"descriptors: {early[2]}, then up to {late[2]}")
     if late[3] > early[3]:
@@ -127,20 +129,21 @@ def judge(path, warm, memory):
     for line in open(path):
         t, pid, name, *seen = line.rstrip("\n").split("\t")
         series.setdefault((name, int(pid)), []).append((float(t), list(map(int, seen))))
-    print(f"{'':<15} {'':>4}  {'RSS, kB':>20} {'':>7}  {'of it anonymous':>15}  {'descriptors':>11}  {'threads':>7}")
-    print(f"{'process':<15} {'s':>4}  {'first':>6} {'later':>6} {'rise':>6}  {'first':>8} {'later':>6}  {'first':>5} {'later':>5}  first later")
+    print("                         RSS in kB             anonymous    descriptors      threads")
+    print("process            s   first  later   rise   first  later   first later  first later")
     for (name, pid), rows in sorted(series.items()):
         lived = rows[-1][0] - rows[0][0]
         if lived < LONG * warm:
             short.append(rows)
             continue
         early, late, rises, whys = judge_one(rows, warm, memory)
-        print(f"{name:<15} {lived:>4.0f}  {early[0]:>6} {late[0]:>6} {rises[0]:>+6.0f}  {early[1]:>8} {late[1]:>6}  "
+        print(f"{name:<15} {lived:>4.0f}  {early[0]:>6} {late[0]:>6} {rises[0]:>+6.0f}  {early[1]:>6} {late[1]:>6}   "
               f"{early[2]:>5} {late[2]:>5}  {early[3]:>5} {late[3]:>5}")
         if name != "lsc-replay":
             bad += [f"not flat: {name} ({pid}): {why}" for why in whys]
     most = [max((r[1][i] for rows in short for r in rows), default=0) for i in range(4)]
-    print(f"{len(short)} others lived for less than {LONG * warm:g} s, of {most[0]} kB and {most[2]} descriptors at most")
+    print(f"{len(short)} others lived for less than {LONG * warm:g} s, "
+          f"of {most[0]} kB and {most[2]} descriptors at most")
     print("\n".join(bad))
 
 

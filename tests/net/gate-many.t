@@ -32,7 +32,7 @@ asked() { tail -n 1 "$SCRATCH/witness" | jq -c "$1"; }
 many --leave 128 &
 witness=$!
 wait_for "256 wait for a node" is lsc_gate_waiting 256
-expect_equal "each by a connection of its own" "$(metric lsc_gate_connections)" 257
+wait_for "each by a connection of its own" is lsc_gate_connections 257
 for stream in true false; do
 	ask /v1/completions "{\"prompt\":\"Once\",\"max_tokens\":2,\"stream\":$stream}"
 	expect_equal "one more is refused (stream: $stream)" "$status $(answer .error.code)" "429 queue_full"
