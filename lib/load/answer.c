@@ -131,7 +131,7 @@ static int on_event(void *owner, const char *type, const char *data, size_t len,
 		answer->done = true;
 		return 0;
 	}
-	root = json_loadb(data, len, 0, &error);
+	root = json_loadb(data, len, JSON_ALLOW_NUL, &error); /* a token may be any byte */
 	if (!strcmp(type, "error"))
 		return lsc_err_set(err, EREMOTEIO, "the server failed: %.200s",
 				   error_words(root) ? error_words(root) : "no reason given");

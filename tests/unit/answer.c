@@ -45,6 +45,9 @@ static void test_good(struct lsc_answer *answer)
 	is_int(FEED(answer, "{\"choices\":[],\"usage\":null}", TEXT("\\ud83d\\udc0b\xe2\x82\xac")),
 	       0, "usage that is null, text beyond ASCII");
 	ok(!answer->done && answer->chunks == 1 && gaps.n == 0, "and no end yet");
+	is_int(FEED(answer, TEXT("\\u0000"), TEXT("a\\u0000b"), "[DONE]"), 0,
+	       "bytes of zero are text");
+	ok(answer->done && answer->chunks == 2, "in two chunks");
 	is_int(FEED(answer, "{\"choices\":[{\"text\":\"a\"}],\"error\":null}"), 0, "no error");
 }
 
