@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -100,13 +101,15 @@ static char *read_state(const char *dir, const char *name, const char *file)
 	return strndup((char *)text.data, strcspn((char *)text.data, "\n"));
 }
 
-/* Where `lsc up` keeps what it started; NULL for want of memory. */
-static char *state_dir(const struct options *opt)
+/* Where `lsc up` keeps what it started; NULL for want of memory.  /tmp is everybody's: what others
+ * put there is not believed. */
+static char *state_dir(const struct options *opt, bool *ret_shared)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR"), *own = getenv("LSC_STATE_DIR");
 	char *dir = NULL;
 	int n;
 
+	*ret_shared = !opt->state && !(own && *own) && !(runtime && *runtime);
 	if (opt->state || (own && *own))
 		return strdup(opt->state ? opt->state : own);
 	if (runtime && *runtime)
@@ -121,10 +124,15 @@ static int find_gate(const struct options *opt, struct top_door *door, char **re
 {
 	const char *name = opt->gate ? opt->gate : "default";
 	LSC_CLEANUP_FREE char *dir = NULL, *url = NULL;
+	bool shared;
+	struct stat st;
 
 	if (opt->gate && strchr(opt->gate, ':'))
 		return top_door_parse(door, opt->gate, err);
-	dir = state_dir(opt);
+	dir = state_dir(opt, &shared);
+	if (dir && shared && lstat(dir, &st) == 0 &&
+	    (!S_ISDIR(st.st_mode) || st.st_uid != geteuid()))
+		return lsc_err_set(err, EPERM, "'%s' is not ours", dir);
 	url = dir ? read_state(dir, name, "url") : NULL;
 	*ret_keys = dir ? read_state(dir, name, "api-key-file") : NULL;
 	if (!url || !*ret_keys)
