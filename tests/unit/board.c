@@ -57,8 +57,7 @@ static void test_table(void)
 
 	ok(take(&board, "", 100, 10, 50, 2) == 0 && take(&board, "", 101, 30, 90, 4) == 0, "taken");
 	ok(lsc_board_draw(&board, "http://h:1", 80, 24, &text) == 0, "drawn");
-	ok(has_line(&text, "m at http://h:1: ready, 0 of 1 nodes complete, the cast is under way, "
-			   "12 s"),
+	ok(has_line(&text, "m at http://h:1: ready, 0 of 1 nodes complete, casting, 12 s"),
 	   "what it is");
 	ok(has_line(&text, "requests  1 waiting, 2 running, 2 done, 1 failed, 3 moved"),
 	   "requests");
