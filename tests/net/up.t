@@ -32,7 +32,7 @@ begin() { # begin OPTION...: in the background, as $pid
 }
 until_is() { # until_is [-s|-e] FILE: for 10 s at most
 	i=0
-	until [ "$1" "$2" ] || [ $i -gt 100 ]; do
+	until test "$1" "$2" || [ $i -gt 100 ]; do
 		sleep 0.1
 		i=$((i + 1))
 	done
