@@ -100,11 +100,12 @@ cu_src	 := $(sort $(wildcard lib/cuda/*.cu))
 lib_src	 := $(filter-out $(cuda_src),$(sort $(wildcard lib/*/*.c)))
 tool_src := $(sort $(wildcard tools/*.c))
 part_src := $(sort $(wildcard tools/*/*.c))
+script_src := $(sort $(wildcard tools/*.sh))
 unit_src := $(sort $(wildcard tests/unit/*.c))
 fuzz_src := $(sort $(wildcard tests/fuzz/*.c))
 bench_src := $(sort $(wildcard tests/bench/*.c))
 lib_obj	 := $(lib_src:%.c=$(B)/%.o)
-tools	 := $(tool_src:tools/%.c=$(BIN)/%)
+tools	 := $(tool_src:tools/%.c=$(BIN)/%) $(script_src:tools/%.sh=$(BIN)/%)
 units	 := $(unit_src:tests/unit/%.c=$(B)/unit/%)
 fuzzers	 := $(fuzz_src:tests/fuzz/%.c=$(B)/fuzz/%)
 benches	 := $(bench_src:tests/bench/%.c=$(B)/bench/%)
@@ -127,6 +128,11 @@ parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
 $(BIN)/lsc-replay: TOOL_LIBS = $(if $(have_curl),-lcurl)
 $(BIN)/lsc-gate: TOOL_LIBS = $(if $(have_microhttpd),-lmicrohttpd)
 $(B)/tools/gate/home.o: tools/gate/home.html
+
+# A tool may be a script, too; what scripts have in common stands where they say so.
+$(script_src:tools/%.sh=$(BIN)/%): $(BIN)/%: tools/%.sh tools/script/common.sh
+	$(call say,SH,$@)mkdir -p $(@D) && sed -e '/^# @COMMON@$$/r tools/script/common.sh' \
+		-e '/^# @COMMON@$$/d' $< >$@.new && chmod +x $@.new && mv $@.new $@
 
 .SECONDEXPANSION:
 $(BIN)/%: $(B)/tools/%.o $$(call parts_of,$$*) $(B)/liblsc.a
@@ -332,7 +338,8 @@ format:
 
 ## clean: remove what was built
 clean:
-	rm -rf build bin/lsc-cuda.so $(patsubst tools/%.c,bin/%,$(tool_src))
+	rm -rf build bin/lsc-cuda.so $(patsubst tools/%.c,bin/%,$(tool_src)) \
+		$(patsubst tools/%.sh,bin/%,$(script_src))
 
 ## help: list the targets
 help:

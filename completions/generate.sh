@@ -19,8 +19,8 @@ dump_options() { # dump_options TOOL COMMAND
 }
 
 table() {
-	for source in tools/*.c; do
-		tool=$(basename "$source" .c)
+	for source in tools/*.c tools/*.sh; do
+		tool=$(basename "${source%.*}")
 		top=$("$tool" --dump-options) || exit
 		if printf '%s\n' "$top" | awk -F '\t' 'NF != 2 { exit 1 }'; then
 			printf '%s\n' "$top" | sed "s/^/C$tab$tool$tab/"

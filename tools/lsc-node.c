@@ -3,7 +3,8 @@
  * The worker comes first: the server tells casts where it is.  A child that ends before both were
  * ready once ends all of it, with the child's status, as it said why.  One that ends later is
  * started again, after a pause that doubles while it keeps ending early.  SIGTERM ends both, with
- * SIGKILL for one that does not follow; a supervisor that is killed takes its children along.
+ * SIGKILL for one that does not follow; a supervisor that is killed takes its children along.  A
+ * key that comes on standard input goes on to theirs.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parse.h"
@@ -25,6 +27,7 @@
 #include "cli/tool.h"
 #include "net/access.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #define READY_NS  15000000000ull
 #define GRACE_NS  5000000000ull /* beside the time that the worker has to leave */
@@ -37,10 +40,11 @@
 #define ADDRESS   320
 
 struct options {
-	const char *dir, *listen, *exec, *threads, *drain;
+	const char *dir, *listen, *exec, *host, *threads, *drain;
 	double drain_s;
 	struct lsc_access access; /* for the children, who read the key */
 	int ready_fd;
+	bool exit_with_stdin;
 };
 
 enum { EXEC, CAST, CHILDREN };
@@ -54,6 +58,7 @@ struct child {
 	struct lsc_watch *ready_watch;
 	struct lsc_timer *timer; /* running: to be ready; else: to be started again */
 	char address[ADDRESS];   /* where it listens; a restart takes the same */
+	char name[ADDRESS];      /* the same, as others know it */
 };
 
 struct node {
@@ -61,13 +66,15 @@ struct node {
 	struct lsc_loop *loop;
 	struct child children[CHILDREN];
 	struct lsc_timer *grace;
-	bool ready; /* both were, once */
+	struct lsc_watch *input; /* --exit-with-stdin */
+	struct lsc_buf key_line; /* of standard input, for the children's */
+	bool ready;              /* both were, once */
 	bool stopping;
 	int status; /* to end with */
 	pid_t self;
 };
 
-enum { KEY_DRAIN = 0x1000 };
+enum { KEY_DRAIN = 0x1000, KEY_HOST, KEY_STDIN };
 
 static const struct argp_option table[] = {
 	{"dir", 'd', "DIR", 0, "Receive images into DIR and run those in it", 0},
@@ -76,10 +83,24 @@ static const struct argp_option table[] = {
 	{"exec", 'x', "HOST:PORT", 0, "Execute stages there (default 127.0.0.1:7001)", 0},
 	{"drain-timeout", KEY_DRAIN, "TIME", 0, "Finish requests for so long at most (default 20s)",
 	 0},
+	{"exit-with-stdin", KEY_STDIN, NULL, 0, "End when standard input does", 0},
+	{"host", KEY_HOST, "HOST", 0,
+	 "Others reach this node as HOST; listen at all of its addresses then", 0},
 	{"threads", 't', "N", 0, "Compute with N threads (default: the CPUs there are)", 0},
 	{"ready-fd", 'R', "N", 0, "Write both addresses to descriptor N once ready", 0},
 	{0},
 };
+
+/* A host that has colons is an address of version 6. */
+static void settle_addresses(struct options *opt)
+{
+	bool v6 = opt->host && strchr(opt->host, ':');
+
+	if (!opt->listen)
+		opt->listen = v6 ? "[::]:7000" : opt->host ? "0.0.0.0:7000" : "127.0.0.1:7000";
+	if (!opt->exec)
+		opt->exec = v6 ? "[::]:7001" : opt->host ? "0.0.0.0:7001" : "127.0.0.1:7001";
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -101,6 +122,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		lsc_tool_check(state, lsc_parse_duration(arg, &opt->drain_s, &err), &err);
 		opt->drain = arg;
 		return 0;
+	case KEY_HOST:
+		opt->host = arg;
+		return 0;
+	case KEY_STDIN:
+		opt->exit_with_stdin = true;
+		return 0;
 	case 't':
 		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1024, &number, &err), &err);
 		opt->threads = arg;
@@ -112,9 +139,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!opt->dir)
 			argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is missing");
-		if (opt->access.key_file && !strcmp(opt->access.key_file, "-"))
-			argp_failure(state, LSC_EXIT_USAGE, 0,
-				     "--key-file must be a file, which two programs read");
+		settle_addresses(opt);
 		return 0;
 	default:
 		return lsc_access_option(&opt->access, key, arg) ? 0 : ARGP_ERR_UNKNOWN;
@@ -139,8 +164,21 @@ static void find_tool(const char *name, char path[PATH_MAX])
 	snprintf(path, PATH_MAX, "%s", name);
 }
 
+/* The key is written before anyone reads: a pipe holds it. */
+static int give_key(const struct lsc_buf *line)
+{
+	int ends[2], r = pipe2(ends, O_CLOEXEC);
+
+	if (r == 0)
+		r = lsc_write_full(ends[1], line->data, line->len);
+	if (r == 0)
+		r = dup2(ends[0], STDIN_FILENO);
+	return r;
+}
+
 static void run_child(struct child *child, char **argv, int ready)
 {
+	const struct lsc_buf *line = &child->node->key_line;
 	char path[PATH_MAX];
 	sigset_t none;
 
@@ -150,6 +188,8 @@ static void run_child(struct child *child, char **argv, int ready)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (ready == READY_FD ? fcntl(ready, F_SETFD, 0) < 0 : dup2(ready, READY_FD) < 0)
+		_exit(LSC_EXIT_SYSTEM);
+	if (line->len && give_key(line) < 0)
 		_exit(LSC_EXIT_SYSTEM);
 	find_tool(child->tool, path);
 	execvp(path, argv);
@@ -170,7 +210,7 @@ static unsigned arguments(struct child *child, char **argv)
 
 	if (!exec) {
 		args[n++] = "--exec";
-		args[n++] = node->children[EXEC].address;
+		args[n++] = node->children[EXEC].name;
 	}
 	if (exec && node->opt.threads) {
 		args[n++] = "--threads";
@@ -197,8 +237,7 @@ static int say_ready(const struct node *node, struct lsc_err *err)
 {
 	char both[2 * ADDRESS + 1];
 
-	snprintf(both, sizeof(both), "%s %s", node->children[CAST].address,
-		 node->children[EXEC].address);
+	snprintf(both, sizeof(both), "%s %s", node->children[CAST].name, node->children[EXEC].name);
 	return lsc_serve_ready(node->opt.ready_fd, both, err);
 }
 
@@ -233,6 +272,19 @@ static void go_on(struct node *node, struct child *child)
 	}
 }
 
+/* With --host, only the port is of what it says. */
+static void take_address(struct child *child, const char *line)
+{
+	const char *host = child->node->opt.host, *colon = strrchr(line, ':');
+
+	snprintf(child->address, sizeof(child->address), "%s", line);
+	if (host && colon)
+		snprintf(child->name, sizeof(child->name), strchr(host, ':') ? "[%s]%s" : "%s%s",
+			 host, colon);
+	else
+		snprintf(child->name, sizeof(child->name), "%s", line);
+}
+
 /* A child that ends instead is told of by SIGCHLD. */
 static void on_ready(void *data, uint32_t events)
 {
@@ -248,7 +300,7 @@ static void on_ready(void *data, uint32_t events)
 		return;
 	line[n] = 0;
 	line[strcspn(line, "\n")] = 0;
-	snprintf(child->address, sizeof(child->address), "%s", line);
+	take_address(child, line);
 	lsc_timer_disarm(child->timer);
 	go_on(child->node, child);
 }
@@ -387,6 +439,39 @@ static void on_signal(void *data, int number)
 
 /* --- the whole --- */
 
+/* Whoever started us is there as long as our standard input is. */
+static void on_stdin(void *data, uint32_t events)
+{
+	struct node *node = data;
+	char nothing[256];
+	ssize_t n = read(STDIN_FILENO, nothing, sizeof(nothing));
+
+	(void)events;
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	lsc_watch_remove(node->input);
+	node->input = NULL;
+	lsc_info("ends with standard input");
+	stop(node, 0);
+}
+
+/* The key, if it comes there, and who waits for its end. */
+static int open_input(struct node *node, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_key_erase) struct lsc_key key = {0};
+	const char *path = node->opt.access.key_file;
+	int r = 0;
+
+	if (path && !strcmp(path, "-") && (r = lsc_tls_check(err)) == 0 &&
+	    (r = lsc_key_read_line(&key, STDIN_FILENO, "standard input", err)) == 0 &&
+	    (r = lsc_key_line(&key, &node->key_line)) < 0)
+		r = lsc_err_set(err, -r, "cannot take the key: %m");
+	if (r == 0 && node->opt.exit_with_stdin)
+		r = lsc_loop_watch(node->loop, STDIN_FILENO, EPOLLIN, on_stdin, node, &node->input,
+				   err);
+	return r;
+}
+
 static int run(struct node *node, struct lsc_err *err)
 {
 	static const char *const tools[CHILDREN] = {"lsc-exec", "lsc-cast"};
@@ -401,7 +486,8 @@ static int run(struct node *node, struct lsc_err *err)
 	if ((r = lsc_loop_new(&node->loop, err)) < 0 ||
 	    (r = lsc_loop_signals(node->loop, signals, LSC_ARRAY_SIZE(signals), on_signal, node,
 				  err)) < 0 ||
-	    (r = lsc_timer_new(node->loop, grace_over, node, &node->grace, err)) < 0)
+	    (r = lsc_timer_new(node->loop, grace_over, node, &node->grace, err)) < 0 ||
+	    (r = open_input(node, err)) < 0)
 		return r;
 	for (int i = 0; i < CHILDREN && r == 0; i++) {
 		node->children[i] = (struct child){.node = node, .tool = tools[i], .ready_fd = -1};
@@ -427,6 +513,8 @@ static void release(struct node *node)
 		lsc_timer_free(node->children[i].timer);
 	}
 	lsc_timer_free(node->grace);
+	lsc_watch_remove(node->input);
+	lsc_key_line_erase(&node->key_line);
 	lsc_loop_free(node->loop);
 }
 
@@ -435,10 +523,7 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		table, parse, NULL, "Run one node: take part in casts, and execute what arrives.",
 		NULL,  NULL,  NULL};
-	struct node node = {.opt = {.listen = "127.0.0.1:7000",
-				    .exec = "127.0.0.1:7001",
-				    .ready_fd = -1,
-				    .drain_s = DRAIN_S}};
+	struct node node = {.opt = {.ready_fd = -1, .drain_s = DRAIN_S}};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;
 

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/macros.h"
 #include "gate/escape.h"
 #include "gate/within.h"
+#include "stream/json.h"
 
 void lsc_cluster_release(struct lsc_cluster *cluster)
 {
@@ -235,4 +237,54 @@ int lsc_cluster_write(const struct lsc_cluster *cluster, struct lsc_buf *buf)
 		LSC_TRY(write_node(&cluster->nodes[i], buf));
 	}
 	return lsc_buf_add_str(buf, "]}");
+}
+
+/* --- and back --- */
+
+static int read_model(struct lsc_cluster *cluster, const struct lsc_record *record,
+		      struct lsc_err *err)
+{
+	const msgpack_object *model = lsc_record_get(record, "model"), *name, *chat;
+
+	cluster->known = false;
+	if (!model || model->type == MSGPACK_OBJECT_NIL)
+		return 0;
+	name = lsc_within(model, "name");
+	chat = lsc_within(model, "chat");
+	if (!name || name->type != MSGPACK_OBJECT_STR || !chat ||
+	    chat->type != MSGPACK_OBJECT_STR ||
+	    !lsc_within_uint(model, "context", &cluster->context) ||
+	    !lsc_within_uint(model, "vocab", &cluster->vocab) ||
+	    !lsc_within_uint(model, "units", &cluster->units) ||
+	    !lsc_within_uint(model, "blocks", &cluster->blocks) ||
+	    !lsc_within_uint(model, "bytes", &cluster->bytes))
+		return lsc_err_set(err, EBADMSG, "bad 'model'");
+	copy_name(cluster->name, sizeof(cluster->name), name->via.str.ptr, name->via.str.size);
+	copy_name(cluster->chat, sizeof(cluster->chat), chat->via.str.ptr, chat->via.str.size);
+	cluster->known = true;
+	return 0;
+}
+
+/* The object is the record 'status' without its type, and has the model beside. */
+int lsc_cluster_read(struct lsc_cluster *cluster, const char *json, size_t len, struct lsc_err *err)
+{
+	static const char type[] = "{\"type\":\"status\",";
+	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
+	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT, bytes = LSC_BUF_INIT;
+	ssize_t n;
+
+	if (len < 2 || json[0] != '{')
+		return lsc_err_set(err, EBADMSG, "no object");
+	if (lsc_buf_add_str(&text, type) < 0 || lsc_buf_add(&text, json + 1, len - 1) < 0)
+		return lsc_err_set(err, ENOMEM, "no memory");
+	LSC_TRY(lsc_json_read((const char *)text.data, text.len, &bytes, err));
+	n = lsc_record_parse(&record, bytes.data, bytes.len, err);
+	if (n <= 0)
+		return n < 0 ? (int)n : lsc_err_set(err, EBADMSG, "no record");
+	LSC_TRY(read_model(cluster, &record, err));
+	if (lsc_record_get(&record, "t"))
+		return lsc_cluster_status(cluster, &record, err);
+	cluster->told = cluster->ready = false;
+	cluster->n_nodes = cluster->n_stages = 0;
+	return 0;
 }

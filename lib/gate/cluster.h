@@ -62,7 +62,9 @@ int lsc_cluster_status(struct lsc_cluster *cluster, const struct lsc_record *rec
 /* Nothing is known any more. */
 void lsc_cluster_release(struct lsc_cluster *cluster);
 
-/* As one JSON object. */
+/* As one JSON object, and back, but for the image's hash. */
 int lsc_cluster_write(const struct lsc_cluster *cluster, struct lsc_buf *buf);
+int lsc_cluster_read(struct lsc_cluster *cluster, const char *json, size_t len,
+		     struct lsc_err *err);
 
 #endif

@@ -9,6 +9,11 @@
 static const double bounds[LSC_METER_BUCKETS] = {
 	0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250};
 
+double lsc_meter_bound(unsigned bucket)
+{
+	return bounds[bucket];
+}
+
 void lsc_histogram_add(struct lsc_histogram *histogram, double seconds)
 {
 	unsigned i = 0;

@@ -36,6 +36,9 @@ struct lsc_meter {
 		whole; /* seconds: to the first token, between two, in all */
 };
 
+/* The upper bound of a bucket, in seconds. */
+double lsc_meter_bound(unsigned bucket);
+
 void lsc_histogram_add(struct lsc_histogram *histogram, double seconds);
 
 int lsc_meter_write(const struct lsc_meter *meter, const struct lsc_cluster *cluster,

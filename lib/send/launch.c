@@ -1,11 +1,11 @@
-/* launch - programs that start `lsc-cast serve` elsewhere
+/* launch - programs that start others elsewhere
  *
  * What goes through a shell is quoted here: for the remote one with ssh, for the nodes' with srun,
  * for the local one with a command.  Hosts need no quotes (cast/names.h).
  *
  * With srun there is one program for all nodes.  It puts the number of a task before each line, and
  * a task begins with a line that names its node (on both outputs, which are not in order with each
- * other), and says when its receiver has ended.
+ * other), and says when its program has ended.
  */
 #include "send/launch.h"
 
@@ -35,6 +35,7 @@ struct node {
 	char why[256];                        /* "": none */
 	char said[200];                       /* the last line on standard error */
 	bool settled;                         /* has an address or a reason */
+	bool gone;                            /* its program has ended */
 };
 
 /* A program that starts nodes. */
@@ -72,42 +73,43 @@ const char *lsc_launch_why(const struct lsc_launch *l, uint32_t node)
 
 /* --- the command --- */
 
-/* Appends text in single quotes; {} becomes host, which may be a shell's word of its own. */
-static int add_quoted(struct lsc_buf *buf, const char *text, const char *host)
+/* Appends text in single quotes; {} becomes host, which may be a shell's word of its own, and {any}
+ * the address that stands for all. */
+static int add_quoted(struct lsc_buf *buf, const char *text, const char *host, bool v6)
 {
 	int r = lsc_buf_add_str(buf, "'");
 
-	for (; r == 0 && *text; text++) {
-		if (*text == '\'')
+	while (r == 0 && *text) {
+		if (*text == '\'') {
 			r = lsc_buf_add_str(buf, "'\\''");
-		else if (host && text[0] == '{' && text[1] == '}')
-			r = lsc_buf_printf(buf, "'%s'", host), text++;
-		else
-			r = lsc_buf_add(buf, text, 1);
+			text++;
+		} else if (!strncmp(text, "{}", 2)) {
+			r = lsc_buf_printf(buf, "'%s'", host);
+			text += 2;
+		} else if (!strncmp(text, "{any}", 5)) {
+			r = lsc_buf_add_str(buf, v6 ? "[::]" : "0.0.0.0");
+			text += 5;
+		} else {
+			r = lsc_buf_add(buf, text++, 1);
+		}
 	}
 	return r ? r : lsc_buf_add_str(buf, "'");
 }
 
-/* `lsc-cast serve` and its arguments, for a shell. */
-static int add_serve(const struct lsc_launch *l, struct lsc_buf *buf, const char *host, bool v6)
+/* The program and its arguments, for a shell. */
+static int add_program(const struct lsc_launch *l, struct lsc_buf *buf, const char *host, bool v6)
 {
-	int r = add_quoted(buf, l->o.program, NULL);
+	int r = 0;
 
-	if (r == 0)
-		r = lsc_buf_printf(buf,
-				   " serve --exit-with-stdin --ready-fd 1 --listen %s:%u --dir ",
-				   v6 ? "'[::]'" : "0.0.0.0", l->o.port);
-	if (r == 0)
-		r = add_quoted(buf, l->o.dir, host);
-	for (size_t i = 0; r == 0 && i < l->o.n_more; i++) {
-		r = lsc_buf_add_str(buf, " ");
+	for (size_t i = 0; r == 0 && i < l->o.n_argv; i++) {
+		r = i ? lsc_buf_add_str(buf, " ") : 0;
 		if (r == 0)
-			r = add_quoted(buf, l->o.more[i], NULL);
+			r = add_quoted(buf, l->o.argv[i], host, v6);
 	}
 	return r;
 }
 
-/* A command for sh, {} in it being the host, and behind it serve. */
+/* A command for sh, {} in it being the host, and behind it the program. */
 static int add_command(const struct lsc_launch *l, struct lsc_buf *buf, const char *host, bool v6)
 {
 	int r = 0;
@@ -120,7 +122,7 @@ static int add_command(const struct lsc_launch *l, struct lsc_buf *buf, const ch
 	}
 	if (r == 0)
 		r = lsc_buf_add_str(buf, " ");
-	return r ? r : add_serve(l, buf, host, v6);
+	return r ? r : add_program(l, buf, host, v6);
 }
 
 static const struct lsc_child_events child_events;
@@ -164,7 +166,7 @@ static int run_one(struct starter *st, struct lsc_err *err)
 	int r;
 
 	plain_host(host, plain);
-	r = is_ssh ? add_serve(l, &command, plain, *host == '[')
+	r = is_ssh ? add_program(l, &command, plain, *host == '[')
 		   : add_command(l, &command, plain, *host == '[');
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot launch: %m");
@@ -190,7 +192,7 @@ static int run_srun(struct starter *st, struct lsc_err *err)
 		r = lsc_buf_add_str(&script,
 				    "echo \"$SLURMD_NODENAME\"; echo \"$SLURMD_NODENAME\" >&2; ");
 	if (r == 0)
-		r = add_serve(l, &script, "\"$SLURMD_NODENAME\"", false);
+		r = add_program(l, &script, "\"$SLURMD_NODENAME\"", false);
 	if (r == 0)
 		r = lsc_buf_add_str(&script, "; echo ended $? >&2");
 	if (r < 0)
@@ -199,7 +201,7 @@ static int run_srun(struct starter *st, struct lsc_err *err)
 	snprintf(tasks, sizeof(tasks), "--ntasks=%u", st->n);
 	return run(st,
 		   (char *[]){"srun", nodes, tasks, "--ntasks-per-node=1", "--overlap", "--label",
-			      "--kill-on-bad-exit=0", "--mpi=none", "--job-name=lsc-cast",
+			      "--kill-on-bad-exit=0", "--mpi=none", "--job-name=lsc",
 			      (char *)hosts.data, "sh", "-c", (char *)script.data, NULL},
 		   NULL, err);
 }
@@ -218,10 +220,15 @@ static void settle(struct starter *st)
 	lsc_timer_arm(l->next, 0);
 }
 
+/* It has no address and gets none, or had one and is there no more. */
 static void fail_node(struct starter *st, uint32_t node, const char *why)
 {
+	const struct lsc_launch_options *o = &st->launch->o;
 	struct node *n = &st->launch->nodes[node];
 
+	if (n->settled && n->address[0] && !n->gone && o->on_gone)
+		o->on_gone(o->data, node, n->said[0] ? n->said : why);
+	n->gone = true;
 	if (n->settled)
 		return;
 	n->settled = true;
@@ -229,27 +236,51 @@ static void fail_node(struct starter *st, uint32_t node, const char *why)
 	st->n_open--;
 }
 
-/* Those that have no address yet get none. */
-static void give_up(struct starter *st, const char *why)
+/* Those that have no address yet get none; where the starter has ended, so have the others. */
+static void give_up(struct starter *st, const char *why, bool ended)
 {
-	if (!st->n_open)
-		return;
+	bool was_open = st->n_open;
+
 	for (uint32_t i = st->first; i < st->first + st->n; i++)
-		fail_node(st, i, why);
-	settle(st);
+		if (ended || !st->launch->nodes[i].settled)
+			fail_node(st, i, why);
+	if (was_open)
+		settle(st);
 }
 
-/* "0.0.0.0:40123"; login scripts may say other things. */
+/* The port, where it is an address of this host: its own, or the one that stands for all. */
+static uint16_t port_of(const char *text, const char *host)
+{
+	struct lsc_endpoint at, own;
+	char with_port[LSC_NAMES_MAX_NAME + 8];
+
+	snprintf(with_port, sizeof(with_port), "%s:1", host);
+	if (lsc_endpoint_parse(&at, text, NULL) < 0 || at.kind != LSC_ENDPOINT_TCP)
+		return 0;
+	if (strcmp(at.name, "0.0.0.0") && strcmp(at.name, "::") &&
+	    (lsc_endpoint_parse(&own, with_port, NULL) < 0 || strcmp(at.name, own.name)))
+		return 0;
+	return at.port;
+}
+
+/* "0.0.0.0:40123", or several; login scripts may say other things. */
 static void take_address(struct starter *st, uint32_t node, const char *text)
 {
 	const char *host = st->launch->o.hosts[node];
 	struct node *n = &st->launch->nodes[node];
-	struct lsc_endpoint at;
+	char words[512], *word, *rest = words;
+	uint16_t port = 0, first = 0;
 
-	if (n->settled || lsc_endpoint_parse(&at, text, NULL) < 0 || at.kind != LSC_ENDPOINT_TCP ||
-	    at.port == 0 || (strcmp(at.name, "0.0.0.0") && strcmp(at.name, "::")))
+	if (n->settled || strlen(text) >= sizeof(words))
 		return;
-	snprintf(n->address, sizeof(n->address), "%s:%u", host, at.port);
+	strcpy(words, text);
+	while ((word = strsep(&rest, " "))) {
+		port = port_of(word, host);
+		if (!port)
+			return;
+		first = first ? first : port;
+	}
+	snprintf(n->address, sizeof(n->address), "%s:%u", host, first);
 	n->settled = true;
 	lsc_info("%s: launched, at %s", host, n->address);
 	st->n_open--;
@@ -298,13 +329,13 @@ static void on_out(void *data, char *line)
 
 static void take_end(struct starter *st, uint32_t node, const char *status)
 {
+	bool was_open = !st->launch->nodes[node].settled;
 	char why[64];
 
-	if (!st->n_open)
-		return;
 	snprintf(why, sizeof(why), "ended with status %.8s", status);
 	fail_node(st, node, why);
-	settle(st);
+	if (was_open)
+		settle(st);
 }
 
 static void on_err(void *data, char *line)
@@ -347,7 +378,7 @@ static void on_end(void *data, int status)
 		snprintf(why, sizeof(why), "ended by signal %d", WTERMSIG(status));
 	else
 		snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(status));
-	give_up(st, why);
+	give_up(st, why, true);
 }
 
 static const struct lsc_child_events child_events = {on_out, on_err, on_end};
@@ -361,7 +392,7 @@ static void on_late(void *data)
 		 (double)st->launch->o.timeout_ns / 1e9, st->said[0] ? ": " : "", st->said);
 	if (st->n == 1 && st->child)
 		lsc_child_signal(st->child, SIGTERM);
-	give_up(st, why);
+	give_up(st, why, false);
 }
 
 static void on_next(void *data)
@@ -374,7 +405,7 @@ static void on_next(void *data)
 
 		l->n_starting++;
 		if ((strcmp(l->o.how, "srun") ? run_one(st, &err) : run_srun(st, &err)) < 0)
-			give_up(st, err.text);
+			give_up(st, err.text, true);
 	}
 	if (l->n_starting || l->done)
 		return;
@@ -467,7 +498,7 @@ void lsc_launch_free(struct lsc_launch *l)
 	if (!l)
 		return;
 	tell_to_end(l);
-	if (!wait_for_end(l, END_NS)) {
+	if (!wait_for_end(l, l->o.end_ns ? l->o.end_ns : END_NS)) {
 		signal_all(l, SIGTERM);
 		if (!wait_for_end(l, TERM_NS))
 			signal_all(l, SIGKILL);

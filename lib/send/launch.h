@@ -1,12 +1,13 @@
-/* Starting `lsc-cast serve` on nodes, for the time of one cast: by ssh, srun, or a command.
+/* Starting a program on nodes, for as long as it is wanted there: by ssh, srun, or a command.
  *
  * A program is started for each node (one for all of them with srun), at most LSC_LAUNCH_AT_ONCE at
- * a time until their nodes have said where they listen; that line comes over standard output.  What
- * they write to standard error is kept for the words when one fails, and logged at -v.
+ * a time until their nodes have said where they listen: a line on standard output of nothing but
+ * HOST:PORT, where HOST is 0.0.0.0, :: or the node's own, of which the first one counts.  What they
+ * write to standard error is kept for the words when one fails, and logged at -v.
  *
- * Standard input stays open as long as the node is wanted: `serve --exit-with-stdin` ends when it
- * ends, however that comes about, so that nothing is left behind when we are killed or a connection
- * breaks.  Something for serve to read there may come first.
+ * Standard input stays open as long as the node is wanted: `lsc-cast serve --exit-with-stdin` ends
+ * when it ends, however that comes about, so that nothing is left behind when we are killed or a
+ * connection breaks.  Something to read there may come first.
  *
  * Programs have process groups of their own, and no others are ever signalled.
  */
@@ -25,21 +26,23 @@ struct lsc_launch;
 
 /* All of it is borrowed for the life of the launch. */
 struct lsc_launch_options {
-	const char *how;         /* "ssh", "srun", or a command line that `serve` and its arguments
-				  * follow, for sh; {} in it is the node's host, as is $LSC_NODE */
+	const char *how;         /* "ssh", "srun", or a command line that the program and its
+				  * arguments follow, for sh; {} in it is the node's host, as is
+				  * $LSC_NODE */
 	char *const *hosts;      /* as lsc_name_host() gives them */
 	uint32_t n;              /* of these */
-	const char *program;     /* lsc-cast, as the nodes know it */
-	const char *dir;         /* for images; {} in it is the node's host */
-	uint16_t port;           /* where to listen; 0: a free one */
-	const char *const *more; /* arguments of serve */
-	size_t n_more;
+	const char *const *argv; /* the program, as the nodes know it, and its arguments; {} in an
+				  * argument is the node's host, {any} all of its addresses */
+	size_t n_argv;
 	const void *input; /* for the standard input of each */
 	size_t input_len;  /* up to LSC_LAUNCH_MAX_INPUT */
 	uint64_t timeout_ns;
+	uint64_t end_ns; /* to end in when that does; 0: 4 s */
 
 	/* Once, from the loop: each node has an address, or a reason why it has none. */
 	void (*on_done)(void *data);
+	/* From the loop: a node that had an address has ended.  NULL: nobody asks. */
+	void (*on_gone)(void *data, uint32_t node, const char *why);
 	void *data;
 };
 

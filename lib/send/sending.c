@@ -1,6 +1,7 @@
 /* sending - a launch, if any, and the cast that follows it */
 #include "send/sending.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,8 @@ struct lsc_sending {
 	uint32_t *at;           /* where they stand in o.to */
 	uint32_t n_hosts, n_lost;
 	struct lsc_buf key_line; /* for those that are launched */
+	const char *argv[11];    /* and what they run */
+	char listen[24];
 	uint64_t began_ns;
 	int result;
 	struct lsc_err err;
@@ -221,16 +224,12 @@ static void on_launched(void *data)
 		lsc_timer_arm(s->over, 0);
 }
 
-/* What launched nodes are told of the key. */
+/* Launched nodes get the key as the first line of their input. */
 static int hand_over_key(struct lsc_sending *s, struct lsc_launch_options *options,
 			 struct lsc_err *err)
 {
-	static const char *const with_key[] = {"--key-file", "-"}, *const without[] = {
-									   "--insecure"};
 	int r;
 
-	options->more = s->o.cast.key ? with_key : without;
-	options->n_more = s->o.cast.key ? LSC_ARRAY_SIZE(with_key) : LSC_ARRAY_SIZE(without);
 	if (!s->o.cast.key)
 		return 0;
 	r = lsc_key_line(s->o.cast.key, &s->key_line);
@@ -239,6 +238,27 @@ static int hand_over_key(struct lsc_sending *s, struct lsc_launch_options *optio
 	options->input = s->key_line.data;
 	options->input_len = s->key_line.len;
 	return 0;
+}
+
+/* What is run on them. */
+static void make_command(struct lsc_sending *s, struct lsc_launch_options *options)
+{
+	const char *const argv[] = {s->o.program,
+				    "serve",
+				    "--exit-with-stdin",
+				    "--ready-fd",
+				    "1",
+				    "--listen",
+				    s->listen,
+				    "--dir",
+				    s->o.dir,
+				    s->o.cast.key ? "--key-file" : "--insecure",
+				    "-"};
+
+	snprintf(s->listen, sizeof(s->listen), "{any}:%u", s->o.port);
+	memcpy(s->argv, argv, sizeof(argv));
+	options->argv = s->argv;
+	options->n_argv = LSC_ARRAY_SIZE(argv) - !s->o.cast.key;
 }
 
 static int start_launch(struct lsc_sending *s, struct lsc_err *err)
@@ -264,6 +284,7 @@ static int start_launch(struct lsc_sending *s, struct lsc_err *err)
 	r = hand_over_key(s, &options, err);
 	if (r < 0)
 		return r;
+	make_command(s, &options);
 	lsc_notice("launching %u of %u nodes by %s", s->n_hosts, to->n, options.how);
 	options.hosts = s->hosts;
 	options.n = s->n_hosts;

@@ -35,8 +35,10 @@ struct lsc_sending_options {
 	struct lsc_names *to;         /* who is launched gets a port; who is not, is taken out */
 	const struct lsc_names *sources;
 	struct lsc_launch_options launch; /* how NULL: all are there; else those without a port are
-					   * started.  Its hosts, arguments, input and on_done are
-					   * set here. */
+					   * started.  Its hosts, program, input and on_done are set
+					   * here. */
+	const char *program, *dir; /* lsc-cast and images at launched nodes; {} is the host */
+	uint16_t port;             /* where they listen; 0: a free one */
 };
 
 int lsc_sending_start(struct lsc_sending **ret_sending, struct lsc_loop *loop,

@@ -31,8 +31,8 @@ expect_one_line 'missing tool'
 expect_status 64 'an option before its tool' lsc -v own
 
 expect_status 0 'help lists tools' lsc help
-for source in tools/lsc-*.c; do
-	name=$(basename "$source" .c)
+for source in tools/lsc-*.c tools/lsc-*.sh; do
+	name=$(basename "${source%.*}")
 	grep -qE "^  ${name#lsc-} +[a-z]" "$SCRATCH/out"
 	ok $? "with a line on ${name#lsc-}"
 done

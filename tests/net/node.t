@@ -67,6 +67,34 @@ wait $node_pid
 expect_equal "one that is stuck does not keep it from ending well" $? 0
 gone "nor stays" "$stuck"
 
+# --- as others start it ---
+
+mkfifo "$SCRATCH/input"
+exec 7<>"$SCRATCH/input"
+start_server node sh -c 'exec lsc-node "$@" <"$0"' "$SCRATCH/input" --dir "$SCRATCH/dir" \
+	--host localhost --insecure --exit-with-stdin --listen 0.0.0.0:0 --exec 0.0.0.0:0 7>&-
+case $node in
+localhost:*' localhost:'*) ok 0 "addresses as others reach them" ;;
+*) ok 1 "addresses as others reach them: $node" ;;
+esac
+expect_status 0 "a cast there" lsc-cast send "$SCRATCH/image" --to "${node% *}"
+expect_equal "says the same of the worker" \
+	"$(lsc-msg to-json <"$SCRATCH/out" | grep -c "\"exec\":\"${node#* }\"")" 1
+children="$(child lsc-cast) $(child lsc-exec)"
+exec 7>&-
+wait "$node_pid"
+expect_equal "it ends well with its standard input" $? 0
+gone "and its children do" $children
+echo lsc-key1 >"$SCRATCH/no-key"
+if lsc --features | grep -qx 'tls yes'; then
+	expect_status 65 "a key on standard input that is none" \
+		lsc-node --dir "$SCRATCH/dir" --key-file - <"$SCRATCH/no-key"
+	expect_one_line "standard input"
+else
+	expect_status 69 "a key without TLS" \
+		lsc-node --dir "$SCRATCH/dir" --key-file - <"$SCRATCH/no-key"
+fi
+
 # --- what cannot start ---
 
 expect_status 64 "a time to leave in that is none" lsc-node --dir "$SCRATCH/dir" --drain-timeout soon

@@ -116,11 +116,11 @@ int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subjec
 		.launch =
 			{
 				.how = opt->launch,
-				.program = opt->program,
-				.dir = opt->dir,
-				.port = (uint16_t)opt->port,
 				.timeout_ns = (uint64_t)(opt->launch_timeout_s * 1e9),
 			},
+		.program = opt->program,
+		.dir = opt->dir,
+		.port = (uint16_t)opt->port,
 	};
 	int r;
 
