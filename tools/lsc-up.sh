@@ -238,7 +238,8 @@ start_nodes() {
 	else
 		set -- --input "$LSC_KEY_FILE" "$@" --key-file -
 	fi
-	say "starting $launched nodes by $how"
+	[ "$launched" -eq 1 ] && some="1 node" || some="$launched nodes"
+	say "starting $some by $how"
 	# shellcheck disable=SC2086
 	launch_nodes "$@"
 	nodes=$address

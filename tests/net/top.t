@@ -16,6 +16,35 @@ expect_status 69 'nobody is there' lsc-top --once http://127.0.0.1:1
 expect_one_line 'http://127.0.0.1:1: Connection refused'
 expect_status 75 'nobody to wait for' lsc-top --wait --timeout 200ms http://127.0.0.1:1
 
+# What answers and is no gate.
+cat >"$SCRATCH/other.py" <<'END'
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print("127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+while True:
+    link, peer = listener.accept()
+    link.recv(4096)
+    link.sendall(bytes(sys.argv[1], "latin1").decode("unicode_escape").encode("latin1"))
+    link.close()
+END
+while IFS='|' read -r status answer words; do
+	python3 "$SCRATCH/other.py" "$answer" >"$SCRATCH/other" &
+	pid=$!
+	ended_at_exit $pid
+	until [ -s "$SCRATCH/other" ]; do sleep 0.02; done
+	expect_status "$status" "no gate: $words" lsc-top --once "http://$(cat "$SCRATCH/other")"
+	expect_one_line "$words"
+	kill $pid
+	: >"$SCRATCH/other"
+done <<'END'
+76||no HTTP that is whole
+76|SSH-2.0-OpenSSH_9.2\r\n\r\n|no HTTP that is whole
+76|HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}|no HTTP that is whole
+76|HTTP/1.1 404 Not Found\r\n\r\n|status 404: no lsc-gate
+65|HTTP/1.1 200 OK\r\n\r\n{}|/cluster:
+65|HTTP/1.1 200 OK\r\n\r\n{"model":[],"t":1}|/cluster:
+END
+
 start_model
 start_gate gate
 start_server node lsc-node --dir "$SCRATCH" --listen 127.0.0.1:0 --exec 127.0.0.1:0
