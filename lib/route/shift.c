@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/router_own.h"
 #include "route/way.h"
 
 #define TRIPS       4    /* of a move: adopt, two to open a link to a stage, fetch */
