@@ -1,12 +1,13 @@
 #!/bin/sh
 # An hour of requests in three minutes, over nodes that come, load, die, leave and come again: every
-# answer is whole and what one node says, and no process grows after its first minute.
+# answer is whole, it is what one node says, and no process grows after its first minute.
 #
 # LSC_SOAK_SECONDS is how long it takes (180); the hour is as much faster.  LSC_SOAK_TRACE is a trace for
 # lsc-replay, by default Azure's of conversations where $DATA has it, else one that is made up.
 # LSC_SOAK_SCALE thins it out, so that this machine can answer it: 1 is all of it, by default where
 # there is a minute and are no sanitizers.  LSC_SOAK_TABLE keeps what was seen of the processes.
 . tests/lib/tap.sh
+. tests/lib/arrivals.sh
 . tests/lib/service.sh
 . tests/lib/questions.sh
 requires_feature microhttpd
@@ -117,10 +118,15 @@ burst() {
 }
 bad_bursts=
 
+load() { # load NAME OPTION...: the trace's requests
+	load_name=$1
+	shift
+	lsc-replay --trace "$trace" --scale "$scale" --max-prompt-tokens 60 --max-output-tokens 32 \
+		--tokens-per-word 4 --greedy --max-concurrency $most --json --records "$SCRATCH/$load_name.rec" \
+		"$@" "http://$gate" >"$SCRATCH/$load_name" 2>"$SCRATCH/log.$load_name"
+}
 began=$(date +%s%3N)
-lsc-replay --trace "$trace" --speed "$(jq -n "3600 / $seconds")" --scale "$scale" --max-prompt-tokens 60 \
-	--max-output-tokens 32 --max-concurrency $most --duration "${seconds}s" --json "http://$gate" \
-	>"$SCRATCH/report" 2>"$SCRATCH/log.replay" &
+load report --speed "$(jq -n "3600 / $seconds")" --duration "${seconds}s" &
 replay=$!
 ended_at_exit $replay
 python3 tests/lib/witness.py "$gate" "$SCRATCH/questions" --clients 2 --until "$SCRATCH/enough" \
@@ -182,7 +188,7 @@ ok $? "requests moved from pipelines to nodes that became complete"
 	tail -n 1 "$SCRATCH/witness"
 	echo "routes $(metric lsc_gate_routes_total), switches $(metric lsc_router_switches_total), load $(cut -d ' ' -f 1 /proc/loadavg)"
 	head -n -1 "$SCRATCH/witness"
-	cat "$SCRATCH/log.replay"
+	cat "$SCRATCH/log.report"
 } | note
 
 # --- afterwards ---
@@ -199,12 +205,33 @@ note <"$SCRATCH/judged"
 if [ "$seconds" -ge 120 ]; then
 	expect_equal "memory, descriptors and threads stay flat" "$(grep '^not flat' "$SCRATCH/judged")" ""
 fi
+
+# --- what one node says to the same requests, the first of them ---
+
+kill "$router_pid"
+wait "$router_pid"
+expect_equal "the router ends well" $? 0
+start_router --keep 0
+arrivals "$image" "$exec0" all >&8
+wait_for "there is one node alone" cluster '.stages | length == 1'
+load alone --speed 1e6 --limit $((seconds * 10))
+expect_equal "it answers the beginning of the trace again" $? 0
+answers() { # answers NAME: number and text of each, as a hash
+	lsc-msg to-json <"$SCRATCH/$1.rec" |
+		jq -c 'select(.type == "request" and .text) | [.request, .tokens, .text]' | sort
+}
+answers report >"$SCRATCH/answers"
+answers alone >"$SCRATCH/want"
+comm -13 "$SCRATCH/answers" "$SCRATCH/want" >"$SCRATCH/differ"
+expect_equal "with the same texts" "$(head -n 5 "$SCRATCH/differ")" ""
+[ "$(wc -l <"$SCRATCH/want")" -gt $seconds ]
+ok $? "$(wc -l <"$SCRATCH/want") of $(wc -l <"$SCRATCH/answers")"
 kill "$gate_pid"
 wait "$gate_pid"
 expect_equal "the gate ends well" $? 0
 kill "$router_pid"
 wait "$router_pid"
-expect_equal "the router too" $? 0
+expect_equal "the second router too" $? 0
 kill "$exec0_pid"
 wait "$exec0_pid"
 expect_equal "and a worker" $? 0
