@@ -6,7 +6,7 @@ usage='lsc-down [OPTION...] [NAME]'
 about="End what 'lsc up' brought up under NAME (default: default)."
 options() {
 	cat <<-END
-		drain-timeout	-	TIME	Let requests be answered for so many seconds at most (default 20)
+		drain-timeout	-	SECONDS	Let requests be answered for so many seconds at most (default 20)
 		dry-run	n	-	Say what runs and end nothing; status 1 where nothing does
 		state	-	DIR	Where what runs is kept
 	END

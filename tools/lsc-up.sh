@@ -102,7 +102,7 @@ look_at_nodes() {
 	nodes=$(printf '%s\n' "$list" | cut -f 1 | paste -sd , -)
 	launched=$(printf '%s\n' "$list" | grep -c "${tab}launch\$")
 	there=$(printf '%s\n' "$list" | grep -c "${tab}runs\$")
-	elsewhere=$(printf '%s\n' "$list" | grep -cvE '^(127\.|localhost|\[::1\]|unix:)')
+	elsewhere=$(printf '%s\n' "$list" | grep -cvE "^(127\.|localhost[:$tab]|\[::1\]|unix:)")
 }
 
 # Whoever has this folder is up: it is made while a lock is held.
@@ -144,7 +144,13 @@ fail() { # fail STATUS WORD...
 	exit "$fail_status"
 }
 
+# A signal that comes while something is started waits until that is written down.
+starting= pending=
 stopped() { # stopped NUMBER: by a signal
+	if [ -n "$starting" ]; then
+		pending=$1
+		return
+	fi
 	if [ -n "$foreground" ] && [ -n "$is_up" ]; then
 		say 'ends by a signal'
 		end_all
@@ -158,11 +164,14 @@ stopped() { # stopped NUMBER: by a signal
 start() { # start ROLE COMMAND...: its address comes to ROLE.ready
 	role=$1
 	shift
+	starting=1
 	setsid "$@" </dev/null >"$state/$role.out" 2>"$state/$role.log" 3>"$state/$role.ready" &
 	pid=$!
 	identity $pid
 	echo "$role $pid $identity" >>"$state/pids"
 	eval "${role}_pid=$pid ${role}_id=$identity"
+	starting=
+	[ -z "$pending" ] || stopped "$pending"
 }
 
 runs() { # runs ROLE
@@ -234,30 +243,21 @@ start_nodes() {
 		--exec '{any}:0' --exit-with-stdin --ready-fd 1
 	[ -z "$threads" ] || set -- "$@" --threads "$threads"
 	if [ -n "$insecure" ]; then
+		input=/dev/null
 		set -- "$@" --insecure
 	else
-		set -- --input "$LSC_KEY_FILE" "$@" --key-file -
+		input=$LSC_KEY_FILE
+		set -- "$@" --key-file -
 	fi
 	[ "$launched" -eq 1 ] && some="1 node" || some="$launched nodes"
 	say "starting $some by $how"
-	# shellcheck disable=SC2086
-	launch_nodes "$@"
-	nodes=$address
-}
-
-launch_nodes() { # launch_nodes [--input FILE] COMMAND...
-	input=
-	if [ "$1" = --input ]; then
-		input="--input=$2"
-		shift 2
-	fi
 	start launch lsc-launch -v --to "$nodes" --launch "$how" --launch-timeout "$launch_timeout" \
-		--ready-fd 3 $keep_going ${input:+"$input"} -- "$@"
+		--input "$input" --ready-fd 3 $keep_going -- "$@"
 	until [ -s "$state/launch.ready" ]; do
 		runs launch || [ -s "$state/launch.ready" ] || nodes_failed
 		sleep 0.05
 	done
-	read -r address <"$state/launch.ready"
+	read -r nodes <"$state/launch.ready"
 	sed -n 's/^lsc-launch: \(warning: .*: not launched: \)/\1/p' "$state/launch.log" |
 		while read -r line; do say "$line"; done
 }
@@ -307,13 +307,12 @@ look_at_cast() {
 await_route() {
 	waited=0
 	until lsc-top --wait --timeout 300ms "$url" 2>"$state/top.log"; do
-		[ $? -ne 64 ] || fail 71 "$(last_words "$state/top.log")"
 		look_at_cast
 		for role in gate router ${launch_pid:+launch} ${worker_pid:+worker}; do
 			runs "$role" || has_failed "$role" "$role: "
 		done
 		# One that reached some nodes has ended with 1.
-		[ "${cast_status:-0}" -le 1 ] || has_failed cast 'cast: '
+		[ "${cast_status:-0}" -le 1 ] || fail "$cast_status" "cast: $(last_words "$state/cast.log")"
 		waited=$((waited + 1))
 		[ $waited -lt $((timeout_s * 3)) ] ||
 			fail 75 "no request has a route after $timeout_s s: $(last_words "$state/top.log")"
