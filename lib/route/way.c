@@ -13,7 +13,7 @@
 #define ANSWER 16
 #define DOUBT  4 /* a node's failure weighs as much as so many requests there */
 #define STAGE  8 /* of what nodes have to do, a stage has to save one in so many */
-#define RELIEF 8 /* of its units, one in so many at least is worth a pipeline */
+#define RELIEF 4 /* of its units, one in so many at least is worth a pipeline */
 
 /* Whether a node may be on a route of a request; hope: or soon may, as it is being called again. */
 static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_node *node,
@@ -210,13 +210,22 @@ static int find_relief(const struct lsc_router *router, const struct lsc_router_
 		       uint32_t local, double wait, bool hope, struct lsc_cover *ret_cover)
 {
 	const struct lsc_fleet_node *node = router->fleet.nodes[local];
-	double own = cost_of(node, usual_cost(&router->fleet)) * router->fleet.image->n_units;
+	uint32_t units = router->fleet.image->n_units, relieved = 0;
+	double own = cost_of(node, usual_cost(&router->fleet)) * units;
 	int r;
 
 	if (router->whole || queue_of(node) <= 0 || !has_parts(&router->fleet))
 		return 0;
 	r = find_pipeline(router, request, hope, true, ret_cover);
-	return r > 0 && ret_cover->bottleneck > wait - own / RELIEF ? 0 : r;
+	if (r <= 0)
+		return r;
+	for (uint32_t i = 0; i < ret_cover->n; i++) {
+		const struct lsc_stage *stage = &ret_cover->stages[i];
+
+		if (!router->fleet.nodes[stage->node]->complete)
+			relieved += stage->last - stage->first + 1;
+	}
+	return relieved * RELIEF >= units && ret_cover->bottleneck <= wait - own / RELIEF;
 }
 
 static int find_route(const struct lsc_router *router, struct lsc_router_request *request,

@@ -204,6 +204,38 @@ static void test_away(const struct lsc_image *image, uint64_t small)
 	lsc_loop_free(loop);
 }
 
+/* One for which there was no room, and that is not to be tried for a long time: nodes that come to
+ * hold everything are tried at once. */
+static void test_more(const struct lsc_image *image)
+{
+	const struct lsc_worker_options options = {.dir = scratch(), .engine = {.threads = 1}};
+	struct lsc_worker *workers[WORKERS] = {NULL};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_loop *loop = NULL;
+	struct lsc_router router;
+	struct lsc_endpoint at;
+
+	memset(&seen, 0, sizeof(seen));
+	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
+	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
+	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
+	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
+		ok(false, "workers and a router: %s", err.text);
+		return;
+	}
+	submit(&router, 20, 8, 0);
+	router.requests->crowded = true;
+	router.requests->again_ns = lsc_clock_ns() + 3600000000000u;
+	tell_all(&router, workers, false);
+	for (int i = 0; i < 200 && !seen.done; i++)
+		lsc_loop_turn(loop, 10, NULL);
+	is_int(seen.done, 1, "what found no room is tried again where more is held");
+	lsc_router_release(&router);
+	for (int i = 0; i < WORKERS; i++)
+		lsc_worker_close(workers[i]);
+	lsc_loop_free(loop);
+}
+
 /* Requests that nobody wants any more: one that waits, and one that is being answered. */
 static void test_cancel(const struct lsc_image *image)
 {
@@ -336,6 +368,7 @@ int main(void)
 	   "of 30 that wait for room none passes those before it by more than is at work: %s",
 	   seen.ordered ? "in order" : "out of order");
 
+	test_more(&image);
 	test_cancel(&image);
 	test_fair(&image, kv_of(&image, 128));
 

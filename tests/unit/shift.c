@@ -40,6 +40,7 @@ static struct {
 	unsigned far;                /* bits: workers whose pages lie on a device */
 	void (*on_begin)(void);      /* once, when the first is under way */
 	bool complete;
+	bool missed; /* something was on its way to node 2, and did not count there */
 } t;
 
 /* --- a device: the CPU, whose pages nobody else can get at --- */
@@ -212,6 +213,8 @@ static bool run(enum lsc_switching switching)
 		lsc_loop_turn(t.loop, 10, NULL);
 		if (!t.complete && t.tokens >= REQUESTS * SWITCH)
 			complete();
+		if (any_active())
+			t.missed |= t.router.fleet.nodes[2]->busy_units < t.image.n_units;
 		if (t.on_begin && any_active()) {
 			void (*now)(void) = t.on_begin;
 
@@ -220,7 +223,7 @@ static bool run(enum lsc_switching switching)
 		}
 	}
 	for (uint32_t i = 0; i < WORKERS; i++)
-		if (t.router.fleet.nodes[i]->busy)
+		if (t.router.fleet.nodes[i]->busy || t.router.fleet.nodes[i]->busy_units)
 			ok(false, "node %u is thought to be busy", i);
 	stop();
 	return t.done == REQUESTS && !t.doubled && t.tokens == REQUESTS * ANSWER;
@@ -277,6 +280,7 @@ int main(void)
 	good = run(LSC_SWITCH_MOVE);
 	ok(good && is_same(), "move: the same tokens");
 	ok(t.moved == REQUESTS && !t.recomputed, "move: all do %s", t.why);
+	ok(!t.missed, "move: whoever is on the way counts at the node, with all units");
 	ok(t.last.bytes == t.last.positions * 6ull * 2 * 2 * 16 * 4 && t.last.took_s > 0,
 	   "move: by the bytes of %u positions", t.last.positions);
 

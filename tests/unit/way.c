@@ -205,6 +205,13 @@ static void test_relief(void)
 	ok(take(20) && taken[0] == 20 && !taken[1], "a block is not worth a pipeline");
 	end();
 
+	n_sources = 2;
+	begin(3, (const uint32_t[]){0, 0, quarter}, (const uint32_t[]){0, 0, quarter});
+	ok(take(20) && taken[0] == 10 && taken[1] == 10 && !taken[2],
+	   "nor is one to part a request between two sources");
+	end();
+	n_sources = 1;
+
 	begin(3, first, (const uint32_t[]){0, 2 * quarter - 1, image.n_blocks - 1});
 	node(1)->complete = true;
 	memset(node(1)->units, 1, image.n_units);

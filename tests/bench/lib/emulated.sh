@@ -15,7 +15,7 @@ servers=" " # " NODE:PID ..."
 
 say() { echo "$bench: $*" >&2; }
 
-# begin NODES: the cluster, and a folder for what its nodes keep; ends a benchmark that cannot be.
+# begin NODES: the cluster, each with $cpu percent of a processor where that is set, and a folder for what its nodes keep; ends a benchmark that cannot be.
 begin() {
 	for need in socat ip tc jq python3; do
 		command -v $need >/dev/null || {
@@ -28,7 +28,7 @@ begin() {
 		exit 64
 	}
 	keep_files "${LSC_BENCH_DIR:-$work}"
-	cluster up "$1" "${mbit}mbit" || exit
+	cluster up "$1" "${mbit}mbit" ${cpu:+"$cpu"} || exit
 	[ "$(cluster kind)" = netns ] || {
 		say 'no network namespaces here, not measured'
 		exit 0
