@@ -258,8 +258,8 @@ san-run: test-programs
 tsan-run: test-programs
 	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) LSC_TEST_ONLY=tests/lib/tsan.list tests/run unit net
 
-## check-all: check and check-san, and what takes minutes (fuzzing)
-check-all: check check-san fuzz
+## check-all: check and check-san, and what takes minutes (fuzzing, the soak test)
+check-all: check check-san fuzz fuzz-http soak
 
 ## check-layers: hold includes to the table in lib/README.md
 check-layers:
@@ -277,6 +277,18 @@ check-cli: all
 FUZZ_SECONDS ?= 20
 fuzz:
 	$(Q)tests/lib/fuzz $(FUZZ_SECONDS)
+
+## fuzz-http: malformed HTTP to lsc-gate for HTTP_SECONDS, 300, under ASan and UBSan
+HTTP_SECONDS ?= 300
+fuzz-http:
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined fuzz-http-run
+
+fuzz-http-run: all
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) LSC_FUZZ_SECONDS=$(HTTP_SECONDS) tests/net/gate-fuzz.t
+
+## soak: an hour of requests in three minutes, while nodes come, die and leave (SAN= for leaks)
+soak: all
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/soak/soak.t
 
 ## bench: run the benchmarks; one JSON line a run
 bench: all $(benches)
@@ -334,6 +346,6 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 .PHONY: all test-programs check check-run check-san san-run tsan-run check-all check-layers \
-	check-man check-cli fuzz bench completions figures deps install uninstall format clean help FORCE
+	check-man check-cli fuzz fuzz-http fuzz-http-run soak bench completions figures deps install uninstall format clean help FORCE
 .SECONDARY:
 -include $(shell [ -d $(B) ] && find $(B) -name '*.d')

@@ -4,6 +4,7 @@
 #	cluster.sh DIR up N RATE [CPU]	start one; RATE as tc spells it (100mbit), CPU in percent of
 #					one processor for each node
 #	cluster.sh DIR rate I RATE [DOWN] change node I's link; DOWN where it receives at another rate
+#	cluster.sh DIR cpu I PERCENT	change node I's share of one processor
 #	cluster.sh DIR cut I		take node I's link down, as if its cable were pulled
 #	cluster.sh DIR mend I		and up again
 #	cluster.sh DIR exec I CMD...	become CMD on node I
@@ -27,7 +28,7 @@ die() {
 }
 
 usage() {
-	sed -n '4,12s/^#	//p' "$0" >&2
+	sed -n '4,13s/^#	//p' "$0" >&2
 	exit 64
 }
 
@@ -82,10 +83,19 @@ up_cpu() { # up_cpu I
 	[ ! -f /sys/fs/cgroup/cgroup.controllers ] ||
 		echo +cpu >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null || return
 	mkdir "$group" 2>/dev/null || return
+	hold_cpu "$group"
+}
+
+hold_cpu() { # hold_cpu GROUP
+	group=$1
+	# As short a period as there may be: what a node does not use for a moment, it has to do without.
+	quota=1000
+	[ "$cpu" -lt 10 ] || quota=$((cpu * 100))
+	period=$((quota * 100 / cpu))
 	if [ -f "$group/cpu.cfs_quota_us" ]; then
-		echo 20000 >"$group/cpu.cfs_period_us" && echo $((cpu * 200)) >"$group/cpu.cfs_quota_us"
+		echo $period >"$group/cpu.cfs_period_us" && echo $quota >"$group/cpu.cfs_quota_us"
 	else
-		echo "$((cpu * 200)) 20000" >"$group/cpu.max"
+		echo "$quota $period" >"$group/cpu.max"
 	fi
 }
 
@@ -152,6 +162,14 @@ set_rate() { # set_rate I RATE [DOWN]
 	fi
 }
 
+set_cpu() { # set_cpu I PERCENT
+	check_node "$1"
+	[ "$2" -ge 1 ] 2>/dev/null || die "'$2' is not a percentage"
+	[ -d "$(cpu_group "$1")" ] || die "no share to change: the cluster was not started with one"
+	cpu=$2
+	hold_cpu "$(cpu_group "$1")" || die "cannot set node $1's share"
+}
+
 set_link() { # set_link I up|down
 	check_link "$1"
 	ip -n "$(namespace switch)" link set "p$1" "$2" || die "cannot set node $1's link $2"
@@ -210,6 +228,11 @@ rate)
 	[ $# -eq 2 ] || [ $# -eq 3 ] || usage
 	load
 	set_rate "$@"
+	;;
+cpu)
+	[ $# -eq 2 ] || usage
+	load
+	set_cpu "$@"
 	;;
 cut)
 	[ $# -eq 1 ] || usage

@@ -27,16 +27,29 @@
 
 #define QUEUE 1024 /* of connections, by default */
 
-enum { KEY_TEXT = 0x1000, KEY_TIMEOUT, KEY_QUEUE, KEY_STAGE, KEY_SWITCH };
+enum {
+	KEY_TEXT = 0x1000,
+	KEY_TIMEOUT,
+	KEY_QUEUE,
+	KEY_STAGE,
+	KEY_SWITCH,
+	KEY_KEEP,
+	KEY_WHOLE,
+};
 
 static const struct argp_option table[] = {
 	{"arrivals", 'a', "FILE", 0, "Read arrival records from FILE or a named pipe", 0},
 	LSC_ACCESS_ROWS,
+	{"keep", KEY_KEEP, "N", 0,
+	 "Requests that are over are kept for others that begin like them (default 32; 0: none)",
+	 0},
 	{"listen", 'l', "ADDRESS", 0, "Take requests from connections there", 0},
-	{"queue", KEY_QUEUE, "N", 0, "Connections' requests that may wait (default 1024)", 0},
+	{"no-pipelines", KEY_WHOLE, NULL, 0,
+	 "Use no node before it holds all of IMAGE: load, then run", 0},
+	{"queue", KEY_QUEUE, "N", 0, "How many requests may wait (default 1024)", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
 	{"sources", 's', "HOW", 0,
-	 "Sources assist (default), serve like others, or never take part", 0},
+	 "Sources assist (default), serve by themselves too, or never take part", 0},
 	{"stage-timeout", KEY_STAGE, "TIME", 0,
 	 "Leave a worker that is silent, or stands still, for so long (default 5s)", 0},
 	{"switch", KEY_SWITCH, "HOW", 0,
@@ -104,8 +117,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_QUEUE:
 		lsc_tool_check(state, lsc_parse_uint(arg, 1, 1 << 20, &opt->queue, &err), &err);
 		return 0;
+	case KEY_KEEP:
+		lsc_tool_check(state, lsc_parse_uint(arg, 0, 1 << 16, &opt->keep, &err), &err);
+		return 0;
 	case KEY_TEXT:
 		opt->text = true;
+		return 0;
+	case KEY_WHOLE:
+		opt->whole = true;
 		return 0;
 	case KEY_STAGE:
 		lsc_tool_check(state, lsc_parse_duration(arg, &opt->stage_s, &err), &err);
@@ -485,6 +504,8 @@ static int run(struct pipe *pipe, struct lsc_err *err)
 	pipe->routing = true;
 	pipe->router.fleet.access = &opt->access;
 	pipe->router.switching = opt->switching;
+	pipe->router.rests.most = (uint32_t)opt->keep;
+	pipe->router.whole = opt->whole;
 	if ((r = open_arrivals(pipe, err)) < 0 ||
 	    (r = opt->listen ? pipe_listen(pipe, err) : open_input(pipe, err)) < 0)
 		return r;
@@ -519,7 +540,7 @@ int main(int argc, char **argv)
 		"IMAGE", "Route requests over nodes that hold, or still receive, an image.",
 		NULL,    NULL,
 		NULL};
-	struct options opt = {.queue = QUEUE, .ready_fd = -1};
+	struct options opt = {.queue = QUEUE, .keep = LSC_RESTS_MOST, .ready_fd = -1};
 	struct pipe pipe = {.opt = &opt, .arrivals_fd = -1};
 	struct lsc_err err = LSC_ERR_INIT;
 	int r;

@@ -180,6 +180,9 @@ static int report(struct replay *replay, struct lsc_err *err)
 	int r = 0;
 
 	if (opt->records)
+		r = replay_output_put(records,
+				      lsc_series_pack(&replay->tally->series, &records->pack), err);
+	if (!r && opt->records)
 		r = replay_output_put(records, lsc_tally_pack(replay->tally, &records->pack), err);
 	if (!r)
 		r = replay_output_close(records, err);
@@ -205,7 +208,11 @@ static int run(struct replay *replay, struct lsc_err *err)
 				 .table = &replay->table,
 				 .trace = trace_of(replay),
 				 .text = &replay->text,
-				 .ask = {opt->model, opt->chat, opt->ignore_eos, opt->no_usage},
+				 .ask = {.model = opt->model,
+					 .chat = opt->chat,
+					 .ignore_eos = opt->ignore_eos,
+					 .no_usage = opt->no_usage,
+					 .greedy = opt->greedy},
 				 .seed = opt->timetable.seed,
 				 .max_at_once = (uint32_t)opt->max_concurrency,
 				 .on_result = on_result,

@@ -27,12 +27,13 @@ struct pack_options {
 	unsigned n_args;
 	const char *dummy;
 	const char *only_dummy; /* an option that makes sense for a dummy alone */
-	uint64_t layers;        /* of a dummy; 0: the shape's */
+	uint64_t layers, vocab; /* of a dummy; 0: the shape's */
+	bool untied;            /* its head has weights of its own */
 	uint64_t blocks, piece;
 	struct lsc_image_options image;
 };
 
-enum { KEY_LAYERS = 0x2000, KEY_SEED, KEY_PIECE };
+enum { KEY_LAYERS = 0x2000, KEY_SEED, KEY_PIECE, KEY_VOCAB, KEY_UNTIED };
 
 static const struct argp_option pack_table[] = {
 	{"dtype", 'd', "TYPE", 0, "Store matrices as bf16 (the default), f16, f32 or q8", 0},
@@ -42,6 +43,8 @@ static const struct argp_option pack_table[] = {
 	{"dummy", 'D', "SHAPE", 0, "Random weights of a known model's shape; there is no SRC then",
 	 0},
 	{"layers", KEY_LAYERS, "N", 0, "Give the dummy N layers", 0},
+	{"vocab", KEY_VOCAB, "N", 0, "Give it a vocabulary of N tokens", 0},
+	{"untied", KEY_UNTIED, NULL, 0, "Give its head weights of its own", 0},
 	{"seed", KEY_SEED, "N", 0, "Seed of the dummy's weights (default 0)", 0},
 	{0},
 };
@@ -89,6 +92,16 @@ static error_t parse_pack(int key, char *arg, struct argp_state *state)
 			       lsc_parse_uint(arg, 1, LSC_MODEL_MAX_LAYERS, &opt->layers, &err),
 			       &err);
 		return 0;
+	case KEY_VOCAB:
+		opt->only_dummy = "vocab";
+		lsc_tool_check(state,
+			       lsc_parse_uint(arg, 256, LSC_MODEL_MAX_VOCAB, &opt->vocab, &err),
+			       &err);
+		return 0;
+	case KEY_UNTIED:
+		opt->only_dummy = "untied";
+		opt->untied = true;
+		return 0;
 	case KEY_SEED:
 		opt->only_dummy = "seed";
 		lsc_tool_check(state, lsc_parse_uint(arg, 0, UINT64_MAX, &opt->image.seed, &err),
@@ -133,6 +146,9 @@ static int run_dummy(const struct pack_options *opt, struct lsc_err *err)
 	config = *shape;
 	if (opt->layers)
 		config.layers = (uint32_t)opt->layers;
+	if (opt->vocab)
+		config.vocab = (uint32_t)opt->vocab;
+	config.tied = config.tied && !opt->untied;
 	return lsc_image_pack_dummy(&config, opt->args[0], &opt->image, err);
 }
 
@@ -226,17 +242,8 @@ static error_t parse_ls(int key, char *arg, struct argp_state *state)
 	case 'j':
 		opt->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (opt->path)
-			return ARGP_ERR_UNKNOWN;
-		opt->path = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!opt->path)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_tool_argument(state, key, arg, &opt->path, "IMAGE");
 	}
 }
 
@@ -374,17 +381,8 @@ static error_t parse_text(int key, char *arg, struct argp_state *state)
 		opt->flags |= LSC_ENCODE_SPECIAL;
 		opt->special = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (opt->path)
-			return ARGP_ERR_UNKNOWN;
-		opt->path = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!opt->path)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return lsc_tool_argument(state, key, arg, &opt->path, "IMAGE");
 	}
 }
 

@@ -120,6 +120,18 @@ void lsc_tool_check(struct argp_state *state, int result, const struct lsc_err *
 		argp_failure(state, LSC_EXIT_USAGE, 0, "%s", err->text);
 }
 
+error_t lsc_tool_argument(struct argp_state *state, int key, char *arg, const char **ret_arg,
+			  const char *name)
+{
+	if (key == ARGP_KEY_ARG && !*ret_arg)
+		*ret_arg = arg;
+	else if (key == ARGP_KEY_END && !*ret_arg)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "want %s", name);
+	else if (key != ARGP_KEY_END)
+		return ARGP_ERR_UNKNOWN;
+	return 0;
+}
+
 /* A closed standard descriptor would be given to the next file or socket that is opened, and output
  * go there.  Its place is taken by one that fails as a closed one does. */
 static void fill_standard_fds(void)

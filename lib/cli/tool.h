@@ -42,6 +42,11 @@ struct lsc_command {
  */
 void lsc_tool_check(struct argp_state *state, int result, const struct lsc_err *err);
 
+/* A parser's last case, of a tool that wants one argument and no other: it is kept in *ret_arg, and
+ * its name, as in the usage line, is said where it is missing. */
+error_t lsc_tool_argument(struct argp_state *state, int key, char *arg, const char **ret_arg,
+			  const char *name);
+
 void lsc_tool_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* Prints err where result is negative, closes standard output (a full disk is found here), and

@@ -4,10 +4,12 @@
  * other factor: pairs of columns below each other, positions side by side.  That is how one
  * position lies anyway; 16 are arranged so, in place where there is room, or else in a copy.
  *
- * Up to 16 positions: weights are used as they stream by.  More: a panel of 32 rows is put side by
- * side, some columns at a time, and stays in the first-level cache while all positions pass.
+ * Up to 16 positions, or 64 that lie arranged: weights are used as they stream by.  More: a panel
+ * of 32 rows is put side by side, some columns at a time, and stays in the first-level cache while
+ * all positions pass.
  */
 #define AMX_POSITIONS 16
+#define AMX_FLOW      4         /* times 16 positions by which weights are used as they stream by */
 #define AMX_COLUMNS   512       /* of a panel, or of a copy */
 #define AMX_COPY      4096      /* columns of a copy where weights stream by */
 #define AMX_MOST      512       /* positions that pass a panel before the next one's turn */
@@ -44,24 +46,49 @@ LANES void amx_shapes(uint32_t rows, uint32_t positions)
 	_tile_loadconfig(&shapes);
 }
 
-/* Up to 16 rows, as the shapes say, by up to 16 positions.  Rows are streams that the processor
- * follows by itself; it is told where the next rows begin. */
-TARGET static void amx_low(const uint8_t *w, size_t row_bytes, uint32_t rows, uint32_t columns,
-			   const struct amx_x *x, float *sums)
+/* What a step's rows, in W_0, add to the sums of so many times 16 positions. */
+LANES void amx_add(const uint8_t *at, size_t apart, size_t group, uint32_t groups)
+{
+	_tile_loadd(X_0, at, apart);
+	_tile_dpbf16ps(SUM_0, W_0, X_0);
+	if (groups > 1) {
+		_tile_loadd(X_1, at + group, apart);
+		_tile_dpbf16ps(SUM_1, W_0, X_1);
+	}
+	if (groups > 2) {
+		_tile_loadd(X_0, at + 2 * group, apart);
+		_tile_dpbf16ps(SUM_2, W_0, X_0);
+	}
+	if (groups > 3) {
+		_tile_loadd(X_1, at + 3 * group, apart);
+		_tile_dpbf16ps(SUM_3, W_0, X_1);
+	}
+}
+
+/* Up to 16 rows, as the shapes say: added to sums of up to 16 positions, or the sums of so many
+ * groups of 16, each as far behind the one before.  Rows are streams that the processor follows by
+ * itself; it is told where the next rows begin. */
+LANES void amx_flow(const uint8_t *w, size_t row_bytes, uint32_t rows, uint32_t columns,
+		    const struct amx_x *x, size_t group, uint32_t groups, float *sums)
 {
 	const uint32_t steps = columns / 32;
 	const uint8_t *next = w + 16 * row_bytes, *at = x->at;
 	const size_t sums_apart = x->step == STEP_BYTES && x->apart == 4 ? 4 : 64;
 
 	tile_written();
-	_tile_loadd(SUM_0, sums, sums_apart);
+	if (groups == 1)
+		_tile_loadd(SUM_0, sums, sums_apart);
+	else
+		_tile_zero(SUM_0);
+	_tile_zero(SUM_1);
+	_tile_zero(SUM_2);
+	_tile_zero(SUM_3);
 	for (uint32_t step = 0; step < steps; step++, w += 64, at += x->step) {
 		if (step + AMX_AHEAD >= steps)
 			UNROLL for (int r = 0; r < 16; r++) __builtin_prefetch(
 				next + r * row_bytes + (step + AMX_AHEAD - steps) * 64, 0, 2);
 		_tile_loadd(W_0, w, row_bytes);
-		_tile_loadd(X_0, at, x->apart);
-		_tile_dpbf16ps(SUM_0, W_0, X_0);
+		amx_add(at, x->apart, group, groups);
 	}
 	if (columns % 32) {
 		uint8_t tail[16][64] = {0};
@@ -70,10 +97,15 @@ TARGET static void amx_low(const uint8_t *w, size_t row_bytes, uint32_t rows, ui
 			memcpy(tail[r], w + r * row_bytes, columns % 32 * sizeof(uint16_t));
 		tile_written();
 		_tile_loadd(W_0, tail, 64);
-		_tile_loadd(X_0, at, x->apart);
-		_tile_dpbf16ps(SUM_0, W_0, X_0);
+		amx_add(at, x->apart, group, groups);
 	}
 	_tile_stored(SUM_0, sums, sums_apart);
+	if (groups > 1)
+		_tile_stored(SUM_1, sums + AMX_TILE, 64);
+	if (groups > 2)
+		_tile_stored(SUM_2, sums + 2 * AMX_TILE, 64);
+	if (groups > 3)
+		_tile_stored(SUM_3, sums + 3 * AMX_TILE, 64);
 }
 
 /* Rows of 16 numbers become columns. */
@@ -207,13 +239,34 @@ TARGET static void amx_few(const struct lsc_matmul *job, uint32_t first, uint32_
 
 			if (!lies && job->cols > width)
 				x = amx_x_at(job, 0, column, columns, copy);
-			amx_low((const uint8_t *)job->w + row * row_bytes + (size_t)column * 2,
-				row_bytes, rows, columns, &x, sums);
+			amx_flow((const uint8_t *)job->w + row * row_bytes + (size_t)column * 2,
+				 row_bytes, rows, columns, &x, 0, 1, sums);
 		}
 		if (one)
 			amx_put_one(job, row, rows, sums);
 		else
 			amx_put(job, row, rows, 0, sums);
+	}
+}
+
+/* --- up to 64 positions that lie arranged --- */
+
+LANES void amx_some(const struct lsc_matmul *job, uint32_t first, uint32_t n, uint32_t groups)
+{
+	const size_t row_bytes = (size_t)job->cols * sizeof(uint16_t);
+	const struct amx_x x = {job->packed, job->packed_stride, STEP_BYTES};
+	const size_t group = AMX_POSITIONS * job->packed_stride;
+	_Alignas(64) float sums[AMX_FLOW * AMX_TILE];
+
+	amx_shapes(16, AMX_POSITIONS);
+	for (uint32_t row = first, rows; n; row += rows, n -= rows) {
+		rows = LSC_MIN(n, 16);
+		if (rows < 16)
+			amx_shapes(rows, AMX_POSITIONS);
+		amx_flow((const uint8_t *)job->w + row * row_bytes, row_bytes, rows, job->cols, &x,
+			 group, groups, sums);
+		for (uint32_t g = 0; g < groups; g++)
+			amx_put(job, row, rows, g * AMX_POSITIONS, sums + g * AMX_TILE);
 	}
 }
 
@@ -348,10 +401,18 @@ TARGET static void amx_brain_matmul(const struct lsc_matmul *job, uint32_t first
 {
 	unsigned mode = flush_begin();
 
-	if (job->m <= AMX_POSITIONS)
+	const uint32_t groups = (uint32_t)lsc_div_up(job->m, AMX_POSITIONS);
+
+	if (groups <= 1)
 		amx_few(job, first, n);
-	else
+	else if (groups > AMX_FLOW || job->arranged < job->m)
 		amx_many(job, first, n);
+	else if (groups == 2)
+		amx_some(job, first, n, 2);
+	else if (groups == 3)
+		amx_some(job, first, n, 3);
+	else
+		amx_some(job, first, n, 4);
 	_tile_release();
 	flush_end(mode);
 }

@@ -16,7 +16,7 @@
 #define Q8_HALF_X        5
 #define Q8_W             6
 
-/* Sums of products with a block of 32 columns, by two registers in turn. */
+/* Sums of products with a block of 32 columns. */
 #define AMX_Q8_DOT(sum, x_tile, to)                                                                \
 	do {                                                                                       \
 		_tile_zero(sum);                                                                   \
@@ -26,6 +26,24 @@
 		_tile_dpbssd(sum, x_tile, Q8_W);                                                   \
 		_tile_stored(sum, to, 64);                                                         \
 	} while (0)
+
+/* By two registers in turn. */
+LANES void amx_q8_dot(const struct lsc_matmul *job, const struct q8_rows *rows, const uint8_t *x,
+		      uint32_t b, int32_t (*dot)[16], const int n)
+{
+	const uint8_t *w = rows->tile;
+
+	UNROLL for (int i = 0; i < 8; i++)
+		__builtin_prefetch(w + rows->ahead + (size_t)b * 512 + i * 64, 0, 2);
+	if (n == 16 && b % 2)
+		AMX_Q8_DOT(Q8_SUM_NEXT, Q8_X, dot);
+	else if (n == 16)
+		AMX_Q8_DOT(Q8_SUM, Q8_X, dot);
+	else if (b % 2)
+		AMX_Q8_DOT(Q8_HALF_SUM_NEXT, Q8_HALF_X, dot);
+	else
+		AMX_Q8_DOT(Q8_HALF_SUM, Q8_HALF_X, dot);
+}
 
 LANES void amx_q8_add(const struct lsc_matmul *job, const struct q8_rows *rows, const uint8_t *x,
 		      uint32_t b, const int32_t (*dot)[16], lanes *sum, const int n)
@@ -42,29 +60,21 @@ LANES void amx_q8_add(const struct lsc_matmul *job, const struct q8_rows *rows, 
 	}
 }
 
+/* A block's product is under way while the one before it is added. */
 LANES void amx_q8_tile(const struct lsc_matmul *job, const struct q8_rows *rows, uint32_t pos,
 		       const int n)
 {
-	const uint8_t *x = job->packed + pos * job->packed_stride, *w = rows->tile;
+	const uint8_t *x = job->packed + pos * job->packed_stride;
 	const uint32_t blocks = lsc_q8_blocks(job->cols);
 	_Alignas(64) int32_t dots[2][AMX_Q8_POSITIONS][16];
 	lanes sum[AMX_Q8_POSITIONS];
 
 	UNROLL for (int c = 0; c < n; c++) sum[c] = lanes_set(0);
+	amx_q8_dot(job, rows, x, 0, dots[0], n);
 	for (uint32_t b = 0; b < blocks; b++) {
-		int32_t(*dot)[16] = dots[b % 2];
-
-		UNROLL for (int i = 0; i < 8; i++)
-			__builtin_prefetch(w + rows->ahead + (size_t)b * 512 + i * 64, 0, 2);
-		if (n == 16 && b % 2)
-			AMX_Q8_DOT(Q8_SUM_NEXT, Q8_X, dot);
-		else if (n == 16)
-			AMX_Q8_DOT(Q8_SUM, Q8_X, dot);
-		else if (b % 2)
-			AMX_Q8_DOT(Q8_HALF_SUM_NEXT, Q8_HALF_X, dot);
-		else
-			AMX_Q8_DOT(Q8_HALF_SUM, Q8_HALF_X, dot);
-		amx_q8_add(job, rows, x, b, (const int32_t(*)[16])dot, sum, n);
+		if (b + 1 < blocks)
+			amx_q8_dot(job, rows, x, b + 1, dots[(b + 1) % 2], n);
+		amx_q8_add(job, rows, x, b, (const int32_t(*)[16])dots[b % 2], sum, n);
 	}
 	UNROLL for (int c = 0; c < n; c++) q8_put(job, rows, pos + (uint32_t)c, sum[c]);
 }

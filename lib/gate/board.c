@@ -260,8 +260,8 @@ static void put_head(const struct lsc_board *board, const char *where, struct pa
 		return;
 	}
 	put(page, "%s at %s: %s, %u of %u nodes complete%s, %.0f s", c->name, where,
-	    c->ready ? "ready" : "no route yet", complete, receivers,
-	    c->ended ? "" : ", casting", c->t);
+	    c->ready ? "ready" : "no route yet", complete, receivers, c->ended ? "" : ", casting",
+	    c->t);
 	put_totals(board, page);
 	put_route(c, page);
 	put(page, "%s", "");

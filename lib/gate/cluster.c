@@ -150,6 +150,7 @@ static int take_status(struct lsc_cluster *cluster, const struct lsc_record *rec
 	LSC_TRY(take_bool(record, "ready", &cluster->ready, err));
 	LSC_TRY(take_bool(record, "ended", &cluster->ended, err));
 	LSC_TRY(get_uints(record, keys, numbers, LSC_ARRAY_SIZE(keys), err));
+	LSC_TRY(lsc_record_uint_or(record, "cached_tokens", UINT64_MAX, 0, &c->cached_tokens, err));
 	LSC_TRY(take_stages(cluster, record, err));
 	return take_nodes(cluster, record, err);
 }
@@ -207,9 +208,10 @@ static int write_counts(const struct lsc_cluster_counts *c, struct lsc_buf *buf)
 		"\"queue\":%" PRIu64 ",\"waiting\":%" PRIu64 ",\"running\":%" PRIu64
 		",\"positions\":%" PRIu64 ",\"requests\":%" PRIu64 ",\"failed\":%" PRIu64
 		",\"cancelled\":%" PRIu64 ",\"prompt_tokens\":%" PRIu64 ",\"tokens\":%" PRIu64
-		",\"routes\":%" PRIu64 ",\"switches\":%" PRIu64,
+		",\"routes\":%" PRIu64 ",\"switches\":%" PRIu64 ",\"cached_tokens\":%" PRIu64,
 		c->queue, c->waiting, c->running, c->positions, c->requests, c->failed,
-		c->cancelled, c->prompt_tokens, c->tokens, c->routes, c->switches);
+		c->cancelled, c->prompt_tokens, c->tokens, c->routes, c->switches,
+		c->cached_tokens);
 }
 
 int lsc_cluster_write(const struct lsc_cluster *cluster, struct lsc_buf *buf)

@@ -28,6 +28,7 @@ struct lsc_cluster_stage {
 struct lsc_cluster_counts {
 	uint64_t queue, waiting, running, positions;
 	uint64_t requests, failed, cancelled, prompt_tokens, tokens, routes, switches;
+	uint64_t cached_tokens; /* of prompts, that were not computed anew */
 };
 
 struct lsc_cluster {

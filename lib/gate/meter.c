@@ -156,6 +156,8 @@ static int put_router(struct lsc_buf *buf, const struct lsc_cluster *cluster)
 		 c->cancelled},
 		{"lsc_router_prompt_tokens_total", "counter", "Tokens of prompts.",
 		 c->prompt_tokens},
+		{"lsc_router_cached_tokens_total", "counter",
+		 "Tokens of prompts that were not computed anew.", c->cached_tokens},
 		{"lsc_router_tokens_total", "counter", "Tokens of answers.", c->tokens},
 		{"lsc_router_routes_total", "counter", "Routes given.", c->routes},
 		{"lsc_router_switches_total", "counter",

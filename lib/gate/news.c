@@ -69,6 +69,9 @@ int lsc_news_parse_done(const struct lsc_record *record, struct lsc_news_done *d
 		r = lsc_record_uint(record, "tokens", UINT32_MAX, &done->tokens, err);
 	if (r == 0)
 		r = lsc_record_uint(record, "prompt_tokens", UINT32_MAX, &done->prompt_tokens, err);
+	if (r == 0)
+		r = lsc_record_uint_or(record, "cached_tokens", UINT32_MAX, 0, &done->cached_tokens,
+				       err);
 	if (r < 0)
 		return r;
 	done->reason = reason.len == 6 && !memcmp(reason.text, "length", 6) ? "length" : "stop";

@@ -31,6 +31,7 @@ struct lsc_news_done {
 	const char *reason; /* "stop" or "length" */
 	struct lsc_news_text rest;
 	uint64_t tokens, prompt_tokens;
+	uint64_t cached_tokens; /* of the prompt, that were not computed anew */
 };
 
 struct lsc_news_fail {

@@ -58,18 +58,24 @@ static int put_number(struct lsc_buf *out, uint64_t number)
 
 static int put_usage(const struct lsc_reply *reply, struct lsc_buf *out)
 {
-	uint64_t prompt = 0, tokens = 0;
+	uint64_t prompt = 0, cached = 0, tokens = 0;
 
 	for (uint32_t i = 0; i < reply->n; i++) {
 		tokens += reply->choices[i].n_tokens;
-		if (i % reply->wish->n == 0) /* all answers to one prompt have the same */
-			prompt += reply->choices[i].prompt_tokens;
+		if (i % reply->wish->n) /* all answers to one prompt have the same */
+			continue;
+		prompt += reply->choices[i].prompt_tokens;
+		cached += reply->choices[i].cached_tokens;
 	}
-	return lsc_buf_printf(out,
-			      "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,"
-			      "\"total_tokens\":%llu}",
-			      (unsigned long long)prompt, (unsigned long long)tokens,
-			      (unsigned long long)(prompt + tokens));
+	LSC_TRY(lsc_buf_printf(out,
+			       "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,"
+			       "\"total_tokens\":%llu",
+			       (unsigned long long)prompt, (unsigned long long)tokens,
+			       (unsigned long long)(prompt + tokens)));
+	if (cached)
+		LSC_TRY(lsc_buf_printf(out, ",\"prompt_tokens_details\":{\"cached_tokens\":%llu}",
+				       (unsigned long long)cached));
+	return lsc_buf_add_str(out, "}");
 }
 
 static int put_finish(struct lsc_buf *out, const char *finish)
@@ -230,6 +236,7 @@ int lsc_reply_done(struct lsc_reply *reply, uint32_t number, const struct lsc_ne
 	choice->finish = done->reason;
 	choice->n_tokens = done->tokens;
 	choice->prompt_tokens = done->prompt_tokens;
+	choice->cached_tokens = done->cached_tokens;
 	if (reply->wish->stream)
 		LSC_TRY(finish_event(reply, number, out));
 	if (++reply->n_done < reply->n)

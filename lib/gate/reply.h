@@ -23,7 +23,7 @@ struct lsc_reply_choice {
 				* chat, or the first of a completion's four */
 	struct lsc_buf logs, tops, offsets;
 	uint64_t chars; /* before the next token */
-	uint64_t prompt_tokens, n_tokens;
+	uint64_t prompt_tokens, cached_tokens, n_tokens;
 	const char *finish; /* NULL: not done */
 };
 

@@ -23,24 +23,38 @@ void lsc_answer_init(struct lsc_answer *answer, struct lsc_digest *gaps)
 void lsc_answer_release(struct lsc_answer *answer)
 {
 	lsc_event_stream_release(&answer->events);
+	lsc_hasher_free(answer->hasher);
+	answer->hasher = NULL;
 }
 
 void lsc_answer_reset(struct lsc_answer *answer)
 {
 	lsc_event_stream_reset(&answer->events);
 	answer->first_ns = answer->last_ns = 0;
+	if (answer->chunks && answer->hasher)
+		lsc_hasher_end(answer->hasher);
 	answer->chunks = answer->prompt_tokens = answer->output_tokens = 0;
 	answer->done = answer->has_usage = false;
 }
 
-static bool has_text(const json_t *object)
+/* Takes the text of an object: whether there was some; -ENOMEM. */
+static int take_text(struct lsc_answer *answer, const json_t *object)
 {
 	static const char *const keys[] = {"text", "content", "reasoning_content", "reasoning"};
+	bool any = json_array_size(json_object_get(object, "tool_calls")) > 0;
 
-	for (size_t i = 0; i < LSC_ARRAY_SIZE(keys); i++)
-		if (json_string_length(json_object_get(object, keys[i])) > 0)
-			return true;
-	return json_array_size(json_object_get(object, "tool_calls")) > 0;
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(keys); i++) {
+		const json_t *text = json_object_get(object, keys[i]);
+		size_t len = json_string_length(text);
+
+		if (!len)
+			continue;
+		if (!answer->hasher && !(answer->hasher = lsc_hasher_new()))
+			return -ENOMEM;
+		lsc_hasher_add(answer->hasher, json_string_value(text), len);
+		any = true;
+	}
+	return any;
 }
 
 static uint32_t count_of(const json_t *usage, const char *key)
@@ -85,9 +99,13 @@ static int take_chunk(struct lsc_answer *answer, const json_t *root, struct lsc_
 		return lsc_err_set(err, EBADMSG, "an event without choices");
 	for (size_t i = 0; i < json_array_size(choices); i++) {
 		const json_t *choice = json_array_get(choices, i);
-		const json_t *delta = json_object_get(choice, "delta");
+		int r = take_text(answer, choice);
 
-		if (has_text(choice) || has_text(delta)) {
+		if (r == 0)
+			r = take_text(answer, json_object_get(choice, "delta"));
+		if (r < 0)
+			return lsc_err_set(err, -r, "no memory for an answer");
+		if (r > 0) {
 			count_chunk(answer);
 			break;
 		}
@@ -113,7 +131,7 @@ static int on_event(void *owner, const char *type, const char *data, size_t len,
 		answer->done = true;
 		return 0;
 	}
-	root = json_loadb(data, len, 0, &error);
+	root = json_loadb(data, len, JSON_ALLOW_NUL, &error); /* a token may be any byte */
 	if (!strcmp(type, "error"))
 		return lsc_err_set(err, EREMOTEIO, "the server failed: %.200s",
 				   error_words(root) ? error_words(root) : "no reason given");
@@ -127,6 +145,14 @@ int lsc_answer_feed(struct lsc_answer *answer, uint64_t now_ns, const void *byte
 {
 	answer->now_ns = now_ns;
 	return answer->done ? 0 : lsc_event_stream_feed(&answer->events, bytes, len, err);
+}
+
+bool lsc_answer_hash(struct lsc_answer *answer, struct lsc_hash *ret_hash)
+{
+	if (!answer->chunks || !answer->hasher)
+		return false;
+	*ret_hash = lsc_hasher_end(answer->hasher);
+	return true;
 }
 
 void lsc_answer_error_text(const char *body, size_t len, char *text, size_t size)

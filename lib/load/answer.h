@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "load/digest.h"
 #include "load/event_stream.h"
 
@@ -25,6 +26,7 @@ struct lsc_answer {
 
 	/* own */
 	uint64_t now_ns;
+	struct lsc_hasher *hasher; /* of the text so far; NULL before the first */
 };
 
 void lsc_answer_init(struct lsc_answer *answer, struct lsc_digest *gaps);
@@ -37,6 +39,10 @@ void lsc_answer_reset(struct lsc_answer *answer);
  * server's words, where it says in the stream that it failed.  What follows [DONE] is skipped. */
 int lsc_answer_feed(struct lsc_answer *answer, uint64_t now_ns, const void *bytes, size_t len,
 		    struct lsc_err *err);
+
+/* The hash of all text that came, however it was cut into chunks; and starts afresh.  False: none
+ * came. */
+bool lsc_answer_hash(struct lsc_answer *answer, struct lsc_hash *ret_hash);
 
 /* The words of an error in a body of JSON, as servers send with a status; else the body's first
  * line.  text holds size bytes. */

@@ -211,10 +211,11 @@ int lsc_ask_body(const struct lsc_ask *ask, const struct lsc_text *text,
 	if (!r)
 		r = add_prompt(text, gauge, due, number, trace, seed, buf, ret_words);
 	if (!r)
-		r = lsc_buf_printf(buf, "%s,\"max_tokens\":%u,\"stream\":true%s%s}",
+		r = lsc_buf_printf(buf, "%s,\"max_tokens\":%u,\"stream\":true%s%s%s}",
 				   ask->chat ? "\"}]" : "\"", due->output,
 				   ask->no_usage ? ""
 						 : ",\"stream_options\":{\"include_usage\":true}",
+				   ask->greedy ? ",\"temperature\":0" : "",
 				   ask->ignore_eos ? ",\"ignore_eos\":true" : "");
 	return r;
 }

@@ -61,6 +61,7 @@ struct lsc_ask {
 	const char *model;
 	bool chat;       /* /v1/chat/completions, not /v1/completions */
 	bool ignore_eos; /* beyond the API; llama-server and vLLM take it */
+	bool greedy;     /* temperature 0, not the server's own */
 	bool no_usage;   /* without stream_options, for servers that refuse them */
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "load/digest.h"
 #include "stream/record.h"
 
@@ -35,7 +36,8 @@ struct lsc_result {
 	uint64_t due_ns, left_ns, first_ns, last_ns, end_ns;
 	uint32_t prompt, output; /* tokens asked for */
 	uint32_t chunks;         /* with text; 0: first_ns and last_ns mean nothing */
-	bool waited, has_usage;
+	bool waited, has_usage, has_text;
+	struct lsc_hash text;                  /* of what came; with has_text */
 	uint32_t prompt_tokens, output_tokens; /* the server's count; with has_usage */
 	enum lsc_outcome outcome;
 	long status; /* of HTTP; 0: none came */
@@ -94,6 +96,7 @@ double lsc_result_tpot(const struct lsc_result *result);
 /* --- as records of lsc-stream(5) and as a table (tally_report.c) --- */
 
 int lsc_result_pack(const struct lsc_result *result, struct lsc_pack *pack);
+int lsc_series_pack(const struct lsc_series *series, struct lsc_pack *pack);
 int lsc_tally_pack(const struct lsc_tally *tally, struct lsc_pack *pack);
 int lsc_tally_table(const struct lsc_tally *tally, struct lsc_buf *buf);
 

@@ -43,9 +43,27 @@ int lsc_result_pack(const struct lsc_result *result, struct lsc_pack *pack)
 		lsc_pack_uint(pack, "prompt_tokens", result->prompt_tokens);
 		lsc_pack_uint(pack, "tokens", result->output_tokens);
 	}
+	if (result->has_text)
+		lsc_pack_bin(pack, "text", result->text.bytes, sizeof(result->text.bytes));
 	lsc_pack_str(pack, "outcome", lsc_outcome_name(result->outcome));
 	if (result->status)
 		lsc_pack_uint(pack, "status", (uint64_t)result->status);
+	return lsc_pack_end(pack);
+}
+
+static void pack_bins(struct lsc_pack *pack, const char *key, const uint64_t *bins, uint32_t n)
+{
+	lsc_pack_array(pack, key, n);
+	for (uint32_t i = 0; i < n; i++)
+		lsc_pack_uint(pack, NULL, bins[i]);
+}
+
+int lsc_series_pack(const struct lsc_series *series, struct lsc_pack *pack)
+{
+	lsc_pack_begin(pack, "series");
+	lsc_pack_real(pack, "bin", seconds(series->bin_ns));
+	pack_bins(pack, "out", series->out, series->n);
+	pack_bins(pack, "in", series->in, series->n);
 	return lsc_pack_end(pack);
 }
 

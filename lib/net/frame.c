@@ -125,12 +125,23 @@ int lsc_frame_pack_fail(struct lsc_pack *pack, const struct lsc_fail_frame *fail
 	return lsc_pack_end(pack);
 }
 
-int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *client, uint64_t request)
+static int pack_request(struct lsc_pack *pack, const char *type, const struct lsc_client_id *client,
+			uint64_t request)
 {
-	lsc_pack_begin(pack, "drop");
+	lsc_pack_begin(pack, type);
 	lsc_pack_bin(pack, "client", client->bytes, sizeof(client->bytes));
 	lsc_pack_uint(pack, "request", request);
 	return lsc_pack_end(pack);
+}
+
+int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *client, uint64_t request)
+{
+	return pack_request(pack, "drop", client, request);
+}
+
+int lsc_frame_pack_rest(struct lsc_pack *pack, const struct lsc_client_id *client, uint64_t request)
+{
+	return pack_request(pack, "rest", client, request);
 }
 
 int lsc_frame_pack_ping(struct lsc_pack *pack)

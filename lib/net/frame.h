@@ -33,6 +33,7 @@
 #define LSC_FRAME_MAX_STAGES 64
 #define LSC_FRAME_MAX_TOKENS 8192 /* positions in one run */
 #define LSC_FRAME_ENDPOINT   280  /* with the 0; as in a cast */
+#define LSC_REST_MINOR       3    /* of the exec protocol, that knows what rests */
 
 struct lsc_client_id {
 	uint8_t bytes[LSC_CLIENT_BYTES];
@@ -88,6 +89,8 @@ int lsc_frame_pack_token(struct lsc_pack *pack, const struct lsc_token_frame *to
 int lsc_frame_pack_fail(struct lsc_pack *pack, const struct lsc_fail_frame *fail);
 int lsc_frame_pack_drop(struct lsc_pack *pack, const struct lsc_client_id *client,
 			uint64_t request);
+int lsc_frame_pack_rest(struct lsc_pack *pack, const struct lsc_client_id *client,
+			uint64_t request);
 
 int lsc_frame_pack_ping(struct lsc_pack *pack);
 int lsc_frame_pack_pong(struct lsc_pack *pack, const struct lsc_pong_frame *pong);
@@ -101,6 +104,8 @@ int lsc_frame_parse_token(const struct lsc_record *record, struct lsc_token_fram
 			  struct lsc_err *err);
 int lsc_frame_parse_fail(const struct lsc_record *record, struct lsc_fail_frame *ret_fail,
 			 struct lsc_err *err);
+
+/* A drop, or a rest, which is known from minor version LSC_REST_MINOR on. */
 int lsc_frame_parse_drop(const struct lsc_record *record, struct lsc_client_id *ret_client,
 			 uint64_t *ret_request, struct lsc_err *err);
 int lsc_frame_parse_pong(const struct lsc_record *record, struct lsc_pong_frame *ret_pong,

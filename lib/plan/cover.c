@@ -15,8 +15,8 @@
 #include "plan/finder.h"
 
 /* Of a search, some 2 ns each: a millisecond for 64 nodes, 15 for a thousand (tests/bench/cover.c).
- * With twenty times as much, covers are the same at all moments of casts, and up to a fifth better
- * where single units are scattered over nodes. */
+ * With twenty times as much, covers are the same at all moments of casts, and hardly better where
+ * single units are scattered over nodes. */
 #define MAX_WORK      160000ull
 #define MAX_WORK_NODE 700ull
 

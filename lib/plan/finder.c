@@ -228,7 +228,7 @@ static bool rest_matches(struct lsc_finder *finder, uint32_t unit)
 	bool fits;
 
 	for (uint32_t i = 0; i < finder->nodes; i++)
-		finder->match.room[i] = (uint32_t)LSC_MAX(finder->left[i], 0);
+		finder->match.room[finder->match.rank[i]] = (uint32_t)LSC_MAX(finder->left[i], 0);
 	fits = lsc_match_check(&finder->match, unit);
 	finder->work += finder->match.work;
 	finder->match.work = 0;

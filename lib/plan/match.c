@@ -12,6 +12,24 @@
 
 #define NONE UINT32_MAX
 
+/* Who can run few units is given these before others are: fewer have to move later. */
+static void rank_nodes(struct lsc_match *match, const uint8_t *can)
+{
+	uint32_t *count = match->used, *starts = match->queue;
+
+	for (uint32_t i = 0; i < match->nodes; i++)
+		for (uint32_t u = 0; u < match->units; u++)
+			count[i] += can[(size_t)i * match->units + u] != 0;
+	for (uint32_t i = 0; i < match->nodes; i++)
+		starts[count[i]]++;
+	for (uint32_t n = 0, at = 0, next; n <= match->units; n++, at = next) {
+		next = at + starts[n];
+		starts[n] = at;
+	}
+	for (uint32_t i = 0; i < match->nodes; i++)
+		match->rank[i] = starts[count[i]]++;
+}
+
 int lsc_match_init(struct lsc_match *match, uint32_t nodes, uint32_t units, const uint8_t *can,
 		   const int64_t *need)
 {
@@ -19,6 +37,7 @@ int lsc_match_init(struct lsc_match *match, uint32_t nodes, uint32_t units, cons
 
 	*match = (struct lsc_match){.nodes = nodes, .units = units, .words = words, .need = need};
 	match->may = calloc((size_t)units * words, sizeof(*match->may));
+	match->rank = calloc(nodes, sizeof(*match->rank));
 	match->room = calloc(nodes, sizeof(*match->room));
 	match->used = calloc(nodes, sizeof(*match->used));
 	match->open = calloc(words, sizeof(*match->open));
@@ -28,23 +47,25 @@ int lsc_match_init(struct lsc_match *match, uint32_t nodes, uint32_t units, cons
 	match->next = calloc(units, sizeof(*match->next));
 	match->back = calloc(units, sizeof(*match->back));
 	match->from = calloc(nodes, sizeof(*match->from));
-	match->queue = calloc(units, sizeof(*match->queue));
-	if (!match->may || !match->room || !match->used || !match->open || !match->seen ||
-	    !match->owner || !match->first || !match->next || !match->back || !match->from ||
-	    !match->queue) {
+	match->queue = calloc((size_t)units + 1, sizeof(*match->queue));
+	if (!match->may || !match->rank || !match->room || !match->used || !match->open ||
+	    !match->seen || !match->owner || !match->first || !match->next || !match->back ||
+	    !match->from || !match->queue) {
 		lsc_match_release(match);
 		return -ENOMEM;
 	}
+	rank_nodes(match, can);
 	for (uint32_t i = 0; i < nodes; i++)
 		for (uint32_t u = 0; u < units; u++)
-			match->may[(size_t)u * words + i / 64] |=
-				(uint64_t)can[(size_t)i * units + u] << (i % 64);
+			match->may[(size_t)u * words + match->rank[i] / 64] |=
+				(uint64_t)can[(size_t)i * units + u] << (match->rank[i] % 64);
 	return 0;
 }
 
 void lsc_match_release(struct lsc_match *match)
 {
 	free(match->may);
+	free(match->rank);
 	free(match->room);
 	free(match->used);
 	free(match->open);

@@ -14,7 +14,9 @@ struct lsc_match {
 	uint32_t nodes, units, words;
 	const int64_t *need; /* [units], borrowed: 0 where a unit needs nothing */
 	uint64_t *may;       /* [units][words]: nodes that can run it */
-	uint32_t *room;      /* [nodes]: units, for the caller to set */
+	uint32_t
+		*rank; /* [nodes]: their numbers below, those that can run the fewest units first */
+	uint32_t *room; /* [nodes]: units, at ranks, for the caller to set */
 
 	uint32_t *used;        /* [nodes]: of the room */
 	uint64_t *open, *seen; /* [words]: nodes with room left; those a search came to */

@@ -348,9 +348,10 @@ void lsc_ring_sort_slow(struct lsc_ring *ring, struct lsc_ring_segment *segment,
 			lsc_ring_say(ring, "node %u keeps up", at);
 			return;
 		}
-		up = up && node->best > AS_BEST * ring->nodes[prev].best &&
-		     may_try(node, prev, now_ns);
-		if (!ring->nodes[prev].slow || !(up || node->rate > 1.3 * ring->nodes[prev].rate))
+		if (!ring->nodes[prev].slow || node->best < AS_BEST * ring->nodes[prev].best)
+			continue;
+		up = up && may_try(node, prev, now_ns);
+		if (!up && node->rate <= 1.3 * ring->nodes[prev].rate)
 			continue;
 		if (up)
 			node->rate = LSC_MAX(node->rate, ring->nodes[prev].rate);

@@ -374,3 +374,13 @@ void lsc_fleet_drop(struct lsc_fleet *fleet, uint32_t rank, uint64_t request)
 	if (lsc_fleet_usable(node) && lsc_frame_pack_drop(&pack, &fleet->client, request) == 0)
 		lsc_link_send(node->link, &pack, NULL, 0, NULL);
 }
+
+bool lsc_fleet_rest(struct lsc_fleet *fleet, uint32_t rank, uint64_t request)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_fleet_node *node = fleet->nodes[rank];
+
+	return lsc_fleet_usable(node) && lsc_link_minor(node->link) >= LSC_REST_MINOR &&
+	       lsc_frame_pack_rest(&pack, &fleet->client, request) == 0 &&
+	       lsc_link_send(node->link, &pack, NULL, 0, NULL) == 0;
+}

@@ -113,6 +113,10 @@ bool lsc_fleet_moves(const struct lsc_fleet_node *node);
 int lsc_fleet_adopt(struct lsc_fleet *fleet, uint32_t node, const struct lsc_adopt_frame *adopt,
 		    const uint32_t *ids);
 
+/* Lets a node keep what it has of a request that is over, as long as nobody else wants the room:
+ * false where its worker knows of no such thing. */
+bool lsc_fleet_rest(struct lsc_fleet *fleet, uint32_t node, uint64_t request);
+
 /* Lets a node forget a request. */
 void lsc_fleet_drop(struct lsc_fleet *fleet, uint32_t node, uint64_t request);
 

@@ -9,14 +9,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/router_own.h"
 #include "route/shift.h"
 #include "route/way.h"
 
 #define PATIENCE_NS 30000000000ull
 #define STAGE_NS    5000000000ull
 #define TICK_NS     100000000ull
-#define MOVE_NS     200000000ull /* from one try to leave a node that leaves to the next */
-#define MOVE_PART   8 /* who has less than such a part of its tokens before it stays there */
 #define SETTLE_NS   200000000ull /* for links that are being opened when it starts */
 #define PAUSE_NS    100000000ull /* after the first failure, then twice as long up to */
 #define PAUSE_MAX   2000000000ull
@@ -25,8 +24,7 @@
 
 /* --- routes --- */
 
-/* Whether a node is on its route, as which stage first. */
-static bool passes(const struct lsc_router_request *request, uint32_t node)
+bool lsc_router_passes(const struct lsc_router_request *request, uint32_t node)
 {
 	for (uint32_t i = 0; request->routed && i < request->cover.n; i++)
 		if (request->cover.stages[i].node == node)
@@ -46,24 +44,25 @@ static void count_route(struct lsc_router *router, const struct lsc_cover *cover
 	}
 }
 
-static void leave_route(struct lsc_router *router, struct lsc_router_request *request)
+static void end_route(struct lsc_router_request *request, bool drop)
 {
+	struct lsc_router *router = request->router;
+
 	if (!request->routed)
 		return;
 	lsc_shift_cancel(request);
 	count_route(router, &request->cover, -1);
-	for (uint32_t i = 0; i < request->cover.n; i++)
+	for (uint32_t i = 0; drop && i < request->cover.n; i++)
 		lsc_fleet_drop(&router->fleet, request->cover.stages[i].node, request->number);
 	request->routed = false;
 }
 
 void lsc_router_leave(struct lsc_router_request *request)
 {
-	leave_route(request->router, request);
+	end_route(request, true);
 }
 
-/* Who is done leaves room for one that waits for it, the oldest. */
-static void make_room(struct lsc_router *router)
+void lsc_router_make_room(struct lsc_router *router)
 {
 	struct lsc_router_request *request = router->requests;
 
@@ -75,43 +74,40 @@ static void make_room(struct lsc_router *router)
 	}
 }
 
-static void finish(struct lsc_router_request *request, const char *reason, const char *why)
+void lsc_router_finish(struct lsc_router_request *request, const char *reason, const char *why)
 {
 	struct lsc_router *router = request->router;
 	struct lsc_router_request **at = &router->requests;
 
-	leave_route(router, request);
+	end_route(request, !reason || !lsc_rests_keep(router, request, request->n_run));
 	while (*at != request)
 		at = &(*at)->next;
 	*at = request->next;
-	make_room(router);
+	lsc_router_make_room(router);
 	router->events->on_done(request, reason, why);
 	lsc_tokens_release(&request->ids);
 	lsc_tokens_release(&request->stop_ids);
 	free(request);
 }
 
-/* Leaves a route that does not work; it is tried again soon. */
-static void lose_route(struct lsc_router_request *request, const char *why)
+void lsc_router_lose(struct lsc_router_request *request, const char *why)
 {
 	uint64_t pause = PAUSE_NS << LSC_MIN(request->tries, 10u);
 
-	leave_route(request->router, request);
+	lsc_router_leave(request);
 	if (why != request->why)
 		snprintf(request->why, sizeof(request->why), "%s", why);
 	request->tries++;
 	request->again_ns = lsc_clock_ns() + LSC_MIN(pause, PAUSE_MAX);
 }
 
-/* The same where it took its time to find that out: enough of the patience is left for another
- * route, some times at least. */
-static void lose_late(struct lsc_router_request *request, const char *why)
+void lsc_router_lose_late(struct lsc_router_request *request, const char *why)
 {
 	uint64_t since = lsc_clock_ns() - request->router->patience_ns / 3;
 
 	if (request->tries < LATE_TRIES)
 		request->since_ns = LSC_MAX(request->since_ns, since);
-	lose_route(request, why);
+	lsc_router_lose(request, why);
 }
 
 static int send_part(struct lsc_router_request *request, struct lsc_run_frame *run, uint32_t pos,
@@ -126,9 +122,7 @@ static int send_part(struct lsc_router_request *request, struct lsc_run_frame *r
 	return lsc_fleet_run(fleet, request->cover.stages[0].node, run, request->ids.ids + pos);
 }
 
-/* Sends the positions from pos on along the route: in parts, of which the last one's token is the
- * one that counts. */
-static void send_run(struct lsc_router_request *request, uint32_t pos)
+void lsc_router_send(struct lsc_router_request *request, uint32_t pos)
 {
 	struct lsc_fleet *fleet = &request->router->fleet;
 	LSC_CLEANUP_FREE struct lsc_run_frame *run = calloc(1, sizeof(*run));
@@ -156,12 +150,23 @@ static void send_run(struct lsc_router_request *request, uint32_t pos)
 	for (; r == 0 && pos < end; pos += RUN_TOKENS)
 		r = send_part(request, run, pos, LSC_MIN(end - pos, (uint32_t)RUN_TOKENS));
 	if (r < 0)
-		lose_route(request, "its first stage cannot be reached");
+		lsc_router_lose(request, "its first stage cannot be reached");
 }
 
-void lsc_router_send(struct lsc_router_request *request, uint32_t pos)
+static void say_route(const struct lsc_router_request *request)
 {
-	send_run(request, pos);
+	char text[512] = "";
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < request->cover.n && len < sizeof(text); i++) {
+		const struct lsc_stage *stage = &request->cover.stages[i];
+
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %u-%u@%u", stage->first,
+					stage->last, stage->node);
+	}
+	lsc_debug_line("route", "%.2f s: request %llu, %zu tokens:%s",
+		       lsc_fleet_now(&request->router->fleet), (unsigned long long)request->number,
+		       request->ids.n, text);
 }
 
 void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32_t pos)
@@ -174,13 +179,21 @@ void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32
 	request->asked = pos ? 0 : (uint32_t)request->ids.n;
 	request->asked_ns = lsc_clock_ns();
 	count_route(router, &request->cover, 1);
+	if (lsc_debug_is_on("route"))
+		say_route(request);
 	router->events->on_route(request);
-	send_run(request, pos);
+	lsc_router_send(request, pos);
 }
 
-static void take_route(struct lsc_router_request *request)
+void lsc_router_set_off(struct lsc_router_request *request)
 {
-	lsc_router_take(request, ++request->router->numbers, 0);
+	struct lsc_router *router = request->router;
+	uint64_t number = 0;
+
+	request->reused = request->local ? lsc_rests_take(router, request,
+							  request->cover.stages[0].node, &number)
+					 : 0;
+	lsc_router_take(request, request->reused ? number : ++router->numbers, request->reused);
 }
 
 /* Says once that a request waits, and for what; true when that lasts too long. */
@@ -224,7 +237,7 @@ static bool route_one(struct lsc_router *router, struct lsc_router_request *requ
 	uint32_t n_barred = request->n_barred;
 
 	if (lsc_router_find_route(router, request) > 0) {
-		take_route(request);
+		lsc_router_set_off(request);
 		return true;
 	}
 	if (!n_barred)
@@ -233,7 +246,7 @@ static bool route_one(struct lsc_router *router, struct lsc_router_request *requ
 		return true;
 	request->n_barred = 0;
 	if (lsc_router_find_route(router, request) > 0) {
-		finish(request, NULL, request->why);
+		lsc_router_finish(request, NULL, request->why);
 		return true;
 	}
 	request->n_barred = n_barred;
@@ -242,9 +255,8 @@ static bool route_one(struct lsc_router *router, struct lsc_router_request *requ
 
 /* Routes what can be routed now, in order: where there is no cover for one, there is none for the
  * others, and where one waits for room, those behind it wait as well. */
-static void route_all(void *data)
+void lsc_router_turn(struct lsc_router *router)
 {
-	struct lsc_router *router = data;
 	struct lsc_router_request *next;
 	uint64_t now = lsc_clock_ns();
 	bool go_on = !is_settling(router, now);
@@ -252,7 +264,7 @@ static void route_all(void *data)
 	for (struct lsc_router_request *request = router->requests; request; request = next) {
 		next = request->next;
 		if (is_overdue(request, now)) {
-			finish(request, NULL, request->why);
+			lsc_router_finish(request, NULL, request->why);
 			continue;
 		}
 		if (request->shift.active)
@@ -270,237 +282,10 @@ static void on_tick(void *data)
 {
 	struct lsc_router *router = data;
 
-	route_all(router);
+	lsc_router_turn(router);
 	if (router->requests)
 		lsc_timer_arm(router->tick, TICK_NS);
 }
-
-/* --- what comes back --- */
-
-static struct lsc_router_request *find_request(struct lsc_router *router, uint64_t number)
-{
-	struct lsc_router_request *request = router->requests;
-
-	while (request && (!request->routed || request->number != number))
-		request = request->next;
-	return request;
-}
-
-static void get_on(struct lsc_router_request *request)
-{
-	struct lsc_router *router = request->router;
-
-	request->since_ns = router->since_ns = lsc_clock_ns();
-	request->told = false;
-}
-
-/* Away from a node that leaves, where there is another way and enough is left to do: what was
- * computed so far is computed anew, in less time a position than answers take. */
-static bool move_on(struct lsc_router_request *request)
-{
-	struct lsc_router *router = request->router;
-	const struct lsc_cover before = request->cover;
-	uint64_t now = lsc_clock_ns();
-	uint64_t left = request->limit - (request->ids.n - request->n_prompt);
-	struct lsc_cover cover;
-	bool local = request->local;
-
-	if (!lsc_router_has_leaving(router, request) || left < request->ids.n / MOVE_PART ||
-	    now < request->again_ns)
-		return false;
-	request->again_ns = now + MOVE_NS;
-	if (lsc_router_find_route(router, request) <= 0) {
-		request->cover = before;
-		request->local = local;
-		return false;
-	}
-	cover = request->cover;
-	request->cover = before;
-	leave_route(router, request);
-	request->cover = cover;
-	take_route(request);
-	return true;
-}
-
-/* On with the next position; to a node that came to hold everything, if there is one. */
-static void go_on(struct lsc_router_request *request)
-{
-	struct lsc_router *router = request->router;
-	const struct lsc_cover before = request->cover;
-
-	if (move_on(request))
-		return;
-	if (router->switching != LSC_SWITCH_NEVER && lsc_router_find_better(router, request)) {
-		if (lsc_router_find_route(router, request) > 0 && request->local) {
-			lsc_shift_begin(request, &before);
-			return;
-		}
-		request->cover = before;
-		request->local = false;
-	}
-	send_run(request, (uint32_t)request->ids.n - 1);
-}
-
-/* Whether a token ends the answer without being part of it. */
-static bool ends(struct lsc_router_request *request, uint32_t token)
-{
-	if (lsc_model_is_end(&request->router->fleet.image->config, token))
-		return true;
-	for (size_t i = 0; i < request->stop_ids.n; i++)
-		if (request->stop_ids.ids[i] == token) {
-			request->stopped = true;
-			request->stop_id = token;
-			return true;
-		}
-	return false;
-}
-
-static void on_token(void *data, const struct lsc_token_frame *frame)
-{
-	struct lsc_router *router = data;
-	const struct lsc_model_config *config = &router->fleet.image->config;
-	struct lsc_router_request *request = find_request(router, frame->request);
-	uint32_t token = frame->drawn.token;
-	bool more;
-
-	if (!request || request->shift.active)
-		return;
-	get_on(request);
-	if (frame->pos != request->ids.n)
-		return; /* of a part */
-	lsc_shift_learn(request, lsc_clock_ns());
-	if (token >= config->vocab) {
-		lose_route(request, "a worker gave a token that is none");
-		return;
-	}
-	for (uint32_t i = 0; i < request->cover.n; i++)
-		router->fleet.nodes[request->cover.stages[i].node]->doubt = 0;
-	if (ends(request, token)) {
-		finish(request, "stop", NULL);
-		return;
-	}
-	request->tries = 0;
-	request->why[0] = 0;
-	if (lsc_tokens_add(&request->ids, token) < 0) {
-		finish(request, NULL, "out of memory");
-		return;
-	}
-	more = router->events->on_token(request, &frame->drawn, frame->logprobs);
-	if (!more)
-		finish(request, "stop", NULL);
-	else if (request->ids.n - request->n_prompt >= request->limit ||
-		 request->ids.n >= config->context)
-		finish(request, "length", NULL);
-	else
-		go_on(request);
-}
-
-static void doubt(struct lsc_router *router, const struct lsc_router_request *request,
-		  uint32_t node, bool next_too)
-{
-	struct lsc_fleet_node **nodes = router->fleet.nodes;
-
-	nodes[node]->doubt++;
-	for (uint32_t i = 0; next_too && i + 1 < request->cover.n; i++)
-		if (request->cover.stages[i].node == node)
-			nodes[request->cover.stages[i + 1].node]->doubt++;
-}
-
-/* Some failures are nobody's fault: there is no room now, or the request cannot be done. */
-static void on_fail(void *data, uint32_t node, const struct lsc_fail_frame *fail)
-{
-	struct lsc_router *router = data;
-	struct lsc_router_request *request = find_request(router, fail->request);
-	bool crowded = fail->code == ENOSPC || fail->code == ENOBUFS;
-
-	if (!request) {
-		lsc_shift_failed(router, node, fail);
-		return;
-	}
-	if (fail->code == ERANGE) {
-		finish(request, NULL, fail->why);
-		return;
-	}
-	if (fail->code == EFBIG && lsc_router_bar(request, router->fleet.begins, node)) {
-		leave_route(router, request);
-		snprintf(request->why, sizeof(request->why), "%s", fail->why);
-		lsc_timer_arm(router->tick, 0);
-		return;
-	}
-	if (fail->code == ESHUTDOWN) {
-		router->fleet.nodes[node]->leaving = true;
-		leave_route(router, request);
-		request->again_ns = 0;
-		lsc_timer_arm(router->tick, 0);
-		return;
-	}
-	if (!crowded)
-		doubt(router, request, node, fail->code == EHOSTDOWN);
-	lsc_info("node %u, %s: %s", node, router->fleet.nodes[node]->exec, fail->why);
-	if (lsc_shift_broken(request, fail->why))
-		return;
-	lose_route(request, fail->why);
-	request->crowded = crowded;
-}
-
-static void on_lost(void *data, uint32_t node)
-{
-	struct lsc_router *router = data;
-	char why[sizeof(router->requests->why)];
-
-	snprintf(why, sizeof(why), "node %u, %.100s, was lost", node,
-		 router->fleet.nodes[node]->exec);
-	router->fleet.nodes[node]->doubt++;
-	for (struct lsc_router_request *request = router->requests; request;
-	     request = request->next)
-		if (!lsc_shift_lost(request, node, why) && passes(request, node))
-			lose_late(request, why);
-	route_all(router);
-}
-
-/* Whether none of its nodes has anything to do, for too long: what was under way is lost. */
-static bool is_astray(const struct lsc_router *router, const struct lsc_router_request *request,
-		      uint64_t now)
-{
-	uint64_t since = request->sent_ns;
-
-	for (uint32_t i = 0; i < request->cover.n; i++) {
-		const struct lsc_fleet_node *node =
-			router->fleet.nodes[request->cover.stages[i].node];
-
-		if (!node->idle_ns)
-			return false;
-		since = LSC_MAX(since, node->idle_ns);
-	}
-	return now > since && now - since > router->fleet.silent_ns;
-}
-
-/* A node said what it is at. */
-static void on_look(void *data, uint32_t node)
-{
-	struct lsc_router *router = data;
-	uint64_t now = lsc_clock_ns();
-
-	for (struct lsc_router_request *request = router->requests; request;
-	     request = request->next) {
-		if (!passes(request, node) || request->shift.active ||
-		    !is_astray(router, request, now))
-			continue;
-		lsc_warning("a request was lost between the stages of its route, going on over "
-			    "another");
-		for (uint32_t i = 0; i < request->cover.n; i++)
-			router->fleet.nodes[request->cover.stages[i].node]->doubt++;
-		lose_late(request, "it was lost between the stages of its route");
-	}
-}
-
-static void on_moved(void *data, const struct lsc_moved_frame *moved)
-{
-	lsc_shift_moved(data, moved);
-}
-
-static const struct lsc_fleet_events fleet_events = {route_all, on_token, on_fail,
-						     on_lost,   on_look,  on_moved};
 
 /* --- the whole --- */
 
@@ -514,16 +299,18 @@ int lsc_router_init(struct lsc_router *router, const struct lsc_image *image, st
 				      .sources = sources,
 				      .began_ns = lsc_clock_ns(),
 				      .patience_ns = patience_ns ? patience_ns : PATIENCE_NS};
-	r = lsc_fleet_init(&router->fleet, image, loop, &fleet_events, router, err);
+	r = lsc_fleet_init(&router->fleet, image, loop, &lsc_router_fleet_events, router, err);
 	router->fleet.silent_ns = stage_ns ? stage_ns : LSC_MIN(STAGE_NS, router->patience_ns / 3);
 	router->fleet.first_ns = router->patience_ns / 2;
+	router->rests.most = LSC_RESTS_MOST;
 	return r < 0 ? r : lsc_timer_new(loop, on_tick, router, &router->tick, err);
 }
 
 void lsc_router_release(struct lsc_router *router)
 {
 	while (router->requests)
-		finish(router->requests, NULL, "the router ended");
+		lsc_router_finish(router->requests, NULL, "the router ended");
+	lsc_rests_release(router);
 	lsc_timer_free(router->tick);
 	lsc_fleet_release(&router->fleet);
 }
@@ -543,12 +330,7 @@ void lsc_router_submit(struct lsc_router *router, struct lsc_router_request *req
 	lsc_timer_arm(router->tick, 0);
 }
 
-void lsc_router_turn(struct lsc_router *router)
-{
-	route_all(router);
-}
-
 void lsc_router_cancel(struct lsc_router_request *request)
 {
-	finish(request, NULL, "cancelled");
+	lsc_router_finish(request, NULL, "cancelled");
 }

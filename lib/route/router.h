@@ -21,6 +21,7 @@
 #include "net/frame.h"
 #include "plan/cover.h"
 #include "route/fleet.h"
+#include "route/rest.h"
 
 #define LSC_ROUTER_MAX_BARRED 16
 
@@ -67,6 +68,8 @@ struct lsc_router_request {
 	bool stopped; /* one of them did: */
 	uint32_t stop_id;
 	uint64_t number; /* of this request on this route */
+	uint32_t n_run;  /* positions that were run there by the latest token */
+	uint32_t reused; /* positions that another left there, and that were not computed again */
 	bool routed;
 	bool local;   /* to one node that holds everything */
 	bool crowded; /* the last failure was for want of room */
@@ -100,8 +103,10 @@ struct lsc_router {
 	struct lsc_fleet fleet;
 	const struct lsc_router_events *events;
 	enum lsc_cover_sources sources;
-	enum lsc_switching switching;  /* its owner may set it */
+	enum lsc_switching switching;  /* its owner may set it, as: */
+	bool whole;                    /* a node takes part when it holds everything, not before */
 	struct lsc_estimate positions; /* a second that anyone computes of prompts, were it alone */
+	struct lsc_rests rests;
 	struct lsc_router_request *requests;
 	struct lsc_timer *tick;
 	uint64_t began_ns;

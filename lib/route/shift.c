@@ -9,11 +9,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "route/router_own.h"
+#include "route/way.h"
 
-#define TRIPS       4     /* of a move: adopt, two to open a link to a stage, fetch */
-#define TRIP_S      1e-3  /* before it is known */
-#define OPS_S       200e9 /* of a node before it is known: two for each parameter and position */
-#define ENOUGH      32    /* positions, to tell how fast they are computed */
+#define TRIPS       4    /* of a move: adopt, two to open a link to a stage, fetch */
+#define TRIP_S      1e-3 /* before it is known */
+#define ENOUGH      32   /* positions, to tell how fast they are computed */
 #define STAYS_NS    60000000000ull
 #define SLACK_S     2.0 /* a move takes so much longer than both forecasts, and then some: */
 #define SLACK_TIMES 4
@@ -66,6 +67,14 @@ static uint32_t count_others(const struct lsc_router_request *request, uint32_t 
 	return busy;
 }
 
+/* What is on its way to a node counts as there: all of its units, or everybody would go where
+ * nobody has arrived yet. */
+static void count_mover(struct lsc_router *router, uint32_t node, int sign)
+{
+	router->fleet.nodes[node]->busy += (uint32_t)sign;
+	router->fleet.nodes[node]->busy_units += (uint32_t)sign * router->fleet.image->n_units;
+}
+
 /* The longest way there and back to whoever has a part in it. */
 static double trip_of(const struct lsc_router_request *request, const struct lsc_fleet_node *to)
 {
@@ -77,17 +86,6 @@ static double trip_of(const struct lsc_router_request *request, const struct lsc
 	return trip_ns ? (double)trip_ns / 1e9 : TRIP_S;
 }
 
-/* A node computes prompts as fast as it did; or as others do; or as is usual. */
-static double positions_of(const struct lsc_router *router, const struct lsc_fleet_node *node,
-			   uint64_t now)
-{
-	double speed = lsc_estimate_now(&node->positions, now);
-
-	if (speed <= 0)
-		speed = lsc_estimate_now(&router->positions, now);
-	return speed > 0 ? speed : OPS_S / (double)router->fleet.image->bytes;
-}
-
 static void forecast(struct lsc_router_request *request, uint64_t now)
 {
 	struct lsc_router *router = request->router;
@@ -96,7 +94,7 @@ static void forecast(struct lsc_router_request *request, uint64_t now)
 	const struct lsc_shift_costs costs = {
 		.bytes_s = lsc_estimate_now(&node->rows, now),
 		.trip_s = trip_of(request, node),
-		.positions_s = positions_of(router, node, now),
+		.positions_s = lsc_router_positions_of(router, node, now),
 		.moving = count_moving(router, shift->node),
 		.busy = count_others(request, shift->node),
 	};
@@ -233,7 +231,7 @@ void lsc_shift_begin(struct lsc_router_request *request, const struct lsc_cover 
 	}
 	shift->number = ++router->numbers;
 	shift->active = true;
-	router->fleet.nodes[shift->node]->busy++;
+	count_mover(router, shift->node, 1);
 	if (send_adopt(request) < 0)
 		recompute(request, "its worker cannot be reached");
 }
@@ -266,7 +264,7 @@ void lsc_shift_moved(struct lsc_router *router, const struct lsc_moved_frame *mo
 	shift->took_s = (double)(now - shift->since_ns) / 1e9;
 	request->since_ns = router->since_ns = now;
 	learn_move(request, moved->bytes, shift->took_s, now);
-	router->fleet.nodes[shift->node]->busy--;
+	count_mover(router, shift->node, -1);
 	go(request, shift->number, shift->positions);
 }
 
@@ -338,6 +336,6 @@ void lsc_shift_cancel(struct lsc_router_request *request)
 	if (!shift->active)
 		return;
 	shift->active = false;
-	router->fleet.nodes[shift->node]->busy--;
+	count_mover(router, shift->node, -1);
 	lsc_fleet_drop(&router->fleet, shift->node, shift->number);
 }

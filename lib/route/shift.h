@@ -43,10 +43,4 @@ void lsc_shift_cancel(struct lsc_router_request *request);
 /* A token came: where it is the first of a route, it tells how fast positions are computed. */
 void lsc_shift_learn(struct lsc_router_request *request, uint64_t now_ns);
 
-/* --- of router.c --- */
-
-void lsc_router_leave(struct lsc_router_request *request);
-void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32_t pos);
-void lsc_router_send(struct lsc_router_request *request, uint32_t pos);
-
 #endif

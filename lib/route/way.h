@@ -22,6 +22,11 @@ bool lsc_router_find_better(const struct lsc_router *router,
 bool lsc_router_has_leaving(const struct lsc_router *router,
 			    const struct lsc_router_request *request);
 
+/* Positions of a prompt that a node computes in a second, were it alone: as it did; or as others
+ * do; or as is usual. */
+double lsc_router_positions_of(const struct lsc_router *router, const struct lsc_fleet_node *node,
+			       uint64_t now_ns);
+
 /* Whether some receiver may still come to hold something. */
 bool lsc_router_is_loading(const struct lsc_router *router);
 

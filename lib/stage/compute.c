@@ -17,6 +17,7 @@
 #include "stage/pace.h"
 #include "stage/queue.h"
 #include "stage/room.h"
+#include "stage/speed.h"
 
 #define CARRY_JOBS 8 /* from one step to the next: some 2 MiB, less than a millisecond */
 
@@ -37,6 +38,7 @@ struct lsc_compute {
 	/* the thread's own */
 	struct lsc_queue queue;
 	struct lsc_pace pace;
+	struct lsc_speed speed;
 	struct lsc_batch batch;
 	struct lsc_jobs carrying; /* keys and values that come or go, in order */
 	struct lsc_stage_stats count;
@@ -48,7 +50,7 @@ static void hand_over(struct lsc_compute *compute)
 	bool any = compute->queue.over.first != NULL;
 
 	compute->count.kv_bytes = lsc_queue_kv_used(&compute->queue);
-	compute->count.guests = compute->queue.roster.guests.n;
+	compute->count.guests = compute->queue.roster.guests.n - compute->queue.roster.n_resting;
 	pthread_mutex_lock(&compute->lock);
 	compute->stats = compute->count;
 	lsc_jobs_move(&compute->finished, &compute->queue.over);
@@ -66,27 +68,83 @@ static int by_age(const void *left, const void *right)
 	return lsc_guest_is_older(a->guest, b->guest) ? -1 : 1;
 }
 
+/* What a step runs.  Requests may have few of its units: what they have of it is counted in passes
+ * through all. */
+struct load {
+	uint32_t units;         /* of the step */
+	uint32_t decodes, rows; /* of answers and of prompts: positions */
+	uint64_t decoded, read; /* the same, each for each of its units */
+};
+
+static uint32_t units_of(const struct lsc_pick *pick)
+{
+	const struct lsc_frame_stage *stage = lsc_job_stage(pick->job);
+
+	return stage->last - stage->first + 1;
+}
+
+static struct load load_of(const struct lsc_batch *batch)
+{
+	uint32_t first = UINT32_MAX, last = 0;
+	struct load load = {0};
+
+	for (unsigned i = 0; i < batch->n; i++) {
+		const struct lsc_pick *pick = &batch->picks[i];
+		const struct lsc_frame_stage *stage = lsc_job_stage(pick->job);
+
+		first = LSC_MIN(first, stage->first);
+		last = LSC_MAX(last, stage->last);
+		if (lsc_job_left(pick->job) == 1) {
+			load.decodes++;
+			load.decoded += units_of(pick);
+		} else {
+			load.rows += pick->rows;
+			load.read += (uint64_t)pick->rows * units_of(pick);
+		}
+	}
+	load.units = batch->n ? last - first + 1 : 0; /* they touch */
+	return load;
+}
+
+static uint32_t passes(const struct load *load, uint64_t runs)
+{
+	return (uint32_t)lsc_div_up(runs, load->units);
+}
+
+/* Passes of prompts beside the decodes: what the pace has found, where that has time to look for
+ * it, and at least what takes no longer than the decodes themselves by all that steps took. */
+static uint32_t rows_beside(const struct lsc_compute *compute, const struct load *load)
+{
+	uint32_t decodes = passes(load, load->decoded);
+	uint32_t rows = lsc_pace_rows(&compute->pace, decodes,
+				      lsc_queue_count_others(&compute->queue), load->units);
+
+	if (!rows)
+		return 0;
+	return LSC_MAX(rows, (uint32_t)((LSC_PACE_STRETCH - 1) *
+					lsc_speed_rows(&compute->speed, decodes)));
+}
+
 /* One position for each that decodes; the oldest prompts get what is left. */
 static void share_rows(struct lsc_compute *compute)
 {
 	struct lsc_batch *batch = &compute->batch;
-	unsigned decodes = 0;
-	uint32_t rows;
+	struct load load = load_of(batch);
+	uint64_t left;
 
-	for (unsigned i = 0; i < batch->n; i++) {
+	for (unsigned i = 0; i < batch->n; i++)
 		batch->picks[i].rows = lsc_job_left(batch->picks[i].job) == 1;
-		decodes += batch->picks[i].rows;
-	}
-	if (decodes == batch->n)
+	if (load.decodes == batch->n)
 		return;
-	rows = lsc_pace_rows(&compute->pace, decodes, lsc_queue_count_others(&compute->queue));
-	for (unsigned i = 0; i < batch->n && rows; i++) {
+	left = rows_beside(compute, &load) * (uint64_t)load.units;
+	for (unsigned i = 0; i < batch->n; i++) {
 		struct lsc_pick *pick = &batch->picks[i];
 
 		if (pick->rows)
 			continue;
-		pick->rows = LSC_MIN(lsc_job_left(pick->job), rows);
-		rows -= pick->rows;
+		pick->rows =
+			(uint32_t)LSC_MIN((uint64_t)lsc_job_left(pick->job), left / units_of(pick));
+		left -= (uint64_t)pick->rows * units_of(pick);
 	}
 }
 
@@ -144,29 +202,17 @@ static void on_through(void *data)
 		hand_over(compute);
 }
 
-/* Units that a step runs, once for each request. */
-static uint32_t count_units(const struct lsc_batch *batch)
-{
-	uint32_t units = 0;
-
-	for (unsigned i = 0; i < batch->n; i++) {
-		const struct lsc_frame_stage *stage = lsc_job_stage(batch->picks[i].job);
-
-		units += stage->last - stage->first + 1;
-	}
-	return units;
-}
-
 /* What a step took, for whoever plans with this stage.  A prompt's positions cost less each than
  * an answer's, so they say nothing about those. */
-static void measure(struct lsc_compute *compute, uint32_t units, uint32_t rows, uint64_t took_ns)
+static void measure(struct lsc_compute *compute, const struct load *load, uint64_t took_ns)
 {
 	struct lsc_stage_stats *count = &compute->count;
-	double each = (double)took_ns / units;
 
 	count->step_ns = LSC_MAX(took_ns, count->step_ns - count->step_ns / 64);
-	if (rows == 0)
-		count->unit_ns += (each - count->unit_ns) / (count->unit_ns > 0 ? 8 : 1);
+	if (load->rows == 0) {
+		lsc_speed_add(&compute->speed, load->units, (uint32_t)load->decoded, took_ns);
+		count->unit_ns = lsc_speed_unit_ns(&compute->speed);
+	}
 	__atomic_fetch_add(&compute->progress, 1, __ATOMIC_RELAXED);
 }
 
@@ -175,7 +221,7 @@ static bool make_step(struct lsc_compute *compute)
 {
 	struct lsc_batch *batch = &compute->batch;
 	struct lsc_store_image *image = NULL;
-	uint32_t decodes = 0, rows = 0, units;
+	struct load load;
 	uint64_t start, took;
 	bool failed = lsc_queue_pick(&compute->queue, batch, &image);
 
@@ -190,22 +236,19 @@ static bool make_step(struct lsc_compute *compute)
 	drop_idle(batch);
 	if (compute->queue.over.first)
 		hand_over(compute);
-	for (unsigned i = 0; i < batch->n; i++)
-		if (lsc_job_left(batch->picks[i].job) == 1)
-			decodes++;
-		else
-			rows += batch->picks[i].rows;
+	load = load_of(batch);
 	compute->count.steps++;
-	compute->count.decodes += decodes;
-	compute->count.rows += rows;
+	compute->count.decodes += load.decodes;
+	compute->count.rows += load.rows;
 	start = lsc_clock_ns();
 	lsc_roster_step(&compute->queue.roster);
-	units = count_units(batch);
 	if (batch->n) {
 		lsc_batch_run(batch, image, on_through, compute);
 		took = lsc_clock_ns() - start;
-		lsc_pace_step(&compute->pace, decodes, rows, took);
-		measure(compute, units, rows, took);
+		lsc_pace_step(&compute->pace, passes(&load, load.decoded), passes(&load, load.read),
+			      load.units, took);
+		compute->queue.roster.soon_ns = lsc_pace_soon_ns(&compute->pace);
+		measure(compute, &load, took);
 	}
 	batch->n = 0;
 	hand_over(compute);
@@ -396,7 +439,8 @@ void lsc_compute_stop(struct lsc_compute *compute)
 
 void lsc_compute_submit(struct lsc_compute *compute, struct lsc_job *job)
 {
-	job->deadline_ns = lsc_clock_ns() + compute->wait_ns;
+	job->came_ns = lsc_clock_ns();
+	job->deadline_ns = job->came_ns + compute->wait_ns;
 	pthread_mutex_lock(&compute->lock);
 	lsc_jobs_add(&compute->incoming, job);
 	pthread_cond_signal(&compute->wake);

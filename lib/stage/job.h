@@ -17,6 +17,7 @@ enum lsc_job_kind {
 	LSC_JOB_RUN,
 	LSC_JOB_DROP,        /* of run.client and run.request */
 	LSC_JOB_DROP_CLIENT, /* of run.client */
+	LSC_JOB_REST,        /* run.client's run.request is over, and may be gone on with */
 	LSC_JOB_LOST,        /* back from the compute thread alone: run.client's run.request had to
 			      * give way, as err says; its KV is gone */
 	LSC_JOB_ADOPT,       /* run.client's run.request takes over what `from` has: carry.h */
@@ -39,9 +40,10 @@ struct lsc_job {
 	struct lsc_run_frame run;
 	void *body; /* token ids or activations, as the frame brought them */
 	uint32_t body_len;
-	uint32_t *ids;        /* [run.n], where the sampling has a penalty */
-	uint32_t n_done;      /* positions that were computed */
-	bool finished;        /* nothing remains to be done */
+	uint32_t *ids;   /* [run.n], where the sampling has a penalty */
+	uint32_t n_done; /* positions that were computed */
+	bool finished;   /* nothing remains to be done */
+	uint64_t came_ns;
 	uint64_t deadline_ns; /* for its units to arrive */
 	uint64_t charged;     /* bytes that its owner counts for it */
 

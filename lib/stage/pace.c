@@ -8,12 +8,12 @@
 
 #include "base/macros.h"
 
-#define FRESH     32    /* steps with prompts after which decodes are timed alone again */
-#define HELD      64    /* steps after which more rows are tried than were too many */
-#define SOLO_NS   200e6 /* of prompts alone: a newcomer waits for it */
-#define SOLO_MIN  64 /* rows that are done alone in any case: fewer read the weights for little */
-#define LINGER_NS 20e6
-#define TRIP_MAX  1e9 /* whoever takes longer was not on the way all the time */
+#define FRESH       32    /* steps with prompts after which decodes are timed alone again */
+#define HELD        64    /* steps after which more rows are tried than were too many */
+#define SOLO_NS     200e6 /* of prompts alone: a newcomer waits for it */
+#define SOLO_MIN    64 /* rows that are done alone in any case: fewer read the weights for little */
+#define SOON_NS     20e6
+#define LINGER_PART 8 /* of a step: who comes too late waits for a whole one */
 
 static double clamp(double value, double min, double max)
 {
@@ -39,13 +39,13 @@ static unsigned class_of(unsigned decodes)
 
 /* What is known of a class comes from steps of so many decodes: those that are away are not in
  * one, and a step that waits for them has as much as one beside them. */
-uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away)
+uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away, uint32_t units)
 {
 	const struct lsc_pace_class *class = &pace->classes[class_of(decodes)];
 
 	if (decodes == 0 && away == 0)
-		return pace->solo_ns > 0 ? (uint32_t)clamp(SOLO_NS / pace->solo_ns, SOLO_MIN,
-							   LSC_PACE_MAX_ROWS)
+		return pace->solo_ns > 0 ? (uint32_t)clamp(SOLO_NS / (pace->solo_ns * units),
+							   SOLO_MIN, LSC_PACE_MAX_ROWS)
 					 : SOLO_MIN;
 	if (decodes && (class->alone_ns <= 0 || class->age >= FRESH))
 		return 0;
@@ -75,12 +75,13 @@ static void adjust(struct lsc_pace *pace, uint32_t rows, double over)
 	pace->rows = more;
 }
 
-void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint64_t took_ns)
+void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint32_t units,
+		   uint64_t took_ns)
 {
 	struct lsc_pace_class *class = &pace->classes[class_of(decodes)];
-	double took = (double)took_ns;
+	double took = (double)took_ns / units;
 
-	pace->step_ns = took;
+	pace->step_ns = (double)took_ns;
 	if (decodes == 0) {
 		if (rows >= SOLO_MIN)
 			pace->solo_ns = learn(pace->solo_ns, took / rows);
@@ -96,11 +97,16 @@ void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint6
 		adjust(pace, rows, took / (LSC_PACE_STRETCH * class->alone_ns));
 }
 
+uint64_t lsc_pace_soon_ns(const struct lsc_pace *pace)
+{
+	return (uint64_t)LSC_MIN(pace->step_ns / 2, SOON_NS);
+}
+
 void lsc_pace_trip(struct lsc_pace *pace, uint64_t took_ns)
 {
 	double off = (double)took_ns - pace->trip_ns;
 
-	if (took_ns >= (uint64_t)TRIP_MAX)
+	if (took_ns > lsc_pace_soon_ns(pace))
 		return;
 	if (pace->trip_ns > 0)
 		pace->late_ns += ((off < 0 ? -off : off) - pace->late_ns) / 16;
@@ -109,9 +115,9 @@ void lsc_pace_trip(struct lsc_pace *pace, uint64_t took_ns)
 
 uint64_t lsc_pace_linger_ns(const struct lsc_pace *pace)
 {
-	double most = LSC_MIN(pace->step_ns / 2, LINGER_NS);
+	double late = LSC_MAX(4 * pace->late_ns, pace->step_ns / LINGER_PART);
 
-	if (pace->trip_ns <= 0 || pace->trip_ns > most)
+	if (pace->trip_ns <= 0)
 		return 0;
-	return (uint64_t)LSC_MIN(pace->trip_ns + 4 * pace->late_ns + 20e3, most);
+	return LSC_MIN((uint64_t)(pace->trip_ns + late), lsc_pace_soon_ns(pace));
 }

@@ -28,7 +28,8 @@ struct lsc_pace {
 	double most;    /* so many were not too long */
 	uint32_t held;  /* steps since more were */
 	double over;    /* how the latest compares with what is too long */
-	double trip_ns; /* from a token given out to the run that it comes back in; 0: not known */
+	double trip_ns; /* from a token given out to the run that it comes back in, of those who are
+			 * back soon; 0: not known */
 	double late_ns; /* what trips are off that, on average */
 	double step_ns; /* the latest */
 };
@@ -41,16 +42,21 @@ struct lsc_pace {
 /* How many positions of prompts a step with so many decodes may have, while others that decode are
  * away and may come back any moment; 0: none, for once, to see what the decodes take alone.
  * Without either, as many as are soon done. */
-uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away);
+uint32_t lsc_pace_rows(const struct lsc_pace *pace, unsigned decodes, unsigned away,
+		       uint32_t units);
 
 /* A step with so many of both took so long. */
-void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint64_t took_ns);
+void lsc_pace_step(struct lsc_pace *pace, unsigned decodes, uint32_t rows, uint32_t units,
+		   uint64_t took_ns);
+
+/* Who is back within this is waited for, and nobody else. */
+uint64_t lsc_pace_soon_ns(const struct lsc_pace *pace);
 
 /* A token came back as the next run after so long. */
 void lsc_pace_trip(struct lsc_pace *pace, uint64_t took_ns);
 
-/* How long to wait for those whose tokens were just given out: where they are back soon, the next
- * step has them all, which costs less than two steps with a part of them each. */
+/* How long to wait for those whose tokens were just given out and who are back soon as a rule: a
+ * step that has them all costs less than two with a part of them each. */
 uint64_t lsc_pace_linger_ns(const struct lsc_pace *pace);
 
 #endif

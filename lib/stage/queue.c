@@ -110,6 +110,9 @@ void lsc_queue_drop(struct lsc_queue *queue, const struct lsc_job *dropped)
 	const struct lsc_err err = {ECANCELED, "dropped"};
 	struct lsc_guest *guest = guest_of(queue, dropped), *next;
 
+	if (dropped->kind == LSC_JOB_REST && guest && !fail_waiting(queue, guest, &err) &&
+	    lsc_roster_rest(&queue->roster, guest))
+		return;
 	if (dropped->kind != LSC_JOB_DROP_CLIENT) {
 		if (guest)
 			lsc_queue_refuse(queue, guest, &err);
@@ -138,9 +141,7 @@ void lsc_queue_add(struct lsc_queue *queue, struct lsc_job *job, uint64_t *ret_a
 	}
 	if (!guest->turn)
 		guest->turn = queue->visit;
-	if (guest->away_ns)
-		*ret_away_ns = now - guest->away_ns;
-	lsc_roster_return(&queue->roster, guest);
+	*ret_away_ns = lsc_roster_return(&queue->roster, guest, job->came_ns);
 	guest->seen_ns = now;
 	lsc_jobs_add(&queue->waiting, job);
 }

@@ -86,8 +86,8 @@ static uint64_t spoken_for(const struct lsc_roster *roster, struct lsc_kv *kv,
 	uint64_t pages = 0;
 
 	while ((other = lsc_roster_next(roster, other))) {
-		if (other == guest || other->image != guest->image || !holds(kv, other) ||
-		    (older && !lsc_guest_is_older(other, guest)))
+		if (other == guest || other->rests || other->image != guest->image ||
+		    !holds(kv, other) || (older && !lsc_guest_is_older(other, guest)))
 			continue;
 		lsc_model_layers(config_of(other), other->first, other->last, &first, &end);
 		pages += lacks(kv, other, first, end, other->reach) + end - first;

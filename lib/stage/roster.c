@@ -30,6 +30,11 @@ struct lsc_guest *lsc_roster_find(const struct lsc_roster *roster,
 	return guest_of(lsc_request_table_find(&roster->guests, &key));
 }
 
+static uint64_t since_of(const struct lsc_run_frame *run)
+{
+	return run->since ? run->since : (uint64_t)(lsc_clock_wall_s() * 1e6);
+}
+
 static struct lsc_guest *add(struct lsc_roster *roster, const struct lsc_run_frame *run)
 {
 	struct lsc_guest *guest;
@@ -40,7 +45,7 @@ static struct lsc_guest *add(struct lsc_roster *roster, const struct lsc_run_fra
 	if (!guest)
 		return NULL;
 	guest->entry.key = key_of(&run->client, run->request);
-	guest->since = run->since ? run->since : (uint64_t)(lsc_clock_wall_s() * 1e6);
+	guest->since = since_of(run);
 	if (lsc_request_table_add(&roster->guests, &guest->entry) < 0) {
 		free(guest);
 		return NULL;
@@ -53,6 +58,11 @@ int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 {
 	struct lsc_guest *guest = lsc_roster_find(roster, &run->client, run->request);
 
+	if (guest && guest->rests) {
+		guest->rests = false;
+		guest->since = since_of(run);
+		roster->n_resting--;
+	}
 	if (!guest)
 		guest = add(roster, run);
 	if (!guest)
@@ -73,9 +83,32 @@ void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run)
 	guest->decodes = run->n == 1;
 }
 
+static void stop_awaiting(struct lsc_roster *roster, struct lsc_guest *guest)
+{
+	if (guest->awaited && guest->away_step == roster->step)
+		roster->n_away--;
+	guest->awaited = false;
+}
+
+/* Younger than all who do not rest, and older than those who began to before. */
+bool lsc_roster_rest(struct lsc_roster *roster, struct lsc_guest *guest)
+{
+	if (!guest->image || guest->rests)
+		return guest->rests;
+	stop_awaiting(roster, guest);
+	guest->rests = true;
+	guest->since = UINT64_MAX - roster->rested++;
+	guest->away_ns = guest->trip_ns = 0;
+	guest->reach = 0;
+	guest->decodes = false;
+	roster->n_resting++;
+	return true;
+}
+
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest)
 {
-	lsc_roster_return(roster, guest);
+	stop_awaiting(roster, guest);
+	roster->n_resting -= guest->rests;
 	lsc_request_table_remove(&roster->guests, &guest->entry);
 	free(guest->past);
 	free(guest);
@@ -98,16 +131,22 @@ void lsc_roster_step(struct lsc_roster *roster)
 
 void lsc_roster_leave(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t now_ns)
 {
+	stop_awaiting(roster, guest);
 	guest->away_ns = now_ns;
 	guest->away_step = roster->step;
-	roster->n_away++;
+	guest->awaited = guest->trip_ns <= roster->soon_ns;
+	roster->n_away += guest->awaited;
 }
 
-void lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest)
+uint64_t lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t came_ns)
 {
-	if (guest->away_ns && guest->away_step == roster->step && roster->n_away)
-		roster->n_away--;
+	uint64_t left_ns = guest->away_ns;
+
+	stop_awaiting(roster, guest);
 	guest->away_ns = 0;
+	if (!left_ns || came_ns <= left_ns)
+		return 0;
+	return guest->trip_ns = came_ns - left_ns;
 }
 
 void lsc_roster_release(struct lsc_roster *roster)

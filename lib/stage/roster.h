@@ -25,9 +25,12 @@ struct lsc_guest {
 	uint32_t pos;                   /* of it */
 	uint32_t reach;                 /* positions that it is known to need */
 	bool decodes;                   /* it was one position */
-	uint64_t seen_ns;               /* when it came or was computed */
+	bool rests;       /* it is over, and may be gone on with: the first to give way */
+	uint64_t seen_ns; /* when it came or was computed */
 	uint64_t away_ns; /* since when its client has what was computed; 0: a run of it is here */
 	uint64_t away_step;   /* in which step that was */
+	uint64_t trip_ns;     /* for how long it was away the last time; 0: never */
+	bool awaited;         /* it counts as away: it is back soon as a rule */
 	uint64_t visit, turn; /* marks of whoever goes through what waits: the latest look, and
 			       * that in which it was picked */
 	uint32_t *past;       /* its tokens [n_past], where it has a penalty */
@@ -36,8 +39,11 @@ struct lsc_guest {
 
 struct lsc_roster {
 	struct lsc_request_table guests;
-	uint64_t step; /* the latest, and how many left in it and are not back: */
+	uint64_t step; /* the latest, and how many left in it, are awaited and not back: */
 	unsigned n_away;
+	uint64_t soon_ns; /* whoever was away for longer the last time is not awaited */
+	unsigned n_resting;
+	uint64_t rested; /* how often somebody began to */
 };
 
 #define LSC_ROSTER_INIT                                                                            \
@@ -57,6 +63,10 @@ int lsc_roster_take(struct lsc_roster *roster, const struct lsc_run_frame *run,
 /* Takes note of a run of it that was found to fit its image: what does not, counts for nothing. */
 void lsc_guest_follow(struct lsc_guest *guest, const struct lsc_run_frame *run);
 
+/* Its request is over, and it stays as long as nobody else wants the room: of two that rest, who
+ * does for longer goes first.  False: there is nothing of it to go on with. */
+bool lsc_roster_rest(struct lsc_roster *roster, struct lsc_guest *guest);
+
 void lsc_roster_drop(struct lsc_roster *roster, struct lsc_guest *guest);
 
 /* An image goes: nobody has it any more. */
@@ -65,9 +75,11 @@ void lsc_roster_close(struct lsc_roster *roster, const struct lsc_store_image *i
 /* A step begins: whoever left in an earlier one is not counted as away any more. */
 void lsc_roster_step(struct lsc_roster *roster);
 
-/* A guest's client gets what was computed of it in this step; and it is back, or was not away. */
+/* A guest's client gets what was computed of it in this step. */
 void lsc_roster_leave(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t now_ns);
-void lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest);
+
+/* A run of it came at that time, before now perhaps.  Returns for how long it was away; 0: not. */
+uint64_t lsc_roster_return(struct lsc_roster *roster, struct lsc_guest *guest, uint64_t came_ns);
 
 /* Walks over all: next(NULL) is the first, after the last comes NULL. */
 struct lsc_guest *lsc_roster_next(const struct lsc_roster *roster, const struct lsc_guest *guest);

@@ -11,43 +11,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/log.h"
 #include "net/frame.h"
 #include "net/link.h"
-#include "stage/compute.h"
-#include "stage/hop.h"
-#include "stage/leave.h"
-#include "stage/move.h"
-#include "stage/peer.h"
+#include "stage/worker_own.h"
 
 #define WAIT_NS    60000000000u
 #define BODY_BYTES (1ull << 30)
 #define MAX_JOBS   4096
-#define MAX_GIVEN  256 /* fetches that are not answered yet: a MiB each at most */
-
-struct lsc_worker {
-	struct lsc_loop *loop;
-	struct lsc_compute *compute;
-	struct lsc_listener *listener;
-	int event_fd;
-	struct lsc_watch *watch;
-	struct lsc_peers peers;
-	struct lsc_hops hops;
-	struct lsc_moves moves;
-	struct lsc_run_frame run;      /* the one being looked at */
-	uint64_t job_bytes, job_limit; /* of all jobs there are */
-	uint32_t n_jobs;
-	uint32_t n_moving; /* of requests that move, which are no runs; and of them */
-	uint32_t n_given;  /* fetches that are not answered yet */
-	uint64_t n_forwarded;
-	struct lsc_leave leave;
-};
 
 /* --- jobs --- */
 
-/* Counts what a job holds now. */
-static void charge(struct lsc_worker *worker, struct lsc_job *job)
+void lsc_worker_charge(struct lsc_worker *worker, struct lsc_job *job)
 {
 	worker->job_bytes -= job->charged;
 	job->charged = sizeof(*job) + job->body_len + job->out_len +
@@ -55,7 +29,7 @@ static void charge(struct lsc_worker *worker, struct lsc_job *job)
 	worker->job_bytes += job->charged;
 }
 
-static void free_job(struct lsc_worker *worker, struct lsc_job *job)
+void lsc_worker_free_job(struct lsc_worker *worker, struct lsc_job *job)
 {
 	worker->job_bytes -= job->charged;
 	worker->n_jobs--;
@@ -64,9 +38,8 @@ static void free_job(struct lsc_worker *worker, struct lsc_job *job)
 	lsc_job_free(job);
 }
 
-/* Room for a job and its body, or NULL. */
-static struct lsc_job *make_job(struct lsc_worker *worker, enum lsc_job_kind kind,
-				uint32_t body_len)
+struct lsc_job *lsc_worker_make_job(struct lsc_worker *worker, enum lsc_job_kind kind,
+				    uint32_t body_len)
 {
 	struct lsc_job *job;
 
@@ -85,11 +58,11 @@ static struct lsc_job *make_job(struct lsc_worker *worker, enum lsc_job_kind kin
 	worker->n_jobs++;
 	worker->n_moving += kind != LSC_JOB_RUN;
 	worker->n_given += kind == LSC_JOB_FETCH;
-	charge(worker, job);
+	lsc_worker_charge(worker, job);
 	return job;
 }
 
-static bool is_dropped(const struct lsc_worker *worker, const struct lsc_run_frame *run)
+bool lsc_worker_has_dropped(const struct lsc_worker *worker, const struct lsc_run_frame *run)
 {
 	return lsc_peers_have_dropped(&worker->peers, &run->client, run->request);
 }
@@ -109,11 +82,11 @@ static void on_forwarded(void *data, struct lsc_job *job)
 	struct lsc_worker *worker = data;
 
 	worker->n_forwarded++;
-	free_job(worker, job);
+	lsc_worker_free_job(worker, job);
 }
 
-static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
-		const struct lsc_client_id *client, uint64_t request)
+int lsc_worker_drop(struct lsc_worker *worker, enum lsc_job_kind kind,
+		    const struct lsc_client_id *client, uint64_t request)
 {
 	struct lsc_job *job = lsc_job_new(kind);
 
@@ -121,8 +94,8 @@ static int drop(struct lsc_worker *worker, enum lsc_job_kind kind,
 		return -ENOMEM;
 	job->run.client = *client;
 	job->run.request = request;
-	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP ? &request : NULL);
-	lsc_moves_forget(&worker->moves, client, kind == LSC_JOB_DROP ? &request : NULL);
+	lsc_hops_forget(&worker->hops, client, kind == LSC_JOB_DROP_CLIENT ? NULL : &request);
+	lsc_moves_forget(&worker->moves, client, kind == LSC_JOB_DROP_CLIENT ? NULL : &request);
 	lsc_compute_submit(worker->compute, job);
 	return 0;
 }
@@ -146,10 +119,10 @@ static void finish_job(struct lsc_worker *worker, struct lsc_job *job)
 	free(job->body);
 	job->body = NULL;
 	job->body_len = 0;
-	charge(worker, job);
+	lsc_worker_charge(worker, job);
 	if (!lsc_peers_find(&worker->peers, &run->client)) {
-		drop(worker, LSC_JOB_DROP_CLIENT, &run->client, 0);
-	} else if (!is_dropped(worker, run)) {
+		lsc_worker_drop(worker, LSC_JOB_DROP_CLIENT, &run->client, 0);
+	} else if (!lsc_worker_has_dropped(worker, run)) {
 		if (!job->err.code && run->stage + 1 == run->n_stages)
 			lsc_peers_send_token(&worker->peers, job);
 		else if (!job->err.code && forward(worker, job))
@@ -158,7 +131,7 @@ static void finish_job(struct lsc_worker *worker, struct lsc_job *job)
 			lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos,
 					    &job->err);
 	}
-	free_job(worker, job);
+	lsc_worker_free_job(worker, job);
 }
 
 /* A request gave way while no run of it was here. */
@@ -167,7 +140,7 @@ static void lose(struct lsc_worker *worker, struct lsc_job *job)
 	const struct lsc_run_frame *run = &job->run;
 
 	lsc_moves_forget(&worker->moves, &run->client, &run->request);
-	if (lsc_peers_find(&worker->peers, &run->client) && !is_dropped(worker, run))
+	if (lsc_peers_find(&worker->peers, &run->client) && !lsc_worker_has_dropped(worker, run))
 		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos,
 				    &job->err);
 	lsc_job_free(job);
@@ -177,7 +150,7 @@ static void lose(struct lsc_worker *worker, struct lsc_job *job)
 
 static struct lsc_job *make_move_job(void *data, enum lsc_job_kind kind, uint32_t body_len)
 {
-	return make_job(data, kind, body_len);
+	return lsc_worker_make_job(data, kind, body_len);
 }
 
 static void submit_move_job(void *data, struct lsc_job *job)
@@ -189,7 +162,7 @@ static void submit_move_job(void *data, struct lsc_job *job)
 
 static void free_move_job(void *data, struct lsc_job *job)
 {
-	free_job(data, job);
+	lsc_worker_free_job(data, job);
 }
 
 static void on_moved(void *data, const struct lsc_client_id *client,
@@ -201,7 +174,7 @@ static void on_moved(void *data, const struct lsc_client_id *client,
 		lsc_peers_send_moved(&worker->peers, client, moved);
 		return;
 	}
-	drop(worker, LSC_JOB_DROP, client, moved->request);
+	lsc_worker_drop(worker, LSC_JOB_DROP, client, moved->request);
 	lsc_peers_send_fail(&worker->peers, client, moved->request, moved->pos, err);
 }
 
@@ -211,12 +184,12 @@ static void give_pages(struct lsc_worker *worker, struct lsc_job *job)
 	struct lsc_peer *peer = lsc_peers_find_tag(&worker->peers, job->tag);
 	bool kept;
 
-	charge(worker, job);
+	lsc_worker_charge(worker, job);
 	if (!job->err.code && worker->job_bytes > worker->job_limit)
 		lsc_err_set(&job->err, ENOBUFS, "no room for %u bytes that leave", job->out_len);
 	kept = peer && lsc_peer_send_pages(peer, job) == 0 && !job->err.code;
 	if (!kept)
-		free_job(worker, job);
+		lsc_worker_free_job(worker, job);
 }
 
 static void on_event(void *data, uint32_t events)
@@ -251,242 +224,7 @@ static void notify(void *data)
 	(void)n; /* EAGAIN: the count is at its limit, so the loop will look anyway */
 }
 
-/* --- from links --- */
-
-static int keep_ids(struct lsc_worker *worker, struct lsc_job *job, const struct lsc_run_frame *run)
-{
-	job->ids = malloc(run->n * sizeof(*job->ids));
-	if (!job->ids)
-		return -ENOMEM;
-	memcpy(job->ids, run->ids, run->n * sizeof(*job->ids));
-	job->run.ids = job->ids; /* for the next stage */
-	charge(worker, job);
-	return 0;
-}
-
-/* A run there is no room for fails, its body is skipped. */
-static int take_run(struct lsc_peer *peer, const struct lsc_record *record, uint32_t body_len,
-		    void **ret_body, struct lsc_err *err)
-{
-	struct lsc_worker *worker = peer->owner;
-	struct lsc_run_frame *run = &worker->run;
-	struct lsc_err why = LSC_ERR_INIT;
-	int r = lsc_frame_parse_run(record, run, err);
-
-	*ret_body = NULL;
-	if (r < 0)
-		return r;
-	if (lsc_leave_is_on(&worker->leave) && run->pos == 0) {
-		lsc_err_set(&why, ESHUTDOWN, "this worker leaves");
-		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
-		return 0;
-	}
-	peer->receiving = make_job(worker, LSC_JOB_RUN, body_len);
-	if (!peer->receiving) {
-		lsc_err_set(&why, ENOBUFS, "no room for %u bytes of activations", body_len);
-		lsc_peers_send_fail(&worker->peers, &run->client, run->request, run->pos, &why);
-		return 0;
-	}
-	peer->receiving->run = *run;
-	peer->receiving->run.ids = NULL; /* they lie in the record */
-	if (run->ids && keep_ids(worker, peer->receiving, run) < 0)
-		return lsc_err_set(err, ENOMEM, "no memory for %u ids", run->n);
-	*ret_body = peer->receiving->body;
-	return 0;
-}
-
-/* A request is to come here: what of, is in a job's run. */
-static int take_adopt(struct lsc_peer *peer, const struct lsc_record *record, uint32_t body_len,
-		      void **ret_body, struct lsc_err *err)
-{
-	LSC_CLEANUP_FREE struct lsc_adopt_frame *adopt = malloc(sizeof(*adopt));
-	struct lsc_worker *worker = peer->owner;
-	struct lsc_err why = LSC_ERR_INIT;
-	struct lsc_job *job;
-	int r = adopt ? lsc_frame_parse_adopt(record, adopt, err)
-		      : lsc_err_set(err, ENOMEM, "no memory for a route");
-
-	if (r < 0)
-		return r;
-	job = lsc_leave_is_on(&worker->leave) ? NULL : make_job(worker, LSC_JOB_ADOPT, body_len);
-	if (!job) {
-		if (lsc_leave_is_on(&worker->leave))
-			lsc_err_set(&why, ESHUTDOWN, "this worker leaves");
-		else
-			lsc_err_set(&why, ENOBUFS, "no room for another request");
-		lsc_peers_send_fail(&worker->peers, &adopt->client, adopt->request, adopt->n, &why);
-		return 0;
-	}
-	job->from = adopt->from;
-	job->run = (struct lsc_run_frame){.image = adopt->image,
-					  .client = adopt->client,
-					  .request = adopt->request,
-					  .n = adopt->n,
-					  .reach = adopt->reach,
-					  .since = adopt->since,
-					  .n_stages = adopt->n_stages};
-	memcpy(job->run.route, adopt->route, adopt->n_stages * sizeof(adopt->route[0]));
-	*ret_body = job->body;
-	if (body_len)
-		peer->receiving = job;
-	else
-		lsc_moves_adopt(&worker->moves, job);
-	return 0;
-}
-
-static int take_fetch(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
-{
-	struct lsc_worker *worker = peer->owner;
-	struct lsc_fetch_frame fetch;
-	struct lsc_job *job, full = {.err = {ENOBUFS, "too much is fetched from here"}};
-	int r = lsc_frame_parse_fetch(record, &fetch, err);
-
-	if (r < 0)
-		return r;
-	job = worker->n_given < MAX_GIVEN ? make_job(worker, LSC_JOB_FETCH, 0) : NULL;
-	if (!job) {
-		full.fetch = fetch;
-		r = lsc_peer_send_pages(peer, &full);
-		return r < 0 ? lsc_err_set(err, -r, "cannot answer a fetch: %m") : 0;
-	}
-	job->fetch = fetch;
-	job->tag = peer->tag;
-	lsc_compute_submit(worker->compute, job);
-	return 0;
-}
-
-static int take_drop(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
-{
-	struct lsc_worker *worker = peer->owner;
-	struct lsc_client_id client;
-	uint64_t request;
-	int r = lsc_frame_parse_drop(record, &client, &request, err);
-
-	if (r < 0)
-		return r;
-	lsc_peers_drop(&worker->peers, &client, request);
-	r = drop(worker, LSC_JOB_DROP, &client, request);
-	return r < 0 ? lsc_err_set(err, -r, "no memory for a drop") : 0;
-}
-
-/* A link is one client's: what it has here goes with the last link that has its name. */
-static int take_client(struct lsc_peer *peer, const struct lsc_record *record, struct lsc_err *err)
-{
-	const struct lsc_worker *worker = peer->owner;
-	struct lsc_client_id client;
-	int r = lsc_frame_parse_client(record, &client, err);
-
-	if (r == 0)
-		r = lsc_peer_name(peer, &client, err);
-	if (r == 0 && lsc_leave_is_on(&worker->leave))
-		lsc_peer_send_leave(peer, lsc_leave_left_s(&worker->leave));
-	return r;
-}
-
-static int take_ping(struct lsc_peer *peer, struct lsc_err *err)
-{
-	const struct lsc_worker *worker = peer->owner;
-	struct lsc_stage_stats stats = lsc_compute_stats(worker->compute);
-	const struct lsc_pong_frame pong = {.runs = worker->n_jobs - worker->n_moving,
-					    .done = stats.progress + worker->n_forwarded,
-					    .works = stats.works,
-					    .step_s = (double)stats.step_ns / 1e9,
-					    .unit_s = stats.unit_ns / 1e9};
-
-	return lsc_peer_send_pong(peer, &pong, err);
-}
-
-static int on_record(void *data, struct lsc_link *link, const struct lsc_record *record,
-		     uint32_t body_len, void **ret_body, struct lsc_err *err)
-{
-	struct lsc_peer *peer = data;
-
-	(void)link;
-	if (lsc_record_is(record, "run"))
-		return take_run(peer, record, body_len, ret_body, err);
-	*ret_body = NULL;
-	if (lsc_record_is(record, "adopt"))
-		return take_adopt(peer, record, body_len, ret_body, err);
-	if (lsc_record_is(record, "fetch"))
-		return take_fetch(peer, record, err);
-	if (lsc_record_is(record, "drop"))
-		return take_drop(peer, record, err);
-	if (lsc_record_is(record, "client"))
-		return take_client(peer, record, err);
-	if (lsc_record_is(record, "ping"))
-		return take_ping(peer, err);
-	return 0; /* a type that a later minor version knows */
-}
-
-static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
-{
-	struct lsc_peer *peer = data;
-	struct lsc_worker *worker = peer->owner;
-	struct lsc_job *job = peer->receiving;
-
-	(void)link;
-	(void)err;
-	if (!job) /* skipped */
-		return 0;
-	peer->receiving = NULL;
-	if (is_dropped(worker, &job->run))
-		free_job(worker, job);
-	else if (job->kind == LSC_JOB_ADOPT)
-		lsc_moves_adopt(&worker->moves, job);
-	else
-		lsc_compute_submit(worker->compute, job);
-	return 0;
-}
-
-static void remove_peer(struct lsc_worker *worker, struct lsc_peer *peer)
-{
-	struct lsc_job *job;
-
-	if (peer->receiving)
-		free_job(worker, peer->receiving);
-	while ((job = lsc_jobs_take(&peer->sending)))
-		free_job(worker, job);
-	lsc_peers_remove(&worker->peers, peer);
-}
-
-static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
-{
-	struct lsc_peer *peer = data;
-	struct lsc_worker *worker = peer->owner;
-	struct lsc_client_id client = peer->client;
-	bool is_client = peer->is_client;
-
-	(void)link;
-	if (err->code == EKEYREJECTED)
-		lsc_warning("refused: %s", err->text);
-	else if (err->code)
-		lsc_info("%s", err->text);
-	remove_peer(worker, peer);
-	if (is_client && !lsc_peers_find(&worker->peers, &client))
-		drop(worker, LSC_JOB_DROP_CLIENT, &client, 0);
-}
-
-/* Rows that were asked for are out. */
-static void on_sent(void *data, struct lsc_link *link, void *cookie)
-{
-	struct lsc_peer *peer = data;
-
-	(void)link;
-	if (cookie)
-		free_job(peer->owner, lsc_jobs_take(&peer->sending));
-}
-
-static void *on_link(void *data, struct lsc_link *link)
-{
-	struct lsc_worker *worker = data;
-
-	return lsc_peers_add(&worker->peers, link, worker);
-}
-
 /* --- life --- */
-
-static const struct lsc_link_events peer_events = {
-	.on_record = on_record, .on_body = on_body, .on_sent = on_sent, .on_close = on_close};
 
 static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
 		 const struct lsc_worker_options *options, struct lsc_err *err)
@@ -508,7 +246,7 @@ static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
 		r = lsc_compute_start(&worker->compute, &compute, notify, worker, err);
 	if (r == 0)
 		r = lsc_listener_open(&worker->listener, worker->loop, at, &link_options,
-				      &peer_events, on_link, worker, err);
+				      &lsc_worker_peer_events, lsc_worker_on_link, worker, err);
 	return r;
 }
 
@@ -551,7 +289,7 @@ void lsc_worker_close(struct lsc_worker *worker)
 		return;
 	lsc_listener_close(worker->listener);
 	while (worker->peers.first)
-		remove_peer(worker, worker->peers.first);
+		lsc_worker_remove_peer(worker, worker->peers.first);
 	lsc_hops_release(&worker->hops);
 	lsc_moves_release(&worker->moves);
 	lsc_compute_stop(worker->compute);

@@ -193,6 +193,9 @@ expect_equal "what is shared is shared" "$(jq -sc 'map(select(.max_tokens == 2 a
 	| split(" ") | .[1:]) | sort_by(length) as [$tiny, $b, $a, $c]
 	| [($a[:341] == $b[:341]), ($a[:682] == $c[:682]), ($a[:345] == $b[:345]), ($a[:686] == $c[:686]), ($tiny | length)]
 	' "$SCRATCH/log")" '[true,true,false,false,8]'
+: >"$SCRATCH/log"
+expect_status 0 "the likeliest tokens" few "http://$fast" --greedy
+expect_equal "are asked for" "$(jq -sc 'map(.temperature) | unique' "$SCRATCH/log")" '[0]'
 server chatty --per-word 2 --overhead 30
 expect_status 0 "a tokenizer of its own" lsc-replay "http://$chatty" --chat --gamma 200,0.5 --limit 80 \
 	--prompt-tokens 400,0.6 --output-tokens 1 --records "$SCRATCH/chatty.rec"
@@ -211,10 +214,14 @@ expect_one_line "the text has 1 words"
 expect_status 0 "records and a plot" few "http://$fast" --records "$SCRATCH/rec" --svg "$SCRATCH/plot.svg" --json
 lsc-msg to-json <"$SCRATCH/rec" >"$SCRATCH/rec.json"
 expect_equal "a record for each" "$(jq -sc 'map(.type) | group_by(.) | map([.[0], length])' "$SCRATCH/rec.json")" \
-	'[["hello",1],["replay",1],["report",1],["request",6]]'
+	'[["hello",1],["replay",1],["report",1],["request",6],["series",1]]'
 expect_equal "in order of time" "$(jq -sc 'map(select(.type == "request")) | all(.left >= .due and
 	.first >= .left and .last >= .first and .end >= .last and .outcome == "ok" and .status == 200)' \
 	"$SCRATCH/rec.json")" true
+expect_equal "tokens over time are all of them" "$(jq -sc '(map(select(.type == "series"))[0]) as $s
+	| [($s.out | add), $s.bin, ($s.out | length) == ($s.in | length)]' "$SCRATCH/rec.json")" '[30,0.1,true]'
+expect_equal "answers alike have the same hash" \
+	"$(jq -sc 'map(select(.type == "request").text["$bin"]) | [length, (unique | length)]' "$SCRATCH/rec.json")" '[6,1]'
 expect_equal "the report is the one that is printed" "$(tail -n 1 "$SCRATCH/rec.json")" "$(cat "$SCRATCH/out")"
 python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$SCRATCH/plot.svg"
 ok $? "the plot is XML"

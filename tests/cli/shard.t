@@ -37,6 +37,12 @@ done
 
 expect_status 74 "what exists is left alone" lsc-shard pack $shape "$SCRATCH/a"
 expect_one_line "exists already"
+expect_status 0 "one with a head and a vocabulary of its own" \
+	lsc-shard pack $shape --layers 2 --vocab 300 --untied "$SCRATCH/shaped"
+expect_equal "of that shape" "$(lsc-shard ls --json "$SCRATCH/shaped" | jq -c '.model | [.vocab, .tied, .layers]')" '[300,false,2]'
+expect_status 0 "which runs" lsc-exec run "$SCRATCH/shaped" --ids --prompt 'Once upon' -n 3
+expect_status 64 "a vocabulary without bytes" lsc-shard pack $shape --vocab 255 "$SCRATCH/d"
+expect_status 64 "a vocabulary of a real model" lsc-shard pack --vocab 300 "$SCRATCH/a" "$SCRATCH/d"
 expect_status 64 "no such shape" lsc-shard pack --dummy llama-9 "$SCRATCH/d"
 expect_one_line "llama-3-8b"
 expect_status 0 "q8 verifies" lsc-shard verify "$SCRATCH/q8"

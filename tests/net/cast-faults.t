@@ -151,7 +151,12 @@ lsc-cast send "$SCRATCH/image.lsc" --max-rate $rate --to "$one,$two" --sources "
 	>"$SCRATCH/out" 2>"$SCRATCH/err" &
 pid=$!
 ended_at_exit $pid
-sleep 1.7
+i=0 # until each has three quarters; halves would do if they were the right ones
+until [ "$(pieces 2 tail)" -gt $((total * 3 / 4)) ] 2>/dev/null &&
+	[ "$(pieces 3 tail)" -gt $((total * 3 / 4)) ] || [ $i -gt 200 ]; do
+	sleep 0.02
+	i=$((i + 1))
+done
 kill -KILL $pid "$three_pid"
 wait $pid 2>/dev/null
 sleep 0.5

@@ -26,6 +26,8 @@ expect_equal 'and say what they are' "$($cluster "$SCRATCH/a" kind)" loopback
 expect_status 71 'a cluster that is up is not started over' $cluster "$SCRATCH/a" up 3 200mbit
 expect_status 71 'a node too many' $cluster "$SCRATCH/a" exec 3 true
 expect_status 7 'a command ends with its own status' $cluster "$SCRATCH/a" exec 1 sh -c 'exit 7'
+expect_status 71 'which has no share of a processor to change' $cluster "$SCRATCH/a" cpu 1 20
+expect_one_line 'no share to change'
 expect_status 71 'which has no link to change' $cluster "$SCRATCH/a" rate 1 100mbit
 expect_one_line 'no link to change'
 expect_status 71 'or to cut' $cluster "$SCRATCH/a" cut 1
@@ -65,8 +67,14 @@ expect_status 0 'and mended' $cluster "$SCRATCH/a" mend 1
 expect_equal 'and has one again' "$($cluster "$SCRATCH/a" exec 1 cat /sys/class/net/eth0/carrier)" 1
 expect_equal 'at the rate it had' "$(rates)" '100Mbit 400Mbit'
 if [ -d "/sys/fs/cgroup/cpu/lsc-$id-1" ]; then
-	expect_equal 'and it has its share of a processor' 10000 \
-		"$(cat "/sys/fs/cgroup/cpu/lsc-$id-1/cpu.cfs_quota_us")"
+	share() { # of node 1, in percent
+		echo $((100 * $(cat "/sys/fs/cgroup/cpu/lsc-$id-1/cpu.cfs_quota_us") / \
+			$(cat "/sys/fs/cgroup/cpu/lsc-$id-1/cpu.cfs_period_us")))
+	}
+	expect_equal 'and it has its share of a processor' "$(share)" 50
+	expect_status 0 'which can be changed, too' $cluster "$SCRATCH/a" cpu 1 4
+	expect_equal 'to a small one' "$(share)" 4
+	expect_status 71 'or to none at all' $cluster "$SCRATCH/a" cpu 1 none
 fi
 $cluster "$SCRATCH/a" exec 2 sleep 300 &
 sleeper=$!

@@ -79,6 +79,17 @@ expect_equal "it ends with a reason, counts and DONE" \
 		(.[-1].choices | length), .[0].usage]'; tail -n 2 "$SCRATCH/answer" | head -n 1)" \
 	"$(printf '[["length"],43,0,null]\ndata: [DONE]')"
 
+# The next turn: what was answered is a part of the prompt.
+next=$(jq -cn --rawfile text "$SCRATCH/alone" \
+	'{prompt: ("Once upon " + ($text | rtrimstr("\n")) + " They"), max_tokens: 20, temperature: 0}')
+lsc-exec run "$image" --prompt "$(echo "$next" | jq -r .prompt)" -n 20 >"$SCRATCH/next"
+ask /v1/completions "$next"
+answer '.choices[0].text' | sed 's/^ //' >"$SCRATCH/text"
+expect_same "a prompt that goes on from an answer has the text of one node" "$SCRATCH/text" "$SCRATCH/next"
+ok "$(answer '.usage | if .prompt_tokens_details.cached_tokens >= 32 and
+	.prompt_tokens_details.cached_tokens < .prompt_tokens then 0 else 1 end')" \
+	"and most of it need not be computed: $(answer '.usage | tojson')"
+
 ask /v1/completions '{"prompt":"Once upon","max_tokens":40,"temperature":0,"echo":true,"stop":["girl","xyz"]}'
 expect_equal "echo and stop" "$(answer '.choices[0].text + "|" + .choices[0].finish_reason')" \
 	"Once upon a time, there was a little |stop"

@@ -42,7 +42,7 @@ hello='{"type":"hello","kind":"requests","version":[1,0]}'
 connect a
 exec 5>"$SCRATCH/a.in"
 echo "$hello" >&5
-wait_for "both ends say what they speak" said a '.type == "hello" and .kind == "requests" and .version == [1, 1]'
+wait_for "both ends say what they speak" said a '.type == "hello" and .kind == "requests" and .version == [1, 2]'
 wait_for "a client is told of the model" \
 	said a '.type == "model" and .name == "model" and .context == 512 and .chat == "none"'
 echo '{"type":"watch","every":0.1}' >&5

@@ -2,6 +2,7 @@
 # lsc-up and lsc-down: from an image to an answer in one command and back, and that nothing is left
 # where something is wrong, or somebody loses patience.
 . tests/lib/tap.sh
+. tests/lib/service.sh
 . tests/lib/sshd.sh
 requires_feature microhttpd
 requires_command jq curl setsid flock
@@ -58,9 +59,8 @@ expect_equal 'and tells who is complete' \
 curl -s "$url/v1/completions" -H 'Content-Type: application/json' \
 	-d '{"prompt":"Once","max_tokens":3}' >"$SCRATCH/answer"
 expect_equal 'it answers' "$(jq .usage.completion_tokens "$SCRATCH/answer")" 3
-expect_status 0 'top knows it' lsc-top --once
-grep -q '^model.lsc at http.* ready, 2 of 2 nodes complete' "$SCRATCH/out"
-ok $? 'by its name'
+top_knows() { lsc-top --once | grep '^model.lsc at http.* ready, 2 of 2 nodes complete'; }
+wait_for 'top knows it by its name' top_knows
 expect_status 0 'down tells what runs' lsc-down --dry-run
 expect_equal 'all that is needed' "$(cat "$SCRATCH/out")" 'gate, worker, nodes, router'
 expect_status 75 'no second one of a name' up --nodes 127.0.0.9

@@ -45,6 +45,9 @@ static void test_good(struct lsc_answer *answer)
 	is_int(FEED(answer, "{\"choices\":[],\"usage\":null}", TEXT("\\ud83d\\udc0b\xe2\x82\xac")),
 	       0, "usage that is null, text beyond ASCII");
 	ok(!answer->done && answer->chunks == 1 && gaps.n == 0, "and no end yet");
+	is_int(FEED(answer, TEXT("\\u0000"), TEXT("a\\u0000b"), "[DONE]"), 0,
+	       "bytes of zero are text");
+	ok(answer->done && answer->chunks == 2, "in two chunks");
 	is_int(FEED(answer, "{\"choices\":[{\"text\":\"a\"}],\"error\":null}"), 0, "no error");
 }
 
@@ -67,6 +70,26 @@ static void test_bad(struct lsc_answer *answer)
 	is_str(err.text, "the server failed: boom", "in its words");
 	FEED(answer, "{\"choices\":[],\"usage\":{\"prompt_tokens\":-3,\"completion_tokens\":1e9}}");
 	ok(answer->prompt_tokens == 0 && answer->output_tokens == 0, "counts that are none");
+}
+
+/* The same text has the same hash, in however many chunks it comes; another text has not. */
+static void test_hash(struct lsc_answer *answer)
+{
+	struct lsc_hash want = lsc_hash_of("Once upon", 9), hash;
+
+	lsc_answer_reset(answer);
+	ok(!lsc_answer_hash(answer, &hash), "no text has no hash");
+	FEED(answer, TEXT("Once upon"));
+	ok(lsc_answer_hash(answer, &hash) && lsc_hash_equal(&want, &hash), "text has one");
+	FEED(answer, CHAT("\"role\":\"assistant\""), CHAT("\"content\":\"Once \""),
+	     CHAT("\"content\":\"upon\""), USAGE);
+	ok(lsc_answer_hash(answer, &hash) && lsc_hash_equal(&want, &hash), "the same in parts");
+	FEED(answer, TEXT("Once "));
+	FEED(answer, TEXT("upon"));
+	ok(lsc_answer_hash(answer, &hash) && !lsc_hash_equal(&want, &hash),
+	   "what was reset is not in it");
+	lsc_answer_reset(answer);
+	ok(!lsc_answer_hash(answer, &hash), "nor is there one then");
 }
 
 static void check_words(const char *body, const char *want)
@@ -96,6 +119,7 @@ int main(void)
 	lsc_answer_init(&answer, &gaps);
 	test_good(&answer);
 	test_bad(&answer);
+	test_hash(&answer);
 	lsc_answer_release(&answer);
 	check_words("{\"error\":{\"message\":\"slow down\"}}", "slow down");
 	check_words("{\"message\":\"a\\nb\"}", "a");

@@ -12,6 +12,7 @@
 #include "net/link.h"
 #include "stage/worker.h"
 #include "tap.h"
+#include "told.h"
 
 #define STAGE_NS 200000000u /* the stage timeout here */
 #define TOKENS   40
@@ -157,38 +158,12 @@ static void submit(struct lsc_router *router)
 
 /* --- the nodes of a cast --- */
 
-static void tell(struct lsc_router *router, struct lsc_pack *pack)
-{
-	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
-	struct lsc_err err = LSC_ERR_INIT;
-
-	if (lsc_pack_end(pack) < 0 ||
-	    lsc_record_parse(&record, pack->buf.data, pack->buf.len, &err) <= 0 ||
-	    lsc_fleet_record(&router->fleet, &record, &err) < 0)
-		ok(false, "an arrival: %s", err.text);
-	lsc_pack_release(pack);
-	*pack = (struct lsc_pack)LSC_PACK_INIT;
-}
-
 static void tell_all(struct lsc_router *router, const char *const *exec)
 {
-	struct lsc_pack pack = LSC_PACK_INIT;
-
-	lsc_pack_begin(&pack, "cast");
-	lsc_pack_bin(&pack, "id", router->fleet.image->id.bytes,
-		     sizeof(router->fleet.image->id.bytes));
-	lsc_pack_uint(&pack, "nodes", 2);
-	tell(router, &pack);
+	tell_cast(router, 2);
 	for (uint32_t i = 0; i < 2; i++) {
-		lsc_pack_begin(&pack, "node");
-		lsc_pack_uint(&pack, "node", i);
-		lsc_pack_str(&pack, "name", "n");
-		lsc_pack_str(&pack, "role", "receiver");
-		lsc_pack_str(&pack, "exec", exec[i]);
-		tell(router, &pack);
-		lsc_pack_begin(&pack, "complete");
-		lsc_pack_uint(&pack, "node", i);
-		tell(router, &pack);
+		tell_node(router, i, "receiver", exec[i]);
+		tell_complete(router, i);
 	}
 	lsc_fleet_end(&router->fleet);
 }

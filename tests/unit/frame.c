@@ -206,6 +206,10 @@ static void test_small(void)
 		   lsc_frame_parse_drop(&record, &id, &request, &err) == 0 && request == 77 &&
 		   !memcmp(&id, &client, 16),
 	   "a drop comes back");
+	ok(lsc_frame_pack_rest(&pack, &client, 78) == 0 && reparse() &&
+		   lsc_record_is(&record, "rest") &&
+		   lsc_frame_parse_drop(&record, &id, &request, &err) == 0 && request == 78,
+	   "and a rest");
 }
 
 /* A run with a penalty but without, or with the wrong number of, ids. */

@@ -288,8 +288,9 @@ static void test_packed(const struct lsc_kernels *kernels)
 	/* More rows, columns and positions than are worked on at once, and some beside them. */
 	static const struct {
 		uint32_t rows, cols, m;
-	} large[] = {{600, 64, 1}, {112, 32, 15},  {129, 33, 16}, {100, 96, 17},  {530, 40, 33},
-		     {64, 40, 31}, {32, 4100, 32}, {67, 2080, 1}, {16, 4128, 47}, {48, 1500, 80}};
+	} large[] = {{600, 64, 1},   {112, 32, 15},  {129, 33, 16},  {100, 96, 17},
+		     {530, 40, 33},  {64, 40, 31},   {32, 4100, 32}, {67, 2080, 1},
+		     {16, 4128, 47}, {48, 1500, 80}, {50, 72, 61},   {33, 64, 64}};
 	bool same = true, small = true, same_q8 = true;
 
 	for (size_t s = 0; s < LSC_ARRAY_SIZE(shapes); s++)

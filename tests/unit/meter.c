@@ -56,7 +56,7 @@ static int take(struct lsc_cluster *cluster, const char *json,
 #define STATUS                                                                                     \
 	"{\"type\":\"status\",\"t\":0.5,\"ready\":true,\"ended\":false,\"queue\":9,\"waiting\":1," \
 	"\"running\":2,\"positions\":30,\"requests\":3,\"failed\":0,\"cancelled\":1,"              \
-	"\"prompt_tokens\":9,\"tokens\":12,\"routes\":2,\"switches\":1,"                           \
+	"\"prompt_tokens\":9,\"cached_tokens\":4,\"tokens\":12,\"routes\":2,\"switches\":1,"       \
 	"\"stages\":[{\"node\":0,\"first\":0,\"last\":6}],\"nodes\":[%s]}"
 #define NODE                                                                                       \
 	"{\"node\":0,\"name\":\"a \\\"<b>\",\"source\":true,\"blocks\":6,\"complete\":true,"       \
@@ -91,6 +91,7 @@ static void test_cluster(void)
 	ok(lsc_meter_write(&meter, &cluster, &buf) == 0 &&
 		   has(&buf, "lsc_router_node_blocks{node=\"0\"} 6\n") &&
 		   has(&buf, "lsc_router_kv_positions 30\n") &&
+		   has(&buf, "lsc_router_cached_tokens_total 4\n") &&
 		   has(&buf, "lsc_router_arriving 1\n"),
 	   "and as metrics");
 	snprintf(text, sizeof(text), STATUS, "{\"node\":0}");

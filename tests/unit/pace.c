@@ -40,10 +40,10 @@ static struct outcome run(struct lsc_pace *pace, const struct machine *m, unsign
 	struct outcome seen = {0};
 
 	for (unsigned i = 0; i < steps; i++) {
-		uint32_t rows = lsc_pace_rows(pace, decodes, 0);
+		uint32_t rows = lsc_pace_rows(pace, decodes, 0, 1);
 		double ms = cost(m, rows);
 
-		lsc_pace_step(pace, decodes, rows, (uint64_t)(ms * MS));
+		lsc_pace_step(pace, decodes, rows, 1, (uint64_t)(ms * MS));
 		seen.over += ms > 2.7 * m->alone_ms;
 		seen.rows += rows;
 	}
@@ -63,10 +63,10 @@ static void test_alternation(void)
 
 	for (unsigned i = 0; i < steps; i++) {
 		unsigned here = i % 3 ? 3 + i % 4 : 0; /* 0 of 9, and 3 to 6 */
-		uint32_t n = lsc_pace_rows(&pace, here, all - here);
+		uint32_t n = lsc_pace_rows(&pace, here, all - here, 1);
 		double ms = here ? cost(&m, n) : n * m.row_ms;
 
-		lsc_pace_step(&pace, here, n, (uint64_t)(ms * MS));
+		lsc_pace_step(&pace, here, n, 1, (uint64_t)(ms * MS));
 		if (i < 200)
 			continue;
 		over += ms > 2.7 * m.alone_ms;
@@ -85,14 +85,55 @@ static void test_classes(void)
 {
 	struct lsc_pace pace = LSC_PACE_INIT;
 
-	lsc_pace_step(&pace, 4, 0, (uint64_t)(10 * MS));
-	ok(lsc_pace_rows(&pace, 4, 9) > 0 && lsc_pace_rows(&pace, 3, 0) > 0,
+	lsc_pace_step(&pace, 4, 0, 1, (uint64_t)(10 * MS));
+	ok(lsc_pace_rows(&pace, 4, 9, 1) > 0 && lsc_pace_rows(&pace, 3, 0, 1) > 0,
 	   "what was timed alone may have prompts beside it");
-	is_int(lsc_pace_rows(&pace, 5, 0), 0, "more decodes are timed alone first");
-	is_int(lsc_pace_rows(&pace, 2, 2), 0, "so are fewer, whoever else is away");
-	ok(lsc_pace_rows(&pace, 0, 4) > 0 &&
-		   lsc_pace_rows(&pace, 0, 4) < lsc_pace_rows(&pace, 0, 0),
+	is_int(lsc_pace_rows(&pace, 5, 0, 1), 0, "more decodes are timed alone first");
+	is_int(lsc_pace_rows(&pace, 2, 2, 1), 0, "so are fewer, whoever else is away");
+	ok(lsc_pace_rows(&pace, 0, 4, 1) > 0 &&
+		   lsc_pace_rows(&pace, 0, 4, 1) < lsc_pace_rows(&pace, 0, 0, 1),
 	   "who waits for decodes takes on less than who does not");
+}
+
+static void test_linger(void)
+{
+	struct lsc_pace pace = LSC_PACE_INIT;
+	uint64_t linger;
+
+	lsc_pace_step(&pace, 8, 0, 1, (uint64_t)(10 * MS));
+	is_int(lsc_pace_linger_ns(&pace), 0, "nobody is waited for whose way is not known");
+	for (int i = 0; i < 100; i++)
+		lsc_pace_trip(&pace, (uint64_t)(0.2 * MS));
+	linger = lsc_pace_linger_ns(&pace);
+	ok(linger > (uint64_t)(1 * MS) && linger < (uint64_t)(2 * MS),
+	   "who is back soon is, and a part of a step longer than ever: %.2f ms",
+	   (double)linger / MS);
+	for (int i = 0; i < 100; i++)
+		lsc_pace_trip(&pace, (uint64_t)((2 + noise()) * MS));
+	linger = lsc_pace_linger_ns(&pace);
+	ok(linger > (uint64_t)(3 * MS), "longer where trips differ: %.2f ms", (double)linger / MS);
+	lsc_pace_trip(&pace, (uint64_t)(30 * MS));
+	is_int(lsc_pace_linger_ns(&pace), (long long)linger,
+	       "who takes longer than a step is no trip");
+}
+
+/* A stage of several routes: steps that run a few units, and steps that run many. */
+static void test_units(void)
+{
+	const struct machine m = {4, 0.25, 1, 0};
+	struct lsc_pace pace = LSC_PACE_INIT;
+	double rows = 0;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		uint32_t units = noise() < 0.5 ? 2 : 26;
+		uint32_t n = lsc_pace_rows(&pace, 3, 0, units);
+
+		lsc_pace_step(&pace, 3, n, units, (uint64_t)(cost(&m, n) * units * MS));
+		if (i >= 1000)
+			rows += n;
+	}
+	ok(rows / 1000 > 12 && rows / 1000 < 18,
+	   "steps of few and of many units take as many positions: %.1f", rows / 1000);
 }
 
 int main(void)
@@ -105,7 +146,7 @@ int main(void)
 	struct outcome seen;
 	struct machine m;
 
-	is_int(lsc_pace_rows(&pace, 4, 0), 0, "decodes are timed alone first");
+	is_int(lsc_pace_rows(&pace, 4, 0, 1), 0, "decodes are timed alone first");
 	for (unsigned i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
 		double ideal;
 
@@ -129,22 +170,14 @@ int main(void)
 	run(&pace, &m, 4, 100);
 	seen = run(&pace, &m, 4, 200);
 	ok(seen.rows > 10, "and half as much: %.1f rows", seen.rows);
-	ok(lsc_pace_rows(&pace, 0, 0) >= 64, "where nothing decodes a prompt has large parts");
+	ok(lsc_pace_rows(&pace, 0, 0, 1) >= 64, "where nothing decodes a prompt has large parts");
 	for (int i = 0; i < 50; i++)
-		lsc_pace_step(&pace, 0, 200, (uint64_t)(2000 * MS));
-	ok(lsc_pace_rows(&pace, 0, 0) == 64, "but smaller ones where they are slow");
+		lsc_pace_step(&pace, 0, 200, 1, (uint64_t)(2000 * MS));
+	ok(lsc_pace_rows(&pace, 0, 0, 1) == 64, "but smaller ones where they are slow");
 
-	is_int(lsc_pace_linger_ns(&pace), 0, "nobody is waited for whose way is not known");
-	lsc_pace_step(&pace, 8, 0, (uint64_t)(10 * MS));
-	for (int i = 0; i < 100; i++)
-		lsc_pace_trip(&pace, (uint64_t)((0.2 + 0.1 * noise()) * MS));
-	ok(lsc_pace_linger_ns(&pace) > (uint64_t)(0.25 * MS) &&
-		   lsc_pace_linger_ns(&pace) < (uint64_t)(1 * MS),
-	   "who is back soon is waited for: %.2f ms", (double)lsc_pace_linger_ns(&pace) / MS);
-	for (int i = 0; i < 100; i++)
-		lsc_pace_trip(&pace, (uint64_t)(30 * MS));
-	is_int(lsc_pace_linger_ns(&pace), 0, "who is away for longer than a step is not");
+	test_linger();
 	test_alternation();
+	test_units();
 	test_classes();
 	return done_testing();
 }

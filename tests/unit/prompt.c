@@ -34,6 +34,7 @@ static char *prompt_of(const struct lsc_ask *how, const struct lsc_due *due, uin
 	    json_integer_value(json_object_get(root, "max_tokens")) == due->output &&
 	    !strcmp(json_string_value(json_object_get(root, "model")), how->model) &&
 	    json_is_true(json_object_get(root, "ignore_eos")) == how->ignore_eos &&
+	    json_is_integer(json_object_get(root, "temperature")) == how->greedy &&
 	    !json_object_get(root, "stream_options") == how->no_usage)
 		prompt = strdup(json_string_value(value));
 	json_decref(root);
@@ -89,7 +90,8 @@ static void test_text(void)
 
 static void test_body(void)
 {
-	struct lsc_ask chat = {.model = "m", .chat = true, .ignore_eos = true, .no_usage = true};
+	struct lsc_ask chat = {
+		.model = "m", .chat = true, .greedy = true, .ignore_eos = true, .no_usage = true};
 	struct lsc_due due = {.prompt = 400, .output = 7, .row = LSC_NO_ROW};
 	uint32_t words = 0;
 	LSC_CLEANUP_FREE char *a = prompt_of(&ask, &due, 1, NULL, 9, &words);

@@ -53,6 +53,58 @@ static void test_past(void)
 	lsc_roster_drop(&roster, guest);
 }
 
+/* Who was back soon is awaited, others are not, until they are again. */
+static void test_away(void)
+{
+	struct lsc_guest *quick = take(1, 0, 1, 0), *slow = take(2, 0, 1, 0);
+
+	roster.soon_ns = 10;
+	is_int((long long)lsc_roster_return(&roster, quick, 5), 0, "who comes first was not away");
+	lsc_roster_step(&roster);
+	lsc_roster_leave(&roster, quick, 100);
+	lsc_roster_leave(&roster, slow, 100);
+	is_int(roster.n_away, 2, "all are awaited at first");
+	is_int((long long)lsc_roster_return(&roster, quick, 105), 5,
+	       "who is back was away so long");
+	is_int(roster.n_away, 1, "and is not awaited");
+	lsc_roster_step(&roster);
+	is_int(roster.n_away, 0, "nobody is for longer than a step");
+	is_int((long long)lsc_roster_return(&roster, slow, 150), 50,
+	       "who comes later is back, too");
+	lsc_roster_leave(&roster, slow, 200);
+	is_int(roster.n_away, 0, "and not awaited the next time");
+	lsc_roster_return(&roster, slow, 202);
+	lsc_roster_leave(&roster, slow, 300);
+	lsc_roster_leave(&roster, quick, 300);
+	is_int(roster.n_away, 2, "but after one that was short");
+	lsc_roster_drop(&roster, slow);
+	lsc_roster_drop(&roster, quick);
+	is_int(roster.n_away, 0, "who is gone is not awaited");
+}
+
+/* Who rests gives way first, of two the one that does for longer, and is like others again when a
+ * run of it comes. */
+static void test_rest(void)
+{
+	static struct lsc_store_image image;
+	struct lsc_guest *first = take(1, 0, 40, 0), *second = take(2, 0, 40, 0);
+	struct lsc_guest *other = take(3, 0, 40, 0);
+
+	ok(!lsc_roster_rest(&roster, first), "who has nothing does not rest");
+	first->image = second->image = &image;
+	ok(lsc_roster_rest(&roster, first) && lsc_roster_rest(&roster, second), "two rest");
+	is_int(roster.n_resting, 2, "which is counted");
+	ok(lsc_guest_is_older(other, first) && lsc_guest_is_older(other, second),
+	   "all others go before them");
+	ok(lsc_guest_is_older(second, first), "and the latest before the first");
+	ok(take(1, 20, 5, 0) == first && !first->rests && lsc_guest_is_older(first, second),
+	   "one that goes on is as others are");
+	lsc_roster_drop(&roster, second);
+	is_int(roster.n_resting, 0, "nobody rests any more");
+	lsc_roster_drop(&roster, first);
+	lsc_roster_drop(&roster, other);
+}
+
 static void test_names(void)
 {
 	const struct lsc_client_id client = {{0}}, other = {{1}};
@@ -79,6 +131,8 @@ int main(void)
 	for (uint32_t i = 0; i < MANY; i++)
 		ids[i] = 3 * i;
 	test_past();
+	test_away();
+	test_rest();
 	test_names();
 	lsc_roster_release(&roster);
 	return done_testing();

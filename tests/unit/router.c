@@ -12,6 +12,7 @@
 #include "exec/kernels.h"
 #include "stage/worker.h"
 #include "tap.h"
+#include "told.h"
 
 #define WORKERS  2
 #define MAX_KEPT 4096
@@ -111,58 +112,20 @@ static void turn(struct lsc_loop *loop, unsigned answers)
 		lsc_loop_turn(loop, 10, NULL);
 }
 
-/* --- arrivals, made up --- */
-
-static void tell(struct lsc_router *router, struct lsc_pack *pack)
-{
-	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
-	struct lsc_err err = LSC_ERR_INIT;
-
-	if (lsc_pack_end(pack) < 0 ||
-	    lsc_record_parse(&record, pack->buf.data, pack->buf.len, &err) <= 0 ||
-	    lsc_fleet_record(&router->fleet, &record, &err) < 0)
-		ok(false, "an arrival: %s", err.text);
-	lsc_pack_release(pack);
-	*pack = (struct lsc_pack)LSC_PACK_INIT;
-}
-
-static void tell_node(struct lsc_router *router, struct lsc_pack *pack, uint32_t node,
-		      const char *exec)
-{
-	lsc_pack_begin(pack, "node");
-	lsc_pack_uint(pack, "node", node);
-	lsc_pack_str(pack, "name", "n");
-	lsc_pack_str(pack, "role", "receiver");
-	lsc_pack_str(pack, "exec", exec);
-	tell(router, pack);
-}
-
 /* Two receivers: each holds half of the blocks, or all. */
 static void tell_all(struct lsc_router *router, struct lsc_worker **workers, bool halves)
 {
-	const struct lsc_image *image = router->fleet.image;
-	struct lsc_pack pack = LSC_PACK_INIT;
+	const uint32_t n = router->fleet.image->n_blocks;
 
-	lsc_pack_begin(&pack, "cast");
-	lsc_pack_bin(&pack, "id", image->id.bytes, sizeof(image->id.bytes));
-	lsc_pack_uint(&pack, "nodes", WORKERS);
-	tell(router, &pack);
+	tell_cast(router, WORKERS);
 	for (uint32_t i = 0; i < WORKERS; i++) {
-		tell_node(router, &pack, i, lsc_worker_address(workers[i]));
-		for (uint32_t b = 0; halves && b < image->n_blocks; b++) {
+		tell_node(router, i, "receiver", lsc_worker_address(workers[i]));
+		for (uint32_t b = 0; halves && b < n; b++)
 			/* the embedding is in the last block */
-			if ((b >= image->n_blocks / 2) != i && b + 1 < image->n_blocks)
-				continue;
-			lsc_pack_begin(&pack, "block");
-			lsc_pack_uint(&pack, "node", i);
-			lsc_pack_uint(&pack, "block", b);
-			tell(router, &pack);
-		}
-		if (halves)
-			continue;
-		lsc_pack_begin(&pack, "complete");
-		lsc_pack_uint(&pack, "node", i);
-		tell(router, &pack);
+			if ((b >= n / 2) == i || b + 1 == n)
+				tell_block(router, i, b);
+		if (!halves)
+			tell_complete(router, i);
 	}
 	lsc_fleet_end(&router->fleet);
 }

@@ -133,7 +133,10 @@ static void test_records(const struct lsc_tally *tally)
 static void test_series(void)
 {
 	LSC_CLEANUP_FREE struct lsc_series *series = calloc(1, sizeof(*series));
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
 	uint64_t in = 0, out = 0;
+	double bin = 0;
 
 	for (uint64_t s = 0; s < 3600; s++)
 		lsc_series_add(series, s * 1000 * MS, s, 2);
@@ -144,6 +147,13 @@ static void test_series(void)
 	ok(series->bin_ns == 6400 * MS && series->n == 563, "an hour in %u bins", series->n);
 	ok(in == 3599 * 1800 && out == 7200, "nothing is lost");
 	ok(series->out[0] == 14 && series->out[1] == 12, "and it is where it was");
+	is_int(lsc_series_pack(series, &pack), 0, "as a record");
+	ok(lsc_record_parse(&record, pack.buf.data, pack.buf.len, &err) > 0 &&
+		   lsc_record_is(&record, "series"),
+	   "of its own");
+	ok(lsc_record_real_or(&record, "bin", 0, &bin, &err) == 0 && bin == 6.4 &&
+		   lsc_record_get(&record, "out") && lsc_record_get(&record, "in"),
+	   "with its bins");
 	lsc_series_add(series, UINT64_MAX, 1, 1);
 	ok(series->n <= LSC_SERIES_BINS, "as far as time goes");
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "tap.h"
+#include "told.h"
 
 #define MAX_NODES 8
 
@@ -16,6 +17,8 @@ static struct lsc_loop *loop;
 static struct lsc_router router;
 static struct lsc_router_request request;
 static unsigned taken[MAX_NODES]; /* requests whose route has the node */
+static enum lsc_cover_sources sources = LSC_SOURCES_ASSIST;
+static uint32_t n_sources; /* of the nodes, the first */
 
 static void on_route(struct lsc_router_request *it)
 {
@@ -24,48 +27,23 @@ static void on_route(struct lsc_router_request *it)
 
 static const struct lsc_router_events events = {.on_route = on_route};
 
-static void tell(struct lsc_pack *pack)
-{
-	LSC_CLEANUP(lsc_record_release) struct lsc_record record = LSC_RECORD_INIT;
-	struct lsc_err err = LSC_ERR_INIT;
-
-	if (lsc_pack_end(pack) < 0 ||
-	    lsc_record_parse(&record, pack->buf.data, pack->buf.len, &err) <= 0 ||
-	    lsc_fleet_record(&router.fleet, &record, &err) < 0)
-		ok(false, "an arrival: %s", err.text);
-}
-
-/* n receivers that can be reached and hold the blocks from first[i] to last[i]. */
+/* n nodes, receivers but for n_sources, that can be reached and hold the blocks from first[i] to
+ * last[i]. */
 static void begin(uint32_t n, const uint32_t *first, const uint32_t *last)
 {
-	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	struct lsc_err err = LSC_ERR_INIT;
 
-	if (lsc_router_init(&router, &image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0)
+	if (lsc_router_init(&router, &image, loop, sources, 0, 0, &events, &err) < 0)
 		ok(false, "a router: %s", err.text);
 	memset(taken, 0, sizeof(taken));
-	lsc_pack_begin(&pack, "cast");
-	lsc_pack_bin(&pack, "id", image.id.bytes, sizeof(image.id.bytes));
-	lsc_pack_uint(&pack, "nodes", n);
-	tell(&pack);
+	tell_cast(&router, n);
 	for (uint32_t i = 0; i < n; i++) {
-		lsc_pack_begin(&pack, "node");
-		lsc_pack_uint(&pack, "node", i);
-		lsc_pack_str(&pack, "name", "n");
-		lsc_pack_str(&pack, "role", "receiver");
-		tell(&pack);
+		tell_node(&router, i, i < n_sources ? "source" : "receiver", NULL);
 		router.fleet.nodes[i]->open = true;
-		for (uint32_t b = first[i]; b <= last[i]; b++) {
-			lsc_pack_begin(&pack, "block");
-			lsc_pack_uint(&pack, "node", i);
-			lsc_pack_uint(&pack, "block", b);
-			tell(&pack);
-		}
-		if (first[i] || last[i] + 1 < image.n_blocks)
-			continue;
-		lsc_pack_begin(&pack, "complete");
-		lsc_pack_uint(&pack, "node", i);
-		tell(&pack);
+		for (uint32_t b = first[i]; b <= last[i] && i >= n_sources; b++)
+			tell_block(&router, i, b);
+		if (i >= n_sources && !first[i] && last[i] + 1 == image.n_blocks)
+			tell_complete(&router, i);
 	}
 	lsc_fleet_end(&router.fleet);
 }
@@ -189,6 +167,60 @@ static void test_pipeline(void)
 	end();
 }
 
+static uint32_t units_at(uint32_t rank)
+{
+	uint32_t units = 0;
+
+	for (uint32_t s = 0; s < request.cover.n; s++)
+		if (request.cover.stages[s].node == rank)
+			units += request.cover.stages[s].last - request.cover.stages[s].first + 1;
+	return units;
+}
+
+/* A source that serves, and two receivers: the first has the second quarter, the other the third.
+ */
+static void test_relief(void)
+{
+	uint32_t quarter = image.n_blocks / 4;
+	const uint32_t first[] = {0, quarter, 2 * quarter};
+	const uint32_t last[] = {0, 2 * quarter - 1, 3 * quarter - 1};
+	const uint32_t little[] = {0, quarter, quarter};
+
+	sources = LSC_SOURCES_SERVE;
+	n_sources = 1;
+	begin(3, first, last);
+	ok(take(1) && request.local && taken[0] == 1, "a source that is idle answers alone");
+	ok(take(1) && !request.local && units_at(1) && units_at(2),
+	   "while it is busy, receivers take off it what they hold");
+	ok(units_at(0) + units_at(1) + units_at(2) == image.n_units &&
+		   units_at(0) < image.n_units * 3 / 4,
+	   "all of that: it runs %u of %u units", units_at(0), image.n_units);
+	ok(take(40) && taken[1] >= 20 && taken[2] >= 20, "many of them do");
+	router.whole = true;
+	ok(take(10) && request.local && units_at(0) == image.n_units,
+	   "where none is to run a part, it runs everything");
+	end();
+
+	begin(2, first, little);
+	ok(take(20) && taken[0] == 20 && !taken[1], "a block is not worth a pipeline");
+	end();
+
+	begin(3, first, (const uint32_t[]){0, 2 * quarter - 1, image.n_blocks - 1});
+	node(1)->complete = true;
+	memset(node(1)->units, 1, image.n_units);
+	ok(take(30) && taken[1] > 10 && taken[0] > 10 && taken[2] > 5,
+	   "a receiver that is complete serves as the source does: %u, %u, %u", taken[0], taken[1],
+	   taken[2]);
+	end();
+	sources = LSC_SOURCES_ASSIST;
+
+	begin(3, first, (const uint32_t[]){0, 2 * quarter - 1, image.n_blocks - 1});
+	router.whole = true;
+	ok(take(4) && taken[0] == 4, "where nothing comes any more, the source does it alone");
+	end();
+	n_sources = 0;
+}
+
 int main(void)
 {
 	const struct lsc_image_options options = {.dtype = LSC_DTYPE_F32, .blocks = 12, .seed = 3};
@@ -206,6 +238,7 @@ int main(void)
 	printf("# %u blocks, %u units\n", image.n_blocks, image.n_units);
 	test_local();
 	test_pipeline();
+	test_relief();
 	lsc_image_close(&image);
 	lsc_loop_free(loop);
 	return done_testing();

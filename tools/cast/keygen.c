@@ -12,21 +12,7 @@
 
 static error_t parse_keygen(int key, char *arg, struct argp_state *state)
 {
-	const char **path = state->input;
-
-	switch (key) {
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 0)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "one file at a time");
-		*path = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!*path)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "missing FILE");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return lsc_tool_argument(state, key, arg, state->input, "FILE");
 }
 
 static int keygen(const char *path, struct lsc_err *err)

@@ -108,14 +108,8 @@ static error_t parse_bench(int key, char *arg, struct argp_state *state)
 		opt->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (opt->path)
-			return ARGP_ERR_UNKNOWN;
-		opt->path = arg;
-		return 0;
 	case ARGP_KEY_END:
-		if (!opt->path)
-			argp_failure(state, LSC_EXIT_USAGE, 0, "want IMAGE");
-		return 0;
+		return lsc_tool_argument(state, key, arg, &opt->path, "IMAGE");
 	default:
 		return parse_number(key, arg, opt, state);
 	}

@@ -158,7 +158,19 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **context
 	http->gate->meter.connections++;
 }
 
-/* Who is too slow with a request, byte by byte or not at all, is left. */
+/* Whether a client that owes a request has closed the half that it sends by, and all that it sent
+ * was read. */
+static bool has_ended(const struct connection *connection)
+{
+	char byte;
+
+	return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Who is too slow with a request, byte by byte or not at all, is left.
+ *
+ * libmicrohttpd waits for edges, and takes a short read for the last one: it does not see an end
+ * that came with the bytes before it.  Shutting the half that is over makes another edge. */
 static void on_sweep(void *data)
 {
 	struct gate_http *http = data;
@@ -168,6 +180,8 @@ static void on_sweep(void *data)
 	for (struct connection *c = http->connections; c; c = c->next)
 		if (c->since_ns && now - c->since_ns > patience)
 			shutdown(c->fd, SHUT_RDWR);
+		else if (c->since_ns && has_ended(c))
+			shutdown(c->fd, SHUT_RD);
 	lsc_timer_arm(http->sweep, SWEEP_NS);
 }
 

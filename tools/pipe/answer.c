@@ -279,6 +279,9 @@ static void print_done(struct pipe *pipe, const struct lsc_router_request *reque
 				   answer->text.len - from),
 			 "tokens", (int)(request->ids.n - request->n_prompt), "prompt_tokens",
 			 (int)request->n_prompt);
+	if (request->reused)
+		json_object_set_new(line, "cached_tokens", json_integer(request->reused));
+	pipe->totals.cached_tokens += request->reused;
 	stop = stop_of(request, answer);
 	if (stop)
 		json_object_set_new(line, "stop", stop);

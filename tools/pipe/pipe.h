@@ -21,8 +21,9 @@ struct options {
 	double timeout_s;
 	double stage_s; /* 0: by the timeout */
 	bool text;
+	bool whole;
 	const char *listen; /* NULL: requests come from standard input */
-	uint64_t queue;
+	uint64_t queue, keep;
 	int ready_fd;
 	struct lsc_access access;
 };
@@ -30,7 +31,7 @@ struct options {
 /* Since the beginning. */
 struct pipe_totals {
 	uint64_t requests, failed, cancelled;
-	uint64_t prompt_tokens, tokens;
+	uint64_t prompt_tokens, cached_tokens, tokens;
 	uint64_t routes, switches;
 };
 

@@ -124,6 +124,7 @@ static void pack_totals(struct lsc_pack *pack, const struct pipe_totals *totals)
 	lsc_pack_uint(pack, "failed", totals->failed);
 	lsc_pack_uint(pack, "cancelled", totals->cancelled);
 	lsc_pack_uint(pack, "prompt_tokens", totals->prompt_tokens);
+	lsc_pack_uint(pack, "cached_tokens", totals->cached_tokens);
 	lsc_pack_uint(pack, "tokens", totals->tokens);
 	lsc_pack_uint(pack, "routes", totals->routes);
 	lsc_pack_uint(pack, "switches", totals->switches);

@@ -120,6 +120,7 @@ void replay_call_tell(struct replay_call *call, enum lsc_outcome outcome, uint64
 	result->has_usage = answer->has_usage;
 	result->prompt_tokens = answer->prompt_tokens;
 	result->output_tokens = answer->output_tokens;
+	result->has_text = lsc_answer_hash(&call->answer, &result->text);
 	if (!result->end_ns)
 		result->end_ns = now_ns;
 }

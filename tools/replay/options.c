@@ -27,6 +27,7 @@ enum {
 	KEY_MODEL,
 	KEY_IGNORE_EOS,
 	KEY_NO_USAGE,
+	KEY_GREEDY,
 	KEY_API_KEY,
 	KEY_CA_FILE,
 	KEY_MAX_CONCURRENCY,
@@ -60,6 +61,7 @@ static const struct argp_option options[] = {
 	{"ignore-eos", KEY_IGNORE_EOS, NULL, 0,
 	 "Have answers reach their length, where the server knows ignore_eos", 0},
 	{"no-usage", KEY_NO_USAGE, NULL, 0, "Do not ask for usage, count chunks", 0},
+	{"greedy", KEY_GREEDY, NULL, 0, "Ask for temperature 0 (default: the server's)", 0},
 	{"api-key-file", KEY_API_KEY, "FILE", 0, "Send the key in FILE's first line (-: stdin)", 0},
 	{"ca-file", KEY_CA_FILE, "FILE", 0, "Trust these certificates, not the system's", 0},
 	{"max-concurrency", KEY_MAX_CONCURRENCY, "N", 0,
@@ -182,6 +184,7 @@ static bool parse_flag(int key, char *arg, struct replay_options *opt)
 		{KEY_CHAT, &opt->chat},         {KEY_IGNORE_EOS, &opt->ignore_eos},
 		{KEY_NO_USAGE, &opt->no_usage}, {KEY_JSON, &opt->json},
 		{'n', &opt->dry_run},           {'f', &opt->force},
+		{KEY_GREEDY, &opt->greedy},
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)

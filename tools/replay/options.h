@@ -17,7 +17,7 @@ struct replay_options {
 	struct lsc_objectives objectives;
 	uint64_t max_concurrency; /* 0: what descriptors allow */
 	double timeout_s, tokens_per_word;
-	bool chat, ignore_eos, no_usage, dry_run, json, force;
+	bool chat, greedy, ignore_eos, no_usage, dry_run, json, force;
 
 	bool reshaped; /* own: --speed or --scale was given */
 };
