@@ -111,16 +111,29 @@ static uint32_t passes(const struct load *load, uint64_t runs)
 	return (uint32_t)lsc_div_up(runs, load->units);
 }
 
-/* Passes of prompts beside the decodes: what the pace has found, where that has time to look for
- * it, and at least what takes no longer than the decodes themselves by all that steps took. */
+/* Whether the step has the beginning of a prompt. */
+static bool begins(const struct lsc_batch *batch)
+{
+	for (unsigned i = 0; i < batch->n; i++) {
+		const struct lsc_job *job = batch->picks[i].job;
+
+		if (job->run.pos == 0 && job->n_done == 0 && lsc_job_left(job) > 1)
+			return true;
+	}
+	return false;
+}
+
+/* Passes of prompts beside the decodes: what the pace has found.  Short prompts are over before it
+ * has found much, so where one begins it is at least what takes no longer than the decodes
+ * themselves, by all that steps took. */
 static uint32_t rows_beside(const struct lsc_compute *compute, const struct load *load)
 {
 	uint32_t decodes = passes(load, load->decoded);
 	uint32_t rows = lsc_pace_rows(&compute->pace, decodes,
 				      lsc_queue_count_others(&compute->queue), load->units);
 
-	if (!rows)
-		return 0;
+	if (!rows || !begins(&compute->batch))
+		return rows;
 	return LSC_MAX(rows, (uint32_t)((LSC_PACE_STRETCH - 1) *
 					lsc_speed_rows(&compute->speed, decodes)));
 }
