@@ -32,8 +32,7 @@ bool lsc_router_passes(const struct lsc_router_request *request, uint32_t node)
 	return false;
 }
 
-/* What a route asks of its nodes, added to what they have, or taken away. */
-static void count_route(struct lsc_router *router, const struct lsc_cover *cover, int sign)
+void lsc_router_count(struct lsc_router *router, const struct lsc_cover *cover, int sign)
 {
 	for (uint32_t i = 0; i < cover->n; i++) {
 		const struct lsc_stage *stage = &cover->stages[i];
@@ -51,7 +50,7 @@ static void end_route(struct lsc_router_request *request, bool drop)
 	if (!request->routed)
 		return;
 	lsc_shift_cancel(request);
-	count_route(router, &request->cover, -1);
+	lsc_router_count(router, &request->cover, -1);
 	for (uint32_t i = 0; drop && i < request->cover.n; i++)
 		lsc_fleet_drop(&router->fleet, request->cover.stages[i].node, request->number);
 	request->routed = false;
@@ -178,7 +177,7 @@ void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32
 	request->number = number;
 	request->asked = pos ? 0 : (uint32_t)request->ids.n;
 	request->asked_ns = lsc_clock_ns();
-	count_route(router, &request->cover, 1);
+	lsc_router_count(router, &request->cover, 1);
 	if (lsc_debug_is_on("route"))
 		say_route(request);
 	router->events->on_route(request);

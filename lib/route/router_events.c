@@ -64,13 +64,39 @@ static bool move_on(struct lsc_router_request *request)
 	return true;
 }
 
+/* Off a source that runs it alone, where receivers hold half of it by now.  One such request has
+ * the source read all of the model for each token, where others need but a part there. */
+static bool ease(struct lsc_router_request *request)
+{
+	struct lsc_router *router = request->router;
+	uint64_t now = lsc_clock_ns();
+	uint64_t left = request->limit - (request->ids.n - request->n_prompt);
+	struct lsc_cover cover;
+	bool found;
+
+	if (!request->local || router->switching == LSC_SWITCH_NEVER ||
+	    left < request->ids.n / MOVE_PART || now < request->again_ns)
+		return false;
+	request->again_ns = now + MOVE_NS;
+	lsc_router_count(router, &request->cover, -1);
+	found = lsc_router_find_ease(router, request, &cover);
+	lsc_router_count(router, &request->cover, 1);
+	if (!found)
+		return false;
+	lsc_router_leave(request);
+	request->cover = cover;
+	request->local = false;
+	lsc_router_set_off(request);
+	return true;
+}
+
 /* On with the next position; to a node that came to hold everything, if there is one. */
 static void go_on(struct lsc_router_request *request)
 {
 	struct lsc_router *router = request->router;
 	const struct lsc_cover before = request->cover;
 
-	if (move_on(request))
+	if (move_on(request) || ease(request))
 		return;
 	if (router->switching != LSC_SWITCH_NEVER && lsc_router_find_better(router, request)) {
 		if (lsc_router_find_route(router, request) > 0 && request->local) {

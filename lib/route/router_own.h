@@ -10,6 +10,9 @@ extern const struct lsc_fleet_events lsc_router_fleet_events;
 /* Whether a node is on a request's route. */
 bool lsc_router_passes(const struct lsc_router_request *request, uint32_t node);
 
+/* What a route asks of its nodes, added to what they have (1), or taken away (-1). */
+void lsc_router_count(struct lsc_router *router, const struct lsc_cover *cover, int sign);
+
 /* Takes the route that its cover names: under a number that its workers know it by, from a position
  * on; or from what another left at its node, if there is that, and from the beginning. */
 void lsc_router_take(struct lsc_router_request *request, uint64_t number, uint32_t pos);

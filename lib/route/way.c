@@ -14,6 +14,7 @@
 #define DOUBT  4 /* a node's failure weighs as much as so many requests there */
 #define STAGE  8 /* of what nodes have to do, a stage has to save one in so many */
 #define RELIEF 4 /* of its units, one in so many at least is worth a pipeline */
+#define EASE   2 /* and one in so many is worth to compute anew what is on its way */
 
 /* Whether a node may be on a route of a request; hope: or soon may, as it is being called again. */
 static bool takes_part(const struct lsc_router *router, const struct lsc_fleet_node *node,
@@ -204,10 +205,11 @@ static bool has_parts(const struct lsc_fleet *fleet)
 	return false;
 }
 
-/* Where nodes that hold everything are busy, others that hold a part of it may take that off them.
- * It has to save enough to be worth the way from stage to stage. */
+/* Where nodes that hold everything are busy, others that hold a part of it may take that off them:
+ * of the units, one in so many at least, or it is not worth the way from stage to stage. */
 static int find_relief(const struct lsc_router *router, const struct lsc_router_request *request,
-		       uint32_t local, double wait, bool hope, struct lsc_cover *ret_cover)
+		       uint32_t local, double wait, uint32_t part, bool hope,
+		       struct lsc_cover *ret_cover)
 {
 	const struct lsc_fleet_node *node = router->fleet.nodes[local];
 	uint32_t units = router->fleet.image->n_units, relieved = 0;
@@ -225,7 +227,21 @@ static int find_relief(const struct lsc_router *router, const struct lsc_router_
 		if (!router->fleet.nodes[stage->node]->complete)
 			relieved += stage->last - stage->first + 1;
 	}
-	return relieved * RELIEF >= units && ret_cover->bottleneck <= wait - own / RELIEF;
+	return relieved * part >= units && ret_cover->bottleneck <= wait - own / part;
+}
+
+bool lsc_router_find_ease(const struct lsc_router *router, const struct lsc_router_request *request,
+			  struct lsc_cover *ret_cover)
+{
+	const struct lsc_fleet *fleet = &router->fleet;
+	uint32_t local = request->cover.stages[0].node, node;
+	double wait = cost_of(fleet->nodes[local], usual_cost(fleet)) *
+		      (queue_of(fleet->nodes[local]) + fleet->image->n_units);
+
+	return request->local && router->sources == LSC_SOURCES_SERVE &&
+	       fleet->nodes[local]->source &&
+	       !find_local(router, request, false, false, &node, NULL) &&
+	       find_relief(router, request, local, wait, EASE, false, ret_cover) > 0;
 }
 
 static int find_route(const struct lsc_router *router, struct lsc_router_request *request,
@@ -238,7 +254,7 @@ static int find_route(const struct lsc_router *router, struct lsc_router_request
 
 	request->local = find_local(router, request, serve, hope, &node, &wait);
 	if (request->local && serve) {
-		r = find_relief(router, request, node, wait, hope, &request->cover);
+		r = find_relief(router, request, node, wait, RELIEF, hope, &request->cover);
 		request->local = r == 0;
 	} else if (!request->local && !router->whole) {
 		r = find_pipeline(router, request, hope, false, &request->cover);

@@ -18,6 +18,11 @@ bool lsc_router_bar(struct lsc_router_request *request, const uint8_t *begins, u
 bool lsc_router_find_better(const struct lsc_router *router,
 			    const struct lsc_router_request *request);
 
+/* Whether receivers hold enough of what a request runs at a source, alone, to take it off that, and
+ * none of them everything.  What the request has the source do does not count there any more. */
+bool lsc_router_find_ease(const struct lsc_router *router, const struct lsc_router_request *request,
+			  struct lsc_cover *ret_cover);
+
 /* Whether a node of a request's route leaves. */
 bool lsc_router_has_leaving(const struct lsc_router *router,
 			    const struct lsc_router_request *request);

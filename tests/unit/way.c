@@ -185,6 +185,7 @@ static void test_relief(void)
 	const uint32_t first[] = {0, quarter, 2 * quarter};
 	const uint32_t last[] = {0, 2 * quarter - 1, 3 * quarter - 1};
 	const uint32_t little[] = {0, quarter, quarter};
+	struct lsc_cover cover;
 
 	sources = LSC_SOURCES_SERVE;
 	n_sources = 1;
@@ -203,6 +204,23 @@ static void test_relief(void)
 
 	begin(2, first, little);
 	ok(take(20) && taken[0] == 20 && !taken[1], "a block is not worth a pipeline");
+	end();
+
+	/* what runs at the source already, beside another request */
+	begin(3, first, (const uint32_t[]){0, 2 * quarter - 1, image.n_blocks - 1});
+	ok(take(1) && request.local, "a request runs at the source");
+	ok(lsc_router_find_ease(&router, &request, &cover) && cover.n > 1,
+	   "receivers that hold half of it can take it off that");
+	node(0)->busy_units = 0;
+	ok(!lsc_router_find_ease(&router, &request, &cover), "not where nothing else runs there");
+	node(0)->busy_units = image.n_units;
+	node(2)->complete = true;
+	ok(!lsc_router_find_ease(&router, &request, &cover),
+	   "nor where one holds all of it: that is where it may go");
+	end();
+	begin(2, first, last);
+	ok(take(1) && request.local && !lsc_router_find_ease(&router, &request, &cover),
+	   "nor for less than half");
 	end();
 
 	n_sources = 2;
