@@ -104,6 +104,11 @@ struct lsc_kv *lsc_engine_kv(struct lsc_engine *engine)
 	return &engine->kv;
 }
 
+void lsc_engine_prepare(struct lsc_engine *engine)
+{
+	lsc_kv_prepare(&engine->kv);
+}
+
 uint64_t lsc_engine_kv_used(const struct lsc_engine *engine)
 {
 	return engine->kv.used_pages * engine->kv.page_bytes;

@@ -82,6 +82,9 @@ void lsc_engine_drop(struct lsc_engine *engine, const struct lsc_request_key *ke
 struct lsc_kv;
 struct lsc_kv *lsc_engine_kv(struct lsc_engine *engine);
 
+/* Uses a moment in which nothing is to be run: kv.h's lsc_kv_prepare(). */
+void lsc_engine_prepare(struct lsc_engine *engine);
+
 /* Bytes of KV pages that requests hold now. */
 uint64_t lsc_engine_kv_used(const struct lsc_engine *engine);
 

@@ -7,6 +7,9 @@
 
 #include "base/macros.h"
 
+#define AHEAD_BYTES (32ull << 20) /* of memory for pages that nobody wanted yet */
+#define PART_BYTES  (2ull << 20)  /* of that at a time: a large page */
+
 struct lsc_kv_page {
 	struct lsc_kv_page *next;
 };
@@ -63,6 +66,21 @@ static struct lsc_kv_page *fresh_page(struct lsc_kv *kv)
 	if (page)
 		memset(page, 0, kv->page_bytes);
 	return page;
+}
+
+void lsc_kv_prepare(struct lsc_kv *kv)
+{
+	uint64_t used = kv->fresh * kv->page_bytes, at = LSC_MAX(kv->ready, used), end;
+
+	if (!kv->arena || kv->memory.take ||
+	    kv->ready >= LSC_MIN(used + AHEAD_BYTES, kv->arena_bytes))
+		return;
+	at -= LSC_MIN(at, (uintptr_t)(kv->arena + at) % PART_BYTES);
+	end = LSC_MIN(at + PART_BYTES, kv->arena_bytes);
+	/* Where the kernel knows of no such thing, pages get their memory as they are used. */
+	if (madvise(kv->arena + at, end - at, MADV_POPULATE_WRITE) < 0)
+		end = kv->arena_bytes;
+	kv->ready = end;
 }
 
 static float *take_page(struct lsc_kv *kv)

@@ -49,6 +49,7 @@ struct lsc_kv {
 	uint64_t arena_bytes;   /* 0: no page was wanted yet */
 	uint8_t *arena;         /* [limit_pages]; NULL where there were no addresses for all */
 	uint64_t fresh;         /* pages of it that were never used begin here */
+	uint64_t ready;         /* bytes of it that there is memory for */
 	struct lsc_kv_page *free;
 	struct lsc_kv_memory memory; /* all NULL: malloc's */
 	struct lsc_request_table requests;
@@ -63,6 +64,12 @@ struct lsc_kv {
 int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64_t limit,
 		struct lsc_err *err);
 void lsc_kv_release(struct lsc_kv *kv);
+
+/* Has the kernel give memory for some pages more that were never used, as far as it is not known to
+ * have: a millisecond at most.  Whoever has a moment does that, so that those who are in a hurry
+ * find it there: sixteen requests that begin a page each in all layers would wait for tens of them.
+ */
+void lsc_kv_prepare(struct lsc_kv *kv);
 
 struct lsc_kv_request *lsc_kv_find(struct lsc_kv *kv, const struct lsc_request_key *key);
 

@@ -353,6 +353,9 @@ static void gather(struct lsc_compute *compute)
 	struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
 	bool more = true;
 
+	for (struct lsc_store_image *image = compute->queue.store.images; image;
+	     image = image->next)
+		lsc_engine_prepare(image->engine);
 	do {
 		struct lsc_jobs came = LSC_JOBS_INIT;
 

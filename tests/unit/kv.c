@@ -1,6 +1,10 @@
 /* Pages of keys and values: what a request has, and lacks to go on or to begin anew. */
 #include "exec/kv.h"
 
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "tap.h"
 
 static struct lsc_kv kv;
@@ -41,6 +45,38 @@ static bool begin_anew(struct lsc_kv_request *request, uint32_t n)
 	return kv.used_pages - before == lacks;
 }
 
+/* How much memory there is for the first so many bytes of the arena. */
+static uint64_t resident(uint64_t bytes)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), n = bytes / page;
+	unsigned char *in = malloc(n);
+	uint64_t there = 0;
+
+	if (mincore(kv.arena, n * page, in) == 0)
+		for (uint64_t i = 0; i < n; i++)
+			there += in[i] & 1;
+	free(in);
+	return there * page;
+}
+
+static void test_prepare(void)
+{
+	const uint64_t ahead = 32u << 20;
+	uint64_t used = kv.fresh * kv.page_bytes;
+
+	for (int i = 0; i < 3; i++)
+		lsc_kv_prepare(&kv);
+	ok(kv.ready > used && kv.ready < ahead, "memory comes a part at a time");
+	for (int i = 0; i < 40; i++)
+		lsc_kv_prepare(&kv);
+	ok(kv.ready >= used + ahead && kv.ready < used + 2 * ahead, "ahead of who wants it");
+	if (kv.ready == kv.arena_bytes)
+		skip("the kernel gives memory on use alone");
+	else
+		is_int((long long)resident(kv.ready), (long long)(kv.ready / 4096 * 4096),
+		       "and is there");
+}
+
 int main(void)
 {
 	struct lsc_kv_request *request;
@@ -64,6 +100,7 @@ int main(void)
 	ok(begin_anew(request, 10 * page), "which is what it takes");
 	lsc_kv_drop(&kv, &key);
 	is_int(kv.used_pages, 0, "all is given back");
+	test_prepare();
 	lsc_kv_release(&kv);
 	return done_testing();
 }
