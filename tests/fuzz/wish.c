@@ -43,7 +43,7 @@ static void try_record(const struct lsc_wish *wish, uint32_t choice)
 
 static void try_reply(const struct lsc_wish *wish)
 {
-	const struct lsc_news_done done = {"stop", {"\xff\"", 2}, 1, 1};
+	const struct lsc_news_done done = {"stop", {"\xff\"", 2}, 1, 1, 1};
 	LSC_CLEANUP(lsc_reply_release) struct lsc_reply reply = LSC_REPLY_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf out = LSC_BUF_INIT;
 

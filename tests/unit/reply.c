@@ -50,7 +50,7 @@ static int token(uint32_t choice, const char *text)
 
 static int done(uint32_t choice, const char *rest)
 {
-	const struct lsc_news_done news = {"stop", {rest, (uint32_t)strlen(rest)}, 3, 5};
+	const struct lsc_news_done news = {"stop", {rest, (uint32_t)strlen(rest)}, 3, 5, 4};
 
 	return lsc_reply_done(&reply, choice, &news, &out);
 }
@@ -88,6 +88,10 @@ static void test_whole(void)
 	is_str(json_string_value(json_object_get(root, "model")), "a \"model\"", "the model");
 	is_int(json_integer_value(json_object_get(json_object_get(root, "usage"), "total_tokens")),
 	       11, "a prompt counts once, answers each");
+	is_int(json_integer_value(json_object_get(
+		       json_object_get(json_object_get(root, "usage"), "prompt_tokens_details"),
+		       "cached_tokens")),
+	       4, "as does what of it was there");
 	json_decref(root);
 	end();
 }
