@@ -89,8 +89,11 @@ ok $? 'it has the image'
 echo >"$SCRATCH/until"
 wait $piped_pid
 expect_equal 'and ends with what it came from' $? 0
-expect_status 64 'not where two programs want it' \
-	lsc-node --dir "$SCRATCH" --listen 127.0.0.1:0 --exec 127.0.0.1:0 --key-file -
+node_with() { # node_with STATUS NAME: a node of both, which gives each the line
+	expect_status "$1" "$2" lsc-node --dir "$SCRATCH" --listen 127.0.0.1:0 --exec 127.0.0.1:0 --key-file -
+}
+node_with 65 'a node of two programs wants a line that is a key, too' </dev/null
+expect_one_line "lsc-node: standard input: no key: it does not begin with 'lsc-key1 '"
 
 # --- nodes with a key ---
 
