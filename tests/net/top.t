@@ -147,6 +147,7 @@ check("it fits a small one", len(rows) <= 6 and all(len(r) <= 44 for r in rows))
 seen = b""
 os.kill(pid, signal.SIGTSTP)
 check("stopped, the terminal is as before", until(fd, b"\x1b[?1049l"))
+check("and it is stopped", os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]))
 os.kill(pid, signal.SIGCONT)
 check("and it goes on", until(fd, b"\x1b[?1049l", b"\x1b[?1049h", b"model at "))
 seen = b""
