@@ -18,6 +18,12 @@
 #define MAX_KEPT 4096
 
 static struct {
+	struct lsc_loop *loop;
+	struct lsc_worker *workers[WORKERS];
+	struct lsc_router router;
+} t;
+
+static struct {
 	unsigned done, failed, routes;
 	unsigned first[WORKERS]; /* routes that begin with each */
 	uint32_t kept[MAX_KEPT]; /* the tokens of the answer that ended last */
@@ -130,40 +136,47 @@ static void tell_all(struct lsc_router *router, struct lsc_worker **workers, boo
 	lsc_fleet_end(&router->fleet);
 }
 
+static bool open_all(const struct lsc_image *image, uint64_t kv_bytes, double patience_s)
+{
+	const struct lsc_worker_options options = {.dir = scratch(),
+						   .engine = {.threads = 1, .kv_bytes = kv_bytes}};
+	struct lsc_err err = LSC_ERR_INIT;
+	struct lsc_endpoint at;
+	bool good = lsc_loop_new(&t.loop, &err) == 0 &&
+		    lsc_endpoint_parse(&at, "127.0.0.1:0", &err) == 0;
+
+	for (int i = 0; i < WORKERS && good; i++)
+		good = lsc_worker_open(&t.workers[i], t.loop, &at, &options, &err) == 0;
+	memset(&seen, 0, sizeof(seen));
+	return ok(good && lsc_router_init(&t.router, image, t.loop, LSC_SOURCES_ASSIST,
+					  (uint64_t)(patience_s * 1e9), 0, &events, &err) == 0,
+		  "workers and a router: %s", err.text);
+}
+
+static void close_all(void)
+{
+	lsc_router_release(&t.router);
+	for (int i = 0; i < WORKERS; i++)
+		lsc_worker_close(t.workers[i]);
+	lsc_loop_free(t.loop);
+}
+
 /* count equal requests over workers with kv_bytes each; how long it took. */
 static double run(const struct lsc_image *image, uint64_t kv_bytes, bool halves, unsigned count,
 		  uint32_t n_prompt, uint32_t limit, double patience_s)
 {
-	const struct lsc_worker_options options = {.dir = scratch(),
-						   .engine = {.threads = 1, .kv_bytes = kv_bytes}};
-	struct lsc_worker *workers[WORKERS] = {NULL};
 	uint64_t start = lsc_clock_ns();
-	struct lsc_err err = LSC_ERR_INIT;
-	struct lsc_loop *loop = NULL;
-	struct lsc_router router;
-	struct lsc_endpoint at;
-	bool good =
-		lsc_loop_new(&loop, &err) == 0 && lsc_endpoint_parse(&at, "127.0.0.1:0", &err) == 0;
 
-	for (int i = 0; i < WORKERS && good; i++)
-		good = lsc_worker_open(&workers[i], loop, &at, &options, &err) == 0;
-	memset(&seen, 0, sizeof(seen));
-	seen.same = seen.ordered = true;
-	if (!good || lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST,
-				     (uint64_t)(patience_s * 1e9), 0, &events, &err) < 0) {
-		ok(false, "workers and a router: %s", err.text);
+	if (!open_all(image, kv_bytes, patience_s))
 		return 0;
-	}
-	tell_all(&router, workers, halves);
+	seen.same = seen.ordered = true;
+	tell_all(&t.router, t.workers, halves);
 	for (unsigned i = 0; i < count; i++)
-		submit(&router, n_prompt, limit, i);
-	turn(loop, count);
+		submit(&t.router, n_prompt, limit, i);
+	turn(t.loop, count);
 	if (seen.failed)
 		printf("# %s\n", seen.why);
-	lsc_router_release(&router);
-	for (int i = 0; i < WORKERS; i++)
-		lsc_worker_close(workers[i]);
-	lsc_loop_free(loop);
+	close_all();
 	return (double)(lsc_clock_ns() - start) / 1e9;
 }
 
@@ -208,109 +221,60 @@ static void test_away(const struct lsc_image *image, uint64_t small)
  * hold everything are tried at once. */
 static void test_more(const struct lsc_image *image)
 {
-	const struct lsc_worker_options options = {.dir = scratch(), .engine = {.threads = 1}};
-	struct lsc_worker *workers[WORKERS] = {NULL};
-	struct lsc_err err = LSC_ERR_INIT;
-	struct lsc_loop *loop = NULL;
-	struct lsc_router router;
-	struct lsc_endpoint at;
-
-	memset(&seen, 0, sizeof(seen));
-	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
-	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
-	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
-	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
-		ok(false, "workers and a router: %s", err.text);
+	if (!open_all(image, 0, 0))
 		return;
-	}
-	submit(&router, 20, 8, 0);
-	router.requests->crowded = true;
-	router.requests->again_ns = lsc_clock_ns() + 3600000000000u;
-	tell_all(&router, workers, false);
+	submit(&t.router, 20, 8, 0);
+	t.router.requests->crowded = true;
+	t.router.requests->again_ns = lsc_clock_ns() + 3600000000000u;
+	tell_all(&t.router, t.workers, false);
 	for (int i = 0; i < 200 && !seen.done; i++)
-		lsc_loop_turn(loop, 10, NULL);
+		lsc_loop_turn(t.loop, 10, NULL);
 	is_int(seen.done, 1, "what found no room is tried again where more is held");
-	lsc_router_release(&router);
-	for (int i = 0; i < WORKERS; i++)
-		lsc_worker_close(workers[i]);
-	lsc_loop_free(loop);
+	close_all();
 }
 
 /* Requests that nobody wants any more: one that waits, and one that is being answered. */
 static void test_cancel(const struct lsc_image *image)
 {
-	const struct lsc_worker_options options = {.dir = scratch(), .engine = {.threads = 1}};
-	struct lsc_worker *workers[WORKERS] = {NULL};
-	struct lsc_err err = LSC_ERR_INIT;
-	struct lsc_loop *loop = NULL;
-	struct lsc_router router;
-	struct lsc_endpoint at;
-
-	memset(&seen, 0, sizeof(seen));
-	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
-	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
-	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
-	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
-		ok(false, "workers and a router: %s", err.text);
+	if (!open_all(image, 0, 0))
 		return;
-	}
-	submit(&router, 20, 80, 0);
-	lsc_router_cancel(router.requests);
-	ok(seen.failed == 1 && !strcmp(seen.why, "cancelled") && !router.requests,
+	submit(&t.router, 20, 80, 0);
+	lsc_router_cancel(t.router.requests);
+	ok(seen.failed == 1 && !strcmp(seen.why, "cancelled") && !t.router.requests,
 	   "one that waits is cancelled");
-	tell_all(&router, workers, false);
-	for (int i = 0; i < 50 && !lsc_fleet_usable(router.fleet.nodes[1]); i++)
-		lsc_loop_turn(loop, 10, NULL);
-	submit(&router, 20, 15000, 0);
-	ok(!router.requests->routed, "one that came in this turn has no route yet");
-	lsc_router_turn(&router);
-	ok(router.requests->routed, "and is given one when that is asked for");
+	tell_all(&t.router, t.workers, false);
+	for (int i = 0; i < 50 && !lsc_fleet_usable(t.router.fleet.nodes[1]); i++)
+		lsc_loop_turn(t.loop, 10, NULL);
+	submit(&t.router, 20, 15000, 0);
+	ok(!t.router.requests->routed, "one that came in this turn has no route yet");
+	lsc_router_turn(&t.router);
+	ok(t.router.requests->routed, "and is given one when that is asked for");
 	for (int i = 0; i < 20; i++)
-		lsc_loop_turn(loop, 10, NULL);
-	lsc_router_cancel(router.requests);
-	ok(seen.failed == 2 && !router.requests, "it is cancelled while it is answered");
-	submit(&router, 20, 80, 0);
-	turn(loop, 3);
+		lsc_loop_turn(t.loop, 10, NULL);
+	lsc_router_cancel(t.router.requests);
+	ok(seen.failed == 2 && !t.router.requests, "it is cancelled while it is answered");
+	submit(&t.router, 20, 80, 0);
+	turn(t.loop, 3);
 	is_int(seen.done, 1, "the next one has an answer");
-	lsc_router_release(&router);
-	for (int i = 0; i < WORKERS; i++)
-		lsc_worker_close(workers[i]);
-	lsc_loop_free(loop);
+	close_all();
 }
 
 /* Requests keep coming while there are more than there is room for. */
 static void test_fair(const struct lsc_image *image, uint64_t kv_bytes)
 {
-	const struct lsc_worker_options options = {.dir = scratch(),
-						   .engine = {.threads = 1, .kv_bytes = kv_bytes}};
-	struct lsc_worker *workers[WORKERS] = {NULL};
-	struct lsc_err err = LSC_ERR_INIT;
-	struct lsc_loop *loop = NULL;
-	struct lsc_router router;
-	struct lsc_endpoint at;
-
-	memset(&seen, 0, sizeof(seen));
-	if (lsc_loop_new(&loop, &err) < 0 || lsc_endpoint_parse(&at, "127.0.0.1:0", &err) < 0 ||
-	    lsc_worker_open(&workers[0], loop, &at, &options, &err) < 0 ||
-	    lsc_worker_open(&workers[1], loop, &at, &options, &err) < 0 ||
-	    lsc_router_init(&router, image, loop, LSC_SOURCES_ASSIST, 0, 0, &events, &err) < 0) {
-		ok(false, "workers and a router: %s", err.text);
+	if (!open_all(image, kv_bytes, 0))
 		return;
-	}
-	tell_all(&router, workers, false);
+	tell_all(&t.router, t.workers, false);
 	seen.more = 180;
 	for (int i = 0; i < 20; i++)
-		submit_another(&router);
-	turn(loop, 200);
+		submit_another(&t.router);
+	turn(t.loop, 200);
 	ok(seen.done == 200 && !seen.failed, "200 requests, of which 20 are there at a time");
 	/* One that starved would see nearly all of them pass; how many do is a busy machine's. */
 	ok(seen.most_passed < 90, "none starves: of those behind it %u came before it",
 	   seen.most_passed);
 	seen.more = 0;
-	lsc_router_release(&router);
-	for (int i = 0; i < WORKERS; i++)
-		lsc_worker_close(workers[i]);
-	lsc_loop_free(loop);
+	close_all();
 }
 
 static uint64_t kv_of(const struct lsc_image *image, uint32_t positions)
