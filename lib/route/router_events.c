@@ -135,8 +135,9 @@ static void on_token(void *data, const struct lsc_token_frame *frame)
 		return;
 	get_on(request);
 	if (frame->pos != request->ids.n)
-		return;     /* of a part */
-	if (request->asked) /* there was room for it, perhaps for another too */
+		return; /* of a part */
+	/* There was room for it, perhaps for another too. */
+	if (request->asked || request->ids.n == request->n_prompt)
 		lsc_router_make_room(router);
 	request->n_run = frame->pos;
 	lsc_shift_learn(request, lsc_clock_ns());
