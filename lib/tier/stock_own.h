@@ -1,0 +1,55 @@
+/* What the parts of the stock share; for stock*.c alone. */
+#ifndef LSC_TIER_STOCK_OWN_H
+#define LSC_TIER_STOCK_OWN_H
+
+#include "tier/stock.h"
+
+struct lsc_stock {
+	struct lsc_loop *loop;
+	struct lsc_stock_options o;
+	struct lsc_holding *holdings;
+	struct lsc_cell *cells;   /* of holdings */
+	struct lsc_cell *leaving; /* of none any more, and still lent */
+	struct lsc_keep *keep;
+	struct lsc_timer *sweep;
+};
+
+/* --- stock.c --- */
+
+void lsc_stock_tell(struct lsc_stock *stock, const struct lsc_holding *holding,
+		    enum lsc_stock_event event, const char *why);
+
+/* A cell that is whole, by its key; NULL. */
+struct lsc_cell *lsc_stock_cell(struct lsc_stock *stock, const struct lsc_hash *key);
+void lsc_stock_add_cell(struct lsc_stock *stock, struct lsc_cell *cell);
+void lsc_stock_release_cell(struct lsc_stock *stock, struct lsc_cell *cell);
+
+void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding);
+
+/* Takes it out of memory, and its memory out of the holder. */
+void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding);
+
+/* Bytes of its tables. */
+uint64_t lsc_stock_tables(const struct lsc_holding *holding);
+
+/* --- stock_keep.c: what is kept outside of the daemon --- */
+
+/* Opens the holder, and makes holdings of what is there. */
+int lsc_stock_adopt(struct lsc_stock *stock, struct lsc_err *err);
+
+int lsc_stock_keep_tables(struct lsc_stock *stock, const struct lsc_holding *holding,
+			  struct lsc_err *err);
+int lsc_stock_keep_cell(struct lsc_stock *stock, const struct lsc_holding *holding, uint32_t block,
+			struct lsc_err *err);
+
+/* A block's cell is whole: it is kept under its key, and not as a part of that image any more. */
+int lsc_stock_keep_whole(struct lsc_stock *stock, const struct lsc_holding *holding, uint32_t block,
+			 struct lsc_err *err);
+
+void lsc_stock_forget_marks(struct lsc_stock *stock, const struct lsc_holding *holding);
+void lsc_stock_forget_tables(struct lsc_stock *stock, const struct lsc_holding *holding);
+void lsc_stock_forget_part(struct lsc_stock *stock, const struct lsc_holding *holding,
+			   uint32_t block);
+void lsc_stock_forget_cell(struct lsc_stock *stock, const struct lsc_cell *cell);
+
+#endif
