@@ -331,6 +331,12 @@ void lsc_stock_discard(struct lsc_stock *stock, struct lsc_holding *holding, con
 	lsc_stock_empty(stock, holding);
 }
 
+void lsc_stock_leave(struct lsc_stock *stock, struct lsc_holding *holding)
+{
+	if (lsc_marks_count(holding->marks) == 0)
+		lsc_stock_discard(stock, holding, "nothing of it came");
+}
+
 static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 {
 	const char *why = holding->pinned ? "is pinned"

@@ -64,6 +64,9 @@ int lsc_stock_commit(struct lsc_stock *stock, struct lsc_holding *holding, struc
 /* It does not arrive: what there is of it goes. */
 void lsc_stock_discard(struct lsc_stock *stock, struct lsc_holding *holding, const char *why);
 
+/* Whoever brought it brings no more: what came stays for the next who does, if there is some. */
+void lsc_stock_leave(struct lsc_stock *stock, struct lsc_holding *holding);
+
 /* It leaves memory: -EBUSY while it is used or arrives, or is pinned. */
 int lsc_stock_evict(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
 
