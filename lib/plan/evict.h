@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "plan/tiers.h"
+#include "base/tiers.h"
 
 struct lsc_evict_cell {
 	uint64_t bytes;

@@ -1,6 +1,6 @@
 /* Where a node keeps an image, from hot to cold (lsc-design(7)). */
-#ifndef LSC_PLAN_TIERS_H
-#define LSC_PLAN_TIERS_H
+#ifndef LSC_BASE_TIERS_H
+#define LSC_BASE_TIERS_H
 
 enum lsc_tier {
 	LSC_TIER_GPU,
