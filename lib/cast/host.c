@@ -8,8 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "cast/session.h"
+#include "mem/lender.h"
 #include "net/link.h"
 
 #define PATIENCE_NS      10000000000u
@@ -235,19 +237,30 @@ static void *on_link(void *data, struct lsc_link *link)
 
 /* --- life --- */
 
+/* A directory, or a tier that answers. */
+static int check_dir(const char *dir, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
+	struct stat st;
+
+	if (lsc_lender_is(dir))
+		return lsc_lender_open(&lender, dir, err);
+	if (stat(dir, &st) < 0)
+		return lsc_err_set(err, errno, "cannot serve '%s': %m", dir);
+	return S_ISDIR(st.st_mode) ? 0 : lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", dir);
+}
+
 int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 		  const struct lsc_host_options *options, struct lsc_err *err)
 {
 	struct lsc_link_options link_options = {
 		.kind = LSC_CAST_KIND, .key = options->key, .find_proof = find_proof};
 	struct lsc_host *host;
-	struct stat st;
 	int r;
 
-	if (stat(options->dir, &st) < 0)
-		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
-	if (!S_ISDIR(st.st_mode))
-		return lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", options->dir);
+	r = check_dir(options->dir, err);
+	if (r < 0)
+		return r;
 	host = calloc(1, sizeof(*host));
 	if (!host)
 		return lsc_err_set(err, ENOMEM, "cannot serve '%s': %m", options->dir);

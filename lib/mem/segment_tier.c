@@ -350,14 +350,38 @@ int lsc_segment_tier_grow(struct lsc_segment *segment, struct lsc_err *err)
 	return r;
 }
 
-/* Asks what has no answer but `done`. */
-static int settle(struct lsc_segment *segment, const char *what, struct lsc_err *err)
+/* A daemon that was started again knows the image, and not who receives it. */
+static int come_again(struct lsc_segment *segment, struct lsc_err *err)
 {
 	struct lsc_lender *lender = &segment->loan->lender;
+	int r;
 
+	lsc_lender_close(lender);
+	r = lsc_lender_open(lender, segment->dir, err);
+	if (r < 0)
+		return r;
+	lsc_pack_begin(&lender->pack, "again");
+	lsc_pack_str(&lender->pack, "name", segment->name);
+	lsc_pack_end(&lender->pack);
+	return lsc_lender_ask(lender, NULL, 0, err);
+}
+
+static int ask(struct lsc_lender *lender, const char *what, struct lsc_err *err)
+{
 	lsc_pack_begin(&lender->pack, what);
 	lsc_pack_end(&lender->pack);
 	return lsc_lender_ask(lender, NULL, 0, err);
+}
+
+/* Asks what has no answer but `done`. */
+static int settle(struct lsc_segment *segment, const char *what, struct lsc_err *err)
+{
+	int r = ask(&segment->loan->lender, what, err);
+
+	if (r != -EPIPE && r != -ECONNRESET)
+		return r;
+	r = come_again(segment, err);
+	return r < 0 ? r : ask(&segment->loan->lender, what, err);
 }
 
 int lsc_segment_tier_commit(struct lsc_segment *segment, struct lsc_err *err)

@@ -87,6 +87,7 @@ int lsc_packet_receive(int fd, struct lsc_packet *packet, struct lsc_err *err)
 	if (n < 0)
 		return lsc_err_set(err, errno, "cannot receive: %m");
 	take_control(packet, &message);
+	packet->len = (size_t)n;
 	if (n == 0)
 		return 0;
 	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))

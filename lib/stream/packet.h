@@ -17,6 +17,7 @@
 struct lsc_packet {
 	struct lsc_record record; /* the last one that came; it points into bytes */
 	uint8_t *bytes;
+	size_t len;
 	int fds[LSC_PACKET_MAX_FDS]; /* that came with it; -1 where they were taken */
 	unsigned n_fds;
 };

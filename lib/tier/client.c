@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -31,6 +32,7 @@ static void leave(struct lsc_client *client, const char *why)
 	if (!client->gone)
 		lsc_info("a client of process %d is let go: %s", (int)client->peer.pid, why);
 	client->gone = true;
+	shutdown(client->fd, SHUT_RDWR); /* which wakes whoever looks at it, us */
 }
 
 static void listen_for(struct lsc_client *client)
