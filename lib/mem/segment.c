@@ -34,6 +34,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/runs.h"
 #include "base/tree.h"
 #include "mem/marks.h"
 #include "mem/segment_tree.h"
@@ -100,6 +101,20 @@ static int map_fd(int fd, const char *path, size_t len, int prot, void **ret, st
 	return 0;
 }
 
+/* The image, in large pages where there are any: so that what arrives in them is made, and what is
+ * not in memory yet is read, in these, which are faster to use. */
+static int map_data(struct lsc_segment *segment, int fd, uint64_t bytes, int prot,
+		    struct lsc_err *err)
+{
+	struct lsc_run run = {.bytes = bytes, .fd = fd};
+	int r = lsc_runs_map(&run, bytes > 0, bytes, prot, &segment->data, err);
+
+	if (r < 0)
+		return lsc_err_prefix(err, "'%s/image': ", segment->dir);
+	segment->bytes = bytes;
+	return 0;
+}
+
 static int open_in(const char *dir, const char *file, int flags, char path[PATH_MAX],
 		   struct lsc_err *err)
 {
@@ -147,8 +162,7 @@ void lsc_segment_close(struct lsc_segment *segment)
 	if (!segment)
 		return;
 	lsc_writeback_stop(segment->writeback);
-	if (segment->data)
-		munmap(segment->data, segment->bytes);
+	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
 		munmap((void *)segment->manifest, segment->manifest_len);
 	if (segment->arrivals)
@@ -295,7 +309,6 @@ static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
  * processor does (tests/bench/results/path.md), and are faster to read for who executes. */
 static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 {
-	void *at = NULL;
 	int r;
 
 	if (segment->tree) {
@@ -304,13 +317,9 @@ static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 		segment->image_fd = -1;
 		return r;
 	}
-	r = map_fd(segment->image_fd, segment->dir, segment->bytes, PROT_READ | PROT_WRITE, &at,
-		   err);
+	r = map_data(segment, segment->image_fd, segment->bytes, PROT_READ | PROT_WRITE, err);
 	if (r < 0)
 		return r;
-	segment->data = at;
-	if (at)
-		madvise(at, segment->bytes, MADV_HUGEPAGE);
 	segment->writeback = lsc_writeback_start(segment->image_fd, segment->bytes);
 	return 0;
 }
@@ -577,6 +586,16 @@ void lsc_segment_sweep(const char *dir, const char *name)
 
 /* --- the user --- */
 
+static int open_data(struct lsc_segment *segment, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	LSC_CLEANUP_FD int fd = open_in(segment->dir, "image", O_RDONLY, path, err);
+	uint64_t bytes;
+	int r = fd < 0 ? fd : file_bytes(fd, path, INT64_MAX, &bytes, err);
+
+	return r < 0 ? r : map_data(segment, fd, bytes, PROT_READ, err);
+}
+
 static int open_at(struct lsc_segment *segment, const char *dir, const char *name,
 		   const char *suffix, struct lsc_err *err)
 {
@@ -590,15 +609,9 @@ static int open_at(struct lsc_segment *segment, const char *dir, const char *nam
 	if (r == 0)
 		r = map_manifest(segment, err);
 	if (r == 0)
-		r = map_file(path, "image", INT64_MAX, &at, &len, err);
-	if (r < 0)
+		r = open_data(segment, err);
+	if (r < 0 || !*suffix)
 		return r;
-	/* What is not in memory yet is read in large pages, which are faster to use. */
-	madvise(at, len, MADV_HUGEPAGE);
-	segment->data = at;
-	segment->bytes = len;
-	if (!*suffix)
-		return 0;
 	r = map_file(path, "arrivals", UINT32_MAX, &at, &len, err);
 	if (r < 0)
 		return r;
