@@ -230,7 +230,7 @@ static bool same_size(const struct lsc_segment *segment)
 
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
 {
-	size_t len = lsc_marks_bytes(n_pieces);
+	size_t len = lsc_marks_bytes(n_pieces, 0);
 	void *at = NULL;
 	int r;
 
@@ -347,8 +347,8 @@ static int take_up(struct lsc_segment *segment, const void *manifest, size_t man
 
 	if (r < 0)
 		return r;
-	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces))
-		lsc_marks_start(segment->arrivals, n_pieces);
+	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces, 0))
+		lsc_marks_start(segment->arrivals, n_pieces, 0);
 	if (!same)
 		segment->new_manifest = manifest;
 	segment->manifest_len = manifest_len;
