@@ -35,6 +35,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/runs.h"
 #include "base/tree.h"
 #include "mem/lender.h"
 #include "mem/marks.h"
@@ -102,6 +103,20 @@ static int map_fd(int fd, const char *path, size_t len, int prot, void **ret, st
 	return 0;
 }
 
+/* The image, in large pages where there are any: so that what arrives in them is made, and what is
+ * not in memory yet is read, in these, which are faster to use. */
+static int map_data(struct lsc_segment *segment, int fd, uint64_t bytes, int prot,
+		    struct lsc_err *err)
+{
+	struct lsc_run run = {.bytes = bytes, .fd = fd};
+	int r = lsc_runs_map(&run, bytes > 0, bytes, prot, &segment->data, err);
+
+	if (r < 0)
+		return lsc_err_prefix(err, "'%s/image': ", segment->dir);
+	segment->bytes = bytes;
+	return 0;
+}
+
 static int open_in(const char *dir, const char *file, int flags, char path[PATH_MAX],
 		   struct lsc_err *err)
 {
@@ -150,8 +165,7 @@ void lsc_segment_close(struct lsc_segment *segment)
 		return;
 	lsc_segment_tier_close(segment);
 	lsc_writeback_stop(segment->writeback);
-	if (segment->data)
-		munmap(segment->data, segment->bytes);
+	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
 		munmap((void *)segment->manifest, segment->manifest_len);
 	if (segment->arrivals)
@@ -219,7 +233,7 @@ static bool same_size(const struct lsc_segment *segment)
 
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
 {
-	size_t len = lsc_marks_bytes(n_pieces);
+	size_t len = lsc_marks_bytes(n_pieces, 0);
 	void *at = NULL;
 	int r;
 
@@ -298,7 +312,6 @@ static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
  * processor does (tests/bench/results/path.md), and are faster to read for who executes. */
 static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 {
-	void *at = NULL;
 	int r;
 
 	if (segment->tree) {
@@ -307,13 +320,9 @@ static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 		segment->image_fd = -1;
 		return r;
 	}
-	r = map_fd(segment->image_fd, segment->dir, segment->bytes, PROT_READ | PROT_WRITE, &at,
-		   err);
+	r = map_data(segment, segment->image_fd, segment->bytes, PROT_READ | PROT_WRITE, err);
 	if (r < 0)
 		return r;
-	segment->data = at;
-	if (at)
-		madvise(at, segment->bytes, MADV_HUGEPAGE);
 	segment->writeback = lsc_writeback_start(segment->image_fd, segment->bytes);
 	return 0;
 }
@@ -341,8 +350,8 @@ static int take_up(struct lsc_segment *segment, const void *manifest, size_t man
 
 	if (r < 0)
 		return r;
-	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces))
-		lsc_marks_start(segment->arrivals, n_pieces);
+	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces, 0))
+		lsc_marks_start(segment->arrivals, n_pieces, 0);
 	if (!same)
 		segment->new_manifest = manifest;
 	segment->manifest_len = manifest_len;
@@ -590,6 +599,16 @@ void lsc_segment_sweep(const char *dir, const char *name)
 
 /* --- the user --- */
 
+static int open_data(struct lsc_segment *segment, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	LSC_CLEANUP_FD int fd = open_in(segment->dir, "image", O_RDONLY, path, err);
+	uint64_t bytes;
+	int r = fd < 0 ? fd : file_bytes(fd, path, INT64_MAX, &bytes, err);
+
+	return r < 0 ? r : map_data(segment, fd, bytes, PROT_READ, err);
+}
+
 static int open_at(struct lsc_segment *segment, const char *dir, const char *name,
 		   const char *suffix, struct lsc_err *err)
 {
@@ -603,15 +622,9 @@ static int open_at(struct lsc_segment *segment, const char *dir, const char *nam
 	if (r == 0)
 		r = map_manifest(segment, err);
 	if (r == 0)
-		r = map_file(path, "image", INT64_MAX, &at, &len, err);
-	if (r < 0)
+		r = open_data(segment, err);
+	if (r < 0 || !*suffix)
 		return r;
-	/* What is not in memory yet is read in large pages, which are faster to use. */
-	madvise(at, len, MADV_HUGEPAGE);
-	segment->data = at;
-	segment->bytes = len;
-	if (!*suffix)
-		return 0;
 	r = map_file(path, "arrivals", UINT32_MAX, &at, &len, err);
 	if (r < 0)
 		return r;
