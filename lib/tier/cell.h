@@ -23,7 +23,8 @@ struct lsc_cell {
 	uint64_t room;  /* that it takes: whole pages, large ones where it has them */
 	int fd;
 	bool whole;     /* sealed */
-	unsigned users; /* the images that it is a block of */
+	unsigned users;  /* the images that it is a block of */
+	uint32_t number; /* for who lists them */
 	struct lsc_cell *next;
 };
 

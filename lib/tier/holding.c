@@ -134,7 +134,7 @@ struct lsc_hash lsc_holding_block(const struct lsc_holding *holding, uint32_t bl
 int lsc_holding_begin(struct lsc_holding *holding, struct lsc_err *err)
 {
 	uint32_t n = holding->image.n_pieces;
-	size_t len = lsc_marks_bytes(n);
+	size_t len = lsc_marks_bytes(n, holding->image.n_blocks);
 	void *at = NULL;
 	int r = 0;
 
@@ -149,7 +149,7 @@ int lsc_holding_begin(struct lsc_holding *holding, struct lsc_err *err)
 	/* A table that somebody cut would be a SIGBUS to whoever looks at it. */
 	fcntl(holding->marks_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
 	holding->marks = at;
-	lsc_marks_start(holding->marks, n);
+	lsc_marks_start(holding->marks, n, holding->image.n_blocks);
 	return 0;
 }
 
@@ -214,7 +214,7 @@ void lsc_holding_end_marks(struct lsc_holding *holding, bool committed)
 	if (holding->marks) {
 		lsc_marks_end(holding->marks,
 			      committed ? LSC_MARKS_COMMITTED : LSC_MARKS_DISCARDED);
-		munmap(holding->marks, lsc_marks_bytes(holding->image.n_pieces));
+		munmap(holding->marks, lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks));
 	}
 	if (holding->marks_fd >= 0)
 		close(holding->marks_fd);
@@ -234,7 +234,7 @@ void lsc_holding_free(struct lsc_holding *holding)
 	if (holding->manifest_fd >= 0)
 		close(holding->manifest_fd);
 	if (holding->marks)
-		munmap(holding->marks, lsc_marks_bytes(holding->image.n_pieces));
+		munmap(holding->marks, lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks));
 	if (holding->marks_fd >= 0)
 		close(holding->marks_fd);
 	free(holding->cells);

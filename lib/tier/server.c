@@ -191,6 +191,22 @@ static int do_evict(struct lsc_client *client, struct lsc_err *err)
 	return r;
 }
 
+static int do_explain(struct lsc_client *client, struct lsc_err *err)
+{
+	struct lsc_holding *holding;
+	char text[LSC_ERR_TEXT];
+	int r = find(client, &holding, err);
+
+	if (r < 0)
+		return r;
+	lsc_stock_explain(stock_of(client), holding, text, sizeof(text));
+	lsc_pack_begin(&client->pack, "why");
+	lsc_pack_str(&client->pack, "why", text);
+	lsc_pack_end(&client->pack);
+	lsc_client_send(client, NULL, 0);
+	return 0;
+}
+
 static const struct request {
 	const char *type;
 	unsigned right;
@@ -201,7 +217,7 @@ static const struct request {
 	{"receive", LSC_RIGHT_WRITE, do_receive}, {"again", LSC_RIGHT_WRITE, do_again},
 	{"commit", LSC_RIGHT_WRITE, do_commit},	 {"discard", LSC_RIGHT_WRITE, do_discard},
 	{"pin", LSC_RIGHT_MANAGE, do_pin},	 {"unpin", LSC_RIGHT_MANAGE, do_unpin},
-	{"evict", LSC_RIGHT_MANAGE, do_evict},
+	{"evict", LSC_RIGHT_MANAGE, do_evict},	 {"explain", LSC_RIGHT_READ, do_explain},
 };
 
 /* What is not known is of a later version; whoever asks waits for an answer. */

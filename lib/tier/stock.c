@@ -106,7 +106,7 @@ void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding)
 uint64_t lsc_stock_tables(const struct lsc_holding *holding)
 {
 	return holding->image.manifest_len +
-	       (holding->marks ? lsc_marks_bytes(holding->image.n_pieces) : 0);
+	       (holding->marks ? lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks) : 0);
 }
 
 void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding)
@@ -193,7 +193,7 @@ static int make_cells(struct lsc_stock *stock, struct lsc_holding *holding, stru
 /* Bytes that it needs and nobody has. */
 static uint64_t need_of(struct lsc_stock *stock, const struct lsc_holding *holding)
 {
-	uint64_t need = holding->image.manifest_len + lsc_marks_bytes(holding->image.n_pieces);
+	uint64_t need = holding->image.manifest_len + lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks);
 
 	for (uint32_t i = 0; i < holding->image.n_blocks; i++) {
 		struct lsc_hash key = lsc_holding_block(holding, i);
@@ -204,23 +204,10 @@ static uint64_t need_of(struct lsc_stock *stock, const struct lsc_holding *holdi
 	return need;
 }
 
-static int has_room(struct lsc_stock *stock, uint64_t need, struct lsc_err *err)
-{
-	struct lsc_stock_usage usage;
-
-	lsc_stock_usage(stock, &usage);
-	if (usage.host_bytes <= usage.host_capacity &&
-	    need <= usage.host_capacity - usage.host_bytes)
-		return 0;
-	return lsc_err_set(err, ENOSPC, "no room for %llu bytes in host memory: %llu of %llu are used",
-			   (unsigned long long)need, (unsigned long long)usage.host_bytes,
-			   (unsigned long long)usage.host_capacity);
-}
-
 /* Tables first: cells are kept as parts of an image that is known. */
 static int begin(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
 {
-	int r = has_room(stock, need_of(stock, holding), err);
+	int r = lsc_stock_make_room(stock, holding, need_of(stock, holding), err);
 
 	if (r == 0)
 		r = lsc_holding_begin(holding, err);
@@ -337,6 +324,12 @@ void lsc_stock_leave(struct lsc_stock *stock, struct lsc_holding *holding)
 		lsc_stock_discard(stock, holding, "nothing of it came");
 }
 
+void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why)
+{
+	lsc_stock_tell(stock, holding, LSC_STOCK_EVICTED, why);
+	lsc_stock_empty(stock, holding);
+}
+
 static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 {
 	const char *why = holding->pinned ? "is pinned"
@@ -351,11 +344,9 @@ int lsc_stock_evict(struct lsc_stock *stock, struct lsc_holding *holding, struct
 {
 	int r = may_leave(holding, err);
 
-	if (r < 0)
-		return r;
-	lsc_stock_tell(stock, holding, LSC_STOCK_EVICTED, NULL);
-	lsc_stock_empty(stock, holding);
-	return 0;
+	if (r == 0)
+		lsc_stock_unload(stock, holding, "as somebody wanted");
+	return r;
 }
 
 /* --- the whole --- */

@@ -32,6 +32,7 @@ struct lsc_stock_options {
 	const char *hold;       /* the holder's socket; NULL: systemd's store */
 	uint64_t host_bytes;    /* capacity */
 	uint64_t keep_alive_ns; /* images stay so long after their last use, if they can */
+	bool may_lose;          /* images may leave memory that are not on disk */
 	bool huge;              /* large pages from the system's reserve, where there are enough */
 
 	/* Something happened; room that was waited for may be there. */
@@ -74,6 +75,10 @@ int lsc_stock_evict(struct lsc_stock *stock, struct lsc_holding *holding, struct
 int lsc_stock_remove(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
 
 void lsc_stock_pin(struct lsc_stock *stock, struct lsc_holding *holding, bool pinned);
+
+/* One sentence on why it stays, or when it goes; "" where it is not in memory. */
+void lsc_stock_explain(struct lsc_stock *stock, const struct lsc_holding *holding, char *ret_text,
+		       size_t room);
 
 /* It was lent. */
 void lsc_stock_touch(struct lsc_stock *stock, struct lsc_holding *holding);

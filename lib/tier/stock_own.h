@@ -2,6 +2,7 @@
 #ifndef LSC_TIER_STOCK_OWN_H
 #define LSC_TIER_STOCK_OWN_H
 
+#include "plan/evict.h"
 #include "tier/stock.h"
 
 struct lsc_stock {
@@ -29,8 +30,18 @@ void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding);
 /* Takes it out of memory, and its memory out of the holder. */
 void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding);
 
+/* The same, and says so. */
+void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why);
+
 /* Bytes of its tables. */
 uint64_t lsc_stock_tables(const struct lsc_holding *holding);
+
+/* --- room.c --- */
+
+/* Has images leave memory so that need bytes are free, for one that is to come, and is not in the
+ * stock yet: -ENOSPC, with words on what stands in the way. */
+int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *coming, uint64_t need,
+			struct lsc_err *err);
 
 /* --- stock_keep.c: what is kept outside of the daemon --- */
 
