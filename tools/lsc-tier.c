@@ -10,6 +10,7 @@ int main(int argc, char **argv)
 {
 	static const struct lsc_command commands[] = {
 		{"evict", lsc_tier_evict_main, "take an image out of memory"},
+		{"explain", lsc_tier_explain_main, "say why images stay, and when they go"},
 		{"hold", lsc_tier_hold_main, "hold memory for a tier that may be killed"},
 		{"ls", lsc_tier_ls_main, "list images, and where they are"},
 		{"pin", lsc_tier_pin_main, "keep an image where it is"},

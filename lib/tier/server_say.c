@@ -50,12 +50,15 @@ void lsc_server_say_node(struct lsc_client *client)
 
 	lsc_stock_usage(server->stock, &usage);
 	lsc_pack_begin(pack, "node");
-	lsc_pack_map(pack, "host", 3);
+	lsc_pack_map(pack, "host", 5);
 	lsc_pack_uint(pack, "capacity", usage.host_capacity);
 	lsc_pack_uint(pack, "used", usage.host_bytes);
 	lsc_pack_uint(pack, "leaving", usage.host_leaving);
 	lsc_pack_uint(pack, "images", usage.images);
 	lsc_pack_uint(pack, "cells", usage.cells);
+	lsc_pack_map(pack, "events", LSC_STOCK_EVENTS);
+	for (unsigned i = 0; i < LSC_STOCK_EVENTS; i++)
+		lsc_pack_uint(pack, lsc_stock_event_name(i), usage.events[i]);
 	lsc_pack_end(pack);
 	lsc_client_send(client, NULL, 0);
 }

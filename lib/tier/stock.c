@@ -29,6 +29,7 @@ void lsc_stock_tell(struct lsc_stock *stock, const struct lsc_holding *holding,
 {
 	lsc_info("'%s' %s%s%s", holding->name, lsc_stock_event_name(event), why ? ": " : "",
 		 why ? why : "");
+	stock->events[event]++;
 	if (stock->o.changed)
 		stock->o.changed(stock->o.data, holding, event, why);
 }
@@ -143,6 +144,7 @@ void lsc_stock_pin(struct lsc_stock *stock, struct lsc_holding *holding, bool pi
 void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
 {
 	*ret = (struct lsc_stock_usage){.host_capacity = stock->o.host_bytes};
+	memcpy(ret->events, stock->events, sizeof(ret->events));
 	for (const struct lsc_cell *cell = stock->cells; cell; cell = cell->next) {
 		ret->cells++;
 		ret->host_bytes += cell->room;

@@ -23,6 +23,7 @@ enum lsc_stock_event {
 	LSC_STOCK_FAILED,    /* it did not arrive */
 	LSC_STOCK_CHANGED,   /* pinned, or not any more; its priority */
 	LSC_STOCK_REMOVED,   /* it is gone from disk, too */
+	LSC_STOCK_EVENTS,
 };
 
 const char *lsc_stock_event_name(enum lsc_stock_event event);
@@ -87,6 +88,7 @@ struct lsc_stock_usage {
 	uint64_t host_capacity, host_bytes; /* of cells and tables */
 	uint64_t host_leaving;              /* of these, not ours any more and still used */
 	unsigned images, cells;
+	uint64_t events[LSC_STOCK_EVENTS]; /* how often, since it was opened */
 };
 
 void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret_usage);

@@ -13,6 +13,7 @@ struct lsc_stock {
 	struct lsc_cell *leaving; /* of none any more, and still lent */
 	struct lsc_keep *keep;
 	struct lsc_timer *sweep;
+	uint64_t events[LSC_STOCK_EVENTS];
 };
 
 /* --- stock.c --- */

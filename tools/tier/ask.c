@@ -8,20 +8,6 @@
 #include "base/cleanup.h"
 #include "cli/tool.h"
 #include "commands.h"
-#include "stream/json.h"
-
-const char *tier_address(const char *option)
-{
-	static char text[256];
-	const char *run = getenv("XDG_RUNTIME_DIR"), *told = getenv("LSC_TIER");
-
-	if (option || told)
-		return option ? option : told;
-	if (geteuid() == 0 || !run)
-		return "unix:/run/lsc/tier.sock";
-	snprintf(text, sizeof(text), "unix:%s/lsc-tier.sock", run);
-	return text;
-}
 
 struct ask_options {
 	const char *tier;
@@ -69,64 +55,9 @@ static error_t parse_do(int key, char *arg, struct argp_state *state)
 	return key == KEY_JSON ? ARGP_ERR_UNKNOWN : parse_say(key, arg, state);
 }
 
-/* --- asking --- */
+/* --- lists --- */
 
-static int ask(struct lsc_lender *lender, const char *what, const char *name, struct lsc_err *err)
-{
-	lsc_pack_begin(&lender->pack, what);
-	if (name)
-		lsc_pack_str(&lender->pack, "name", name);
-	lsc_pack_end(&lender->pack);
-	return lsc_lender_ask(lender, NULL, 0, err);
-}
-
-static int print_json(const struct lsc_packet *packet, struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_buf_release) struct lsc_buf line = LSC_BUF_INIT;
-	int r = lsc_json_write(packet->bytes, packet->len, &line, err);
-
-	if (r < 0)
-		return r;
-	if (printf("%s\n", (char *)line.data) < 0 || fflush(stdout) == EOF)
-		return lsc_err_set(err, errno, "cannot write: %m");
-	return 0;
-}
-
-/* --- what is said of an image --- */
-
-struct image {
-	char name[LSC_SEGMENT_NAME];
-	uint64_t bytes, host, pieces, have;
-	double used_s; /* < 0: never */
-	bool whole, pinned, leased, receiving;
-};
-
-static int read_image(const struct lsc_record *record, struct image *image, struct lsc_err *err)
-{
-	int r = lsc_record_text(record, "name", image->name, sizeof(image->name), err);
-
-	if (r == 0)
-		r = lsc_record_uint(record, "bytes", INT64_MAX, &image->bytes, err);
-	if (r == 0)
-		r = lsc_record_uint_or(record, "host", INT64_MAX, 0, &image->host, err);
-	if (r == 0)
-		r = lsc_record_uint_or(record, "pieces", UINT32_MAX, 0, &image->pieces, err);
-	if (r == 0)
-		r = lsc_record_uint_or(record, "have", UINT32_MAX, 0, &image->have, err);
-	if (r == 0)
-		r = lsc_record_real_or(record, "used", -1, &image->used_s, err);
-	if (r == 0)
-		r = lsc_record_bool_or(record, "whole", false, &image->whole, err);
-	if (r == 0)
-		r = lsc_record_bool_or(record, "pinned", false, &image->pinned, err);
-	if (r == 0)
-		r = lsc_record_bool_or(record, "leased", false, &image->leased, err);
-	if (r == 0)
-		r = lsc_record_bool_or(record, "receiving", false, &image->receiving, err);
-	return r;
-}
-
-static void print_image(const struct image *image)
+static void print_image(const struct tier_image *image)
 {
 	char state[64];
 
@@ -148,14 +79,14 @@ static int list(const struct ask_options *opt, struct lsc_err *err)
 	int r = lsc_lender_open(&lender, tier_address(opt->tier), err);
 
 	if (r == 0)
-		r = ask(&lender, "list", NULL, err);
+		r = tier_ask(&lender, "list", NULL, err);
 	if (r == 0 && !opt->json)
 		printf("%-10s %10s  %-20s %10s  %s\n", "TIER", "SIZE", "STATE", "USED", "IMAGE");
 	while (r == 0 && lsc_record_is(&lender.packet.record, "image")) {
-		struct image image;
+		struct tier_image image;
 
-		r = opt->json ? print_json(&lender.packet, err)
-			      : read_image(&lender.packet.record, &image, err);
+		r = opt->json ? tier_print_json(&lender.packet, err)
+			      : tier_image_read(&lender.packet.record, &image, err);
 		if (r == 0 && !opt->json)
 			print_image(&image);
 		if (r == 0)
@@ -176,30 +107,6 @@ int lsc_tier_ls_main(int argc, char **argv)
 	return lsc_tool_finish(list(&opt, &err), &err);
 }
 
-/* --- what is said of the node --- */
-
-static int stat_node(const struct ask_options *opt, struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
-	int r = lsc_lender_open(&lender, tier_address(opt->tier), err);
-
-	if (r == 0)
-		r = ask(&lender, "stat", NULL, err);
-	return r < 0 ? r : print_json(&lender.packet, err);
-}
-
-int lsc_tier_stat_main(int argc, char **argv)
-{
-	static const struct argp argp = {
-		say_table, parse_say, NULL, "Say how much there is of what, and how much is used.",
-		NULL,	   NULL,      NULL};
-	struct ask_options opt = {NULL};
-	struct lsc_err err = LSC_ERR_INIT;
-
-	lsc_tool_parse(&argp, argc, argv, &opt);
-	return lsc_tool_finish(stat_node(&opt, &err), &err);
-}
-
 /* --- what happens --- */
 
 static int watch(const struct ask_options *opt, struct lsc_err *err)
@@ -208,9 +115,9 @@ static int watch(const struct ask_options *opt, struct lsc_err *err)
 	int r = lsc_lender_open(&lender, tier_address(opt->tier), err);
 
 	if (r == 0)
-		r = ask(&lender, "watch", NULL, err);
+		r = tier_ask(&lender, "watch", NULL, err);
 	while (r == 0) {
-		r = print_json(&lender.packet, err);
+		r = tier_print_json(&lender.packet, err);
 		if (r == 0)
 			r = lsc_lender_next(&lender, err);
 	}
@@ -237,7 +144,7 @@ static int each(const struct ask_options *opt, const char *what, struct lsc_err 
 	int r = lsc_lender_open(&lender, tier_address(opt->tier), err);
 
 	for (int i = 0; r == 0 && i < opt->n_images; i++)
-		r = ask(&lender, what, opt->images[i], err);
+		r = tier_ask(&lender, what, opt->images[i], err);
 	return r;
 }
 
@@ -249,6 +156,34 @@ static int each_main(int argc, char **argv, const char *what, const char *about)
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
 	return lsc_tool_finish(each(&opt, what, &err), &err);
+}
+
+static int explain(const struct ask_options *opt, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
+	char text[LSC_ERR_TEXT];
+	int r = lsc_lender_open(&lender, tier_address(opt->tier), err);
+
+	for (int i = 0; r == 0 && i < opt->n_images; i++) {
+		r = tier_ask(&lender, "explain", opt->images[i], err);
+		if (r == 0)
+			r = lsc_record_text(&lender.packet.record, "why", text, sizeof(text), err);
+		if (r == 0)
+			printf("%s: %s\n", opt->images[i], text);
+	}
+	return r;
+}
+
+int lsc_tier_explain_main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		do_table, parse_do, "IMAGE...", "Say why images stay in memory, and when they go.",
+		NULL,	  NULL,	    NULL};
+	struct ask_options opt = {NULL};
+	struct lsc_err err = LSC_ERR_INIT;
+
+	lsc_tool_parse(&argp, argc, argv, &opt);
+	return lsc_tool_finish(explain(&opt, &err), &err);
 }
 
 int lsc_tier_pin_main(int argc, char **argv)

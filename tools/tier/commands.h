@@ -27,6 +27,22 @@ int lsc_tier_watch_main(int argc, char **argv);
  * root, unix:$XDG_RUNTIME_DIR/lsc-tier.sock. */
 const char *tier_address(const char *option);
 
+/* Asks something, of the image name where that is given, and gets the first record of the answer. */
+int tier_ask(struct lsc_lender *lender, const char *what, const char *name, struct lsc_err *err);
+
+/* Prints the record that came, as a line. */
+int tier_print_json(const struct lsc_packet *packet, struct lsc_err *err);
+
+/* What the tier says of an image. */
+struct tier_image {
+	char name[LSC_SEGMENT_NAME];
+	uint64_t bytes, host, pieces, have;
+	double used_s; /* < 0: never */
+	bool whole, pinned, leased, receiving;
+};
+
+int tier_image_read(const struct lsc_record *record, struct tier_image *image, struct lsc_err *err);
+
 #define TIER_ROW                                                                                   \
 	{                                                                                          \
 		"tier", 'T', "unix:PATH", 0, "The tier that is meant (default: LSC_TIER's)", 0     \
