@@ -105,6 +105,10 @@ static int map_tables(struct lsc_segment *segment, bool whole, struct lsc_err *e
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot map a table of arrivals: %m");
 	segment->arrivals = at;
+	if (segment->loan->receives) { /* for claims, and its lock */
+		segment->lock_fd = marks;
+		marks = -1;
+	}
 	r = lsc_marks_check(at, segment->arrivals_len, segment->dir, err);
 	if (r == 0)
 		segment->n_pieces = lsc_marks_pieces(at);

@@ -30,6 +30,11 @@ struct lsc_holding {
 	struct lsc_cell **cells;   /* by block; NULL where it is not in memory */
 	bool whole;                /* all of them are */
 
+	/* on disk */
+	bool on_disk;            /* all of it */
+	bool damaged;            /* what is there cannot be read, or is not what it should be */
+	struct lsc_fetch *fetch; /* while it comes from there (tier/stock_disk.c) */
+
 	/* what the policy knows of it (plan/evict.h) */
 	bool pinned;
 	int priority;

@@ -110,10 +110,18 @@ uint64_t lsc_stock_tables(const struct lsc_holding *holding)
 	       (holding->marks ? lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks) : 0);
 }
 
-void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding)
+void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding)
 {
 	struct lsc_holding **at = &stock->holdings;
 
+	while (*at != holding)
+		at = &(*at)->next;
+	*at = holding->next;
+	lsc_holding_free(holding);
+}
+
+void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding)
+{
 	lsc_stock_forget_tables(stock, holding);
 	for (uint32_t i = 0; holding->cells && i < holding->image.n_blocks; i++) {
 		if (!holding->cells[i])
@@ -122,11 +130,12 @@ void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding)
 			lsc_stock_forget_part(stock, holding, i);
 		lsc_stock_release_cell(stock, holding->cells[i]);
 	}
+	free(holding->cells);
+	holding->cells = NULL;
+	holding->whole = false;
 	lsc_holding_end_marks(holding, false);
-	while (*at != holding)
-		at = &(*at)->next;
-	*at = holding->next;
-	lsc_holding_free(holding);
+	if (!holding->on_disk)
+		lsc_stock_drop(stock, holding);
 }
 
 void lsc_stock_touch(struct lsc_stock *stock, struct lsc_holding *holding)

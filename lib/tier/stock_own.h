@@ -28,10 +28,14 @@ void lsc_stock_release_cell(struct lsc_stock *stock, struct lsc_cell *cell);
 
 void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding);
 
-/* Takes it out of memory, and its memory out of the holder. */
+/* Takes it out of memory, and its memory out of the holder; and out of the list, where it is not on
+ * disk. */
 void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding);
 
-/* The same, and says so. */
+/* Takes it out of the list, which is all there is of it. */
+void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding);
+
+/* The same as empty, and says so. */
 void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why);
 
 /* Bytes of its tables. */
