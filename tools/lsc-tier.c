@@ -20,6 +20,6 @@ int main(int argc, char **argv)
 		{"watch", lsc_tier_watch_main, "say what happens, as it does"},
 	};
 
-	return lsc_tool_dispatch("lsc-tier", "Keep a node's images in memory and on disk.", commands,
-				 LSC_ARRAY_SIZE(commands), argc, argv);
+	return lsc_tool_dispatch("lsc-tier", "Keep a node's images in memory and on disk.",
+				 commands, LSC_ARRAY_SIZE(commands), argc, argv);
 }

@@ -470,7 +470,8 @@ int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const c
 			   uint32_t n_pieces, struct lsc_err *err)
 {
 	if (lsc_lender_is(dir))
-		return lsc_err_set(err, EOPNOTSUPP, "a tier keeps images, and no files as they are");
+		return lsc_err_set(err, EOPNOTSUPP,
+				   "a tier keeps images, and no files as they are");
 	return begin(segment, dir, name, manifest, manifest_len, tree->bytes, tree, n_pieces, err);
 }
 

@@ -16,7 +16,7 @@
 
 #define MAX_CELLS    65536
 #define MAX_MANIFEST (256u << 20)
-#define GROW_MS	     5
+#define GROW_MS      5
 
 /* A cell as it is lent. */
 struct leased {

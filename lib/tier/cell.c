@@ -17,13 +17,13 @@
 
 #define SMALL_PAGE   4096ull
 #define LARGE_PAGE   (2ull << 20)
-#define SEALS	     (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
+#define SEALS        (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 #define SEAL_TRIES   20 /* what is being sent from it is pinned for a moment */
 #define SEAL_WAIT_NS 10000000
 
 /* linux/mempolicy.h */
 #define POLICY_INTERLEAVE 3
-#define MAX_NODES	  1024
+#define MAX_NODES         1024
 
 static uint64_t round_up(uint64_t bytes, uint64_t page)
 {
@@ -47,8 +47,8 @@ static void spread(void *at, uint64_t len)
 		n_nodes = 0;
 		while (dir && (entry = readdir(dir)))
 			if (sscanf(entry->d_name, "node%u", &node) == 1 && node < MAX_NODES) {
-				nodes[node / (8 * sizeof(long))] |=
-					1ul << (node % (8 * sizeof(long)));
+				nodes[node / (8 * sizeof(long))] |= 1ul
+								    << (node % (8 * sizeof(long)));
 				n_nodes++;
 			}
 		if (dir)

@@ -22,7 +22,7 @@ struct lsc_cell {
 	uint64_t bytes; /* of the block */
 	uint64_t room;  /* that it takes: whole pages, large ones where it has them */
 	int fd;
-	bool whole;     /* sealed */
+	bool whole;      /* sealed */
 	unsigned users;  /* the images that it is a block of */
 	uint32_t number; /* for who lists them */
 	struct lsc_cell *next;

@@ -214,7 +214,8 @@ void lsc_holding_end_marks(struct lsc_holding *holding, bool committed)
 	if (holding->marks) {
 		lsc_marks_end(holding->marks,
 			      committed ? LSC_MARKS_COMMITTED : LSC_MARKS_DISCARDED);
-		munmap(holding->marks, lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks));
+		munmap(holding->marks,
+		       lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks));
 	}
 	if (holding->marks_fd >= 0)
 		close(holding->marks_fd);
@@ -234,7 +235,8 @@ void lsc_holding_free(struct lsc_holding *holding)
 	if (holding->manifest_fd >= 0)
 		close(holding->manifest_fd);
 	if (holding->marks)
-		munmap(holding->marks, lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks));
+		munmap(holding->marks,
+		       lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks));
 	if (holding->marks_fd >= 0)
 		close(holding->marks_fd);
 	free(holding->cells);

@@ -32,6 +32,7 @@ struct lsc_holding {
 
 	/* on disk */
 	bool on_disk;            /* all of it */
+	bool seen;               /* when the directory was last read */
 	bool damaged;            /* what is there cannot be read, or is not what it should be */
 	struct lsc_fetch *fetch; /* while it comes from there (tier/stock_disk.c) */
 

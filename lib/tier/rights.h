@@ -16,7 +16,7 @@ enum {
 };
 
 #define LSC_PEER_MAX_GROUPS 64
-#define LSC_PEER_TEXT	    256
+#define LSC_PEER_TEXT       256
 
 struct lsc_peer {
 	pid_t pid;

@@ -47,8 +47,9 @@ static int find(struct lsc_client *client, struct lsc_holding **ret_holding, str
 		return lsc_err_set(err, EBADMSG, "an id of %u bytes", len);
 	memcpy(id.bytes, bytes, sizeof(id.bytes));
 	*ret_holding = lsc_stock_find_id(stock_of(client), &id);
-	return *ret_holding ? 0
-			    : lsc_err_set(err, ENOENT, "no image %s here", lsc_hash_text(&id, text));
+	return *ret_holding
+		       ? 0
+		       : lsc_err_set(err, ENOENT, "no image %s here", lsc_hash_text(&id, text));
 }
 
 /* That which the client receives. */
@@ -212,12 +213,12 @@ static const struct request {
 	unsigned right;
 	request_fn *fn;
 } requests[] = {
-	{"open", LSC_RIGHT_READ, do_open},	 {"list", LSC_RIGHT_READ, do_list},
-	{"stat", LSC_RIGHT_READ, do_stat},	 {"watch", LSC_RIGHT_READ, do_watch},
+	{"open", LSC_RIGHT_READ, do_open},        {"list", LSC_RIGHT_READ, do_list},
+	{"stat", LSC_RIGHT_READ, do_stat},        {"watch", LSC_RIGHT_READ, do_watch},
 	{"receive", LSC_RIGHT_WRITE, do_receive}, {"again", LSC_RIGHT_WRITE, do_again},
-	{"commit", LSC_RIGHT_WRITE, do_commit},	 {"discard", LSC_RIGHT_WRITE, do_discard},
-	{"pin", LSC_RIGHT_MANAGE, do_pin},	 {"unpin", LSC_RIGHT_MANAGE, do_unpin},
-	{"evict", LSC_RIGHT_MANAGE, do_evict},	 {"explain", LSC_RIGHT_READ, do_explain},
+	{"commit", LSC_RIGHT_WRITE, do_commit},   {"discard", LSC_RIGHT_WRITE, do_discard},
+	{"pin", LSC_RIGHT_MANAGE, do_pin},        {"unpin", LSC_RIGHT_MANAGE, do_unpin},
+	{"evict", LSC_RIGHT_MANAGE, do_evict},    {"explain", LSC_RIGHT_READ, do_explain},
 };
 
 /* What is not known is of a later version; whoever asks waits for an answer. */

@@ -18,7 +18,7 @@
 
 const char *lsc_stock_event_name(enum lsc_stock_event event)
 {
-	static const char *const names[] = {"begun",  "whole",	 "evicted",
+	static const char *const names[] = {"found",  "begun",   "whole",  "evicted",
 					    "failed", "changed", "removed"};
 
 	return names[event];
@@ -107,7 +107,8 @@ void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding)
 uint64_t lsc_stock_tables(const struct lsc_holding *holding)
 {
 	return holding->image.manifest_len +
-	       (holding->marks ? lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks) : 0);
+	       (holding->marks ? lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks)
+			       : 0);
 }
 
 void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding)
@@ -204,7 +205,8 @@ static int make_cells(struct lsc_stock *stock, struct lsc_holding *holding, stru
 /* Bytes that it needs and nobody has. */
 static uint64_t need_of(struct lsc_stock *stock, const struct lsc_holding *holding)
 {
-	uint64_t need = holding->image.manifest_len + lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks);
+	uint64_t need = holding->image.manifest_len +
+			lsc_marks_bytes(holding->image.n_pieces, holding->image.n_blocks);
 
 	for (uint32_t i = 0; i < holding->image.n_blocks; i++) {
 		struct lsc_hash key = lsc_holding_block(holding, i);
@@ -216,22 +218,31 @@ static uint64_t need_of(struct lsc_stock *stock, const struct lsc_holding *holdi
 }
 
 /* Tables first: cells are kept as parts of an image that is known. */
-static int begin(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
+static int fill(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
 {
 	int r = lsc_stock_make_room(stock, holding, need_of(stock, holding), err);
 
 	if (r == 0)
 		r = lsc_holding_begin(holding, err);
-	lsc_stock_add(stock, holding);
 	if (r == 0)
 		r = make_cells(stock, holding, err);
-	if (r == 0) {
-		lsc_holding_mark_whole(holding);
-		r = lsc_stock_keep_tables(stock, holding, err);
-	}
 	if (r < 0)
+		return r;
+	lsc_holding_mark_whole(holding);
+	return lsc_stock_keep_tables(stock, holding, err);
+}
+
+int lsc_stock_begin(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
+{
+	int r = fill(stock, holding, err);
+
+	if (r < 0) {
 		lsc_stock_empty(stock, holding);
-	return r;
+		return r;
+	}
+	lsc_stock_touch(stock, holding);
+	lsc_stock_tell(stock, holding, LSC_STOCK_BEGUN, NULL);
+	return 0;
 }
 
 /* What is there of this name, where the same image may go on to arrive in it: 1; 0 for nothing. */
@@ -242,7 +253,8 @@ static int look_for(struct lsc_stock *stock, const struct lsc_holding *like,
 
 	if (!holding)
 		return 0;
-	if (holding->whole)
+	if (holding->whole ||
+	    (holding->on_disk && !lsc_hash_equal(&holding->image.id, &like->image.id)))
 		return lsc_err_set(err, EEXIST, "'%s' is there already%s", like->name,
 				   lsc_hash_equal(&holding->image.id, &like->image.id)
 					   ? ""
@@ -260,23 +272,24 @@ static int look_for(struct lsc_stock *stock, const struct lsc_holding *like,
 int lsc_stock_receive(struct lsc_stock *stock, const char *name, int manifest_fd,
 		      struct lsc_holding **ret_holding, struct lsc_err *err)
 {
-	struct lsc_holding *holding;
+	struct lsc_holding *holding, *there = NULL;
 	int r = lsc_segment_check_name(name, err);
 
 	if (r == 0)
 		r = lsc_holding_new(&holding, name, manifest_fd, err);
 	if (r < 0)
 		return r;
-	r = look_for(stock, holding, ret_holding, err);
+	r = look_for(stock, holding, &there, err);
 	if (r != 0) {
 		lsc_holding_free(holding);
-		return r < 0 ? r : 0;
+		holding = there;
+	} else {
+		lsc_stock_add(stock, holding);
 	}
-	r = begin(stock, holding, err);
+	if (r >= 0 && !holding->cells)
+		r = lsc_stock_begin(stock, holding, err);
 	if (r < 0)
 		return r;
-	lsc_stock_touch(stock, holding);
-	lsc_stock_tell(stock, holding, LSC_STOCK_BEGUN, NULL);
 	*ret_holding = holding;
 	return 0;
 }
@@ -343,7 +356,8 @@ void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, cons
 
 static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 {
-	const char *why = holding->pinned ? "is pinned"
+	const char *why = holding->pinned                  ? "is pinned"
+			  : !holding->cells                ? "is not in memory"
 			  : lsc_holding_is_filled(holding) ? "is being received"
 			  : lsc_holding_is_lent(holding)   ? "is in use"
 							   : NULL;
@@ -394,9 +408,12 @@ int lsc_stock_open(struct lsc_stock **ret_stock, struct lsc_loop *loop,
 		return lsc_err_set(err, ENOMEM, "no memory for a tier");
 	stock->loop = loop;
 	stock->o = *options;
+	stock->inotify_fd = -1;
 	r = lsc_timer_new(loop, on_sweep, stock, &stock->sweep, err);
 	if (r == 0)
 		r = lsc_stock_adopt(stock, err);
+	if (r == 0)
+		r = lsc_stock_open_disk(stock, err);
 	if (r < 0) {
 		lsc_stock_close(stock, true);
 		return r;
@@ -408,13 +425,16 @@ int lsc_stock_open(struct lsc_stock **ret_stock, struct lsc_loop *loop,
 
 void lsc_stock_close(struct lsc_stock *stock, bool leave)
 {
-	struct lsc_holding *holding;
+	struct lsc_holding *holding, *next;
 	struct lsc_cell *cell;
 
 	if (!stock)
 		return;
-	while (!leave && stock->holdings)
-		lsc_stock_empty(stock, stock->holdings);
+	lsc_stock_close_disk(stock);
+	for (holding = stock->holdings; !leave && holding; holding = next) {
+		next = holding->next;
+		lsc_stock_empty(stock, holding);
+	}
 	while ((holding = stock->holdings)) {
 		stock->holdings = holding->next;
 		lsc_holding_free(holding);

@@ -17,12 +17,13 @@
 struct lsc_stock;
 
 enum lsc_stock_event {
-	LSC_STOCK_BEGUN,     /* it begins to arrive in memory */
-	LSC_STOCK_WHOLE,     /* it is in memory */
-	LSC_STOCK_EVICTED,   /* it left memory */
-	LSC_STOCK_FAILED,    /* it did not arrive */
-	LSC_STOCK_CHANGED,   /* pinned, or not any more; its priority */
-	LSC_STOCK_REMOVED,   /* it is gone from disk, too */
+	LSC_STOCK_FOUND,   /* it is on disk */
+	LSC_STOCK_BEGUN,   /* it begins to arrive in memory */
+	LSC_STOCK_WHOLE,   /* it is in memory */
+	LSC_STOCK_EVICTED, /* it left memory */
+	LSC_STOCK_FAILED,  /* it did not arrive */
+	LSC_STOCK_CHANGED, /* pinned, or not any more; its priority */
+	LSC_STOCK_REMOVED, /* it is gone from disk, too */
 	LSC_STOCK_EVENTS,
 };
 

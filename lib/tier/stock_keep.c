@@ -8,8 +8,8 @@
  *   cell-HASH			one that is whole
  *
  * Something is kept before it is used, and dropped after; so whatever the moment at which a daemon
- * is killed, the next finds all that there is, and perhaps something more that makes no image, which
- * it drops.  That a cell is whole is said by its seal, not by its name.
+ * is killed, the next finds all that there is, and perhaps something more that makes no image,
+ * which it drops.  That a cell is whole is said by its seal, not by its name.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,8 +72,8 @@ int lsc_stock_keep_tables(struct lsc_stock *stock, const struct lsc_holding *hol
 		r = lsc_keep_put(stock->keep, table_name(name, "manifest", holding),
 				 holding->manifest_fd, err);
 	if (r == 0 && holding->marks_fd >= 0)
-		r = lsc_keep_put(stock->keep, table_name(name, "marks", holding),
-				 holding->marks_fd, err);
+		r = lsc_keep_put(stock->keep, table_name(name, "marks", holding), holding->marks_fd,
+				 err);
 	if (r == 0)
 		r = lsc_keep_put(stock->keep, table_name(name, "about", holding), about, err);
 	return r;

@@ -14,6 +14,12 @@ struct lsc_stock {
 	struct lsc_keep *keep;
 	struct lsc_timer *sweep;
 	uint64_t events[LSC_STOCK_EVENTS];
+
+	/* of the directory (stock_disk.c) */
+	int inotify_fd;
+	struct lsc_watch *change;
+	struct lsc_timer *later;
+	uint64_t later_ns;
 };
 
 /* --- stock.c --- */
@@ -28,6 +34,9 @@ void lsc_stock_release_cell(struct lsc_stock *stock, struct lsc_cell *cell);
 
 void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding);
 
+/* Makes room, and cells for what others have not, of one that is in the list and not in memory. */
+int lsc_stock_begin(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
+
 /* Takes it out of memory, and its memory out of the holder; and out of the list, where it is not on
  * disk. */
 void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding);
@@ -40,6 +49,13 @@ void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, cons
 
 /* Bytes of its tables. */
 uint64_t lsc_stock_tables(const struct lsc_holding *holding);
+
+/* --- stock_disk.c --- */
+
+/* Reads the directory, and watches it. */
+int lsc_stock_open_disk(struct lsc_stock *stock, struct lsc_err *err);
+int lsc_stock_scan(struct lsc_stock *stock, struct lsc_err *err);
+void lsc_stock_close_disk(struct lsc_stock *stock);
 
 /* --- room.c --- */
 

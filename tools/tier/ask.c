@@ -99,7 +99,7 @@ int lsc_tier_ls_main(int argc, char **argv)
 {
 	static const struct argp argp = {
 		say_table, parse_say, NULL, "List the images of this node, and where they are.",
-		NULL,	   NULL,      NULL};
+		NULL,      NULL,      NULL};
 	struct ask_options opt = {NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
@@ -128,7 +128,7 @@ int lsc_tier_watch_main(int argc, char **argv)
 {
 	static const struct argp argp = {
 		do_table, parse_say, NULL, "Say what happens to images, as JSON lines, as it does.",
-		NULL,	  NULL,	     NULL};
+		NULL,     NULL,      NULL};
 	struct ask_options opt = {NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
@@ -178,7 +178,7 @@ int lsc_tier_explain_main(int argc, char **argv)
 {
 	static const struct argp argp = {
 		do_table, parse_do, "IMAGE...", "Say why images stay in memory, and when they go.",
-		NULL,	  NULL,	    NULL};
+		NULL,     NULL,     NULL};
 	struct ask_options opt = {NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 

@@ -27,7 +27,8 @@ int lsc_tier_watch_main(int argc, char **argv);
  * root, unix:$XDG_RUNTIME_DIR/lsc-tier.sock. */
 const char *tier_address(const char *option);
 
-/* Asks something, of the image name where that is given, and gets the first record of the answer. */
+/* Asks something, of the image name where that is given, and gets the first record of the answer.
+ */
 int tier_ask(struct lsc_lender *lender, const char *what, const char *name, struct lsc_err *err);
 
 /* Prints the record that came, as a line. */

@@ -121,7 +121,8 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 	int r;
 
 	if (!lsc_lender_is(address))
-		return lsc_err_set(err, EINVAL, "'%s' is nowhere to listen at (unix:PATH)", address);
+		return lsc_err_set(err, EINVAL, "'%s' is nowhere to listen at (unix:PATH)",
+				   address);
 	snprintf(hold, sizeof(hold), "%s.hold", options.socket);
 	options.stock.hold = lsc_keep_has_systemd() ? NULL : hold;
 	r = lsc_loop_signals(loop, (int[]){SIGTERM, SIGINT, SIGHUP}, 3, stop_serving, loop, err);
@@ -140,10 +141,14 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 
 int lsc_tier_serve_main(int argc, char **argv)
 {
-	static const struct argp argp = {
-		serve_table, parse_serve, NULL, "Be the tier of this node: keep images in memory "
-						"and on disk, and lend them.",
-		NULL,	     NULL,	  NULL};
+	static const struct argp argp = {serve_table,
+					 parse_serve,
+					 NULL,
+					 "Be the tier of this node: keep images in memory "
+					 "and on disk, and lend them.",
+					 NULL,
+					 NULL,
+					 NULL};
 	struct serve_options opt = {.ready_fd = -1, .keep_alive_s = KEEP_ALIVE_S};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_loop *loop = NULL;

@@ -204,8 +204,10 @@ static int run(const struct stat_options *opt, struct lsc_err *err)
 int lsc_tier_stat_main(int argc, char **argv)
 {
 	static const struct argp argp = {
-		stat_table, parse_stat, NULL, "Say how much there is of what, and how much is used.",
-		NULL,	    NULL,	NULL};
+		stat_table, parse_stat,
+		NULL,       "Say how much there is of what, and how much is used.",
+		NULL,       NULL,
+		NULL};
 	struct stat_options opt = {NULL, FOR_PEOPLE};
 	struct lsc_err err = LSC_ERR_INIT;
 

@@ -65,4 +65,3 @@ int tier_image_read(const struct lsc_record *record, struct tier_image *image, s
 		r = lsc_record_bool_or(record, "receiving", false, &image->receiving, err);
 	return r;
 }
-
