@@ -12,6 +12,7 @@ int main(int argc, char **argv)
 		{"evict", lsc_tier_evict_main, "take an image out of memory"},
 		{"explain", lsc_tier_explain_main, "say why images stay, and when they go"},
 		{"hold", lsc_tier_hold_main, "hold memory for a tier that may be killed"},
+		{"load", lsc_tier_load_main, "have images come from disk to memory"},
 		{"ls", lsc_tier_ls_main, "list images, and where they are"},
 		{"pin", lsc_tier_pin_main, "keep an image where it is"},
 		{"serve", lsc_tier_serve_main, "be the tier of this node"},

@@ -23,7 +23,8 @@ struct lsc_client {
 	/* the server's */
 	bool greeted;
 	bool watches;
-	char name[LSC_PEER_TEXT]; /* the image that it receives; "" */
+	char name[LSC_PEER_TEXT];  /* the image that it receives; "" */
+	char waits[LSC_PEER_TEXT]; /* the one that it waits for to be whole; "" */
 	void *server;
 	struct lsc_client *next;
 

@@ -34,7 +34,9 @@ struct lsc_holding {
 	bool on_disk;            /* all of it */
 	bool seen;               /* when the directory was last read */
 	bool damaged;            /* what is there cannot be read, or is not what it should be */
-	struct lsc_fetch *fetch; /* while it comes from there (tier/stock_disk.c) */
+	struct lsc_fetch *fetch; /* while it comes from there (tier/fetch.h) */
+	struct lsc_save *save;   /* while it goes there (tier/save.h) */
+	bool no_save;            /* it could not; not to be tried again */
 
 	/* what the policy knows of it (plan/evict.h) */
 	bool pinned;

@@ -72,9 +72,10 @@ static void add_holding(struct picture *picture, const struct lsc_stock *stock,
 		.priority = h->priority,
 		.leases = lsc_holding_is_lent(h),
 		.pinned = h->pinned,
-		.arriving = lsc_holding_is_filled(h),
-		.may_lose = stock->o.may_lose || !h->whole,
+		.arriving = lsc_holding_is_filled(h) || h->fetch || h->save,
+		.may_lose = !stock->o.disk_bytes || !h->whole,
 	};
+	item->also[LSC_TIER_DISK] = h->on_disk;
 	for (uint32_t i = 0; i < h->image.n_blocks; i++)
 		add_number(picture, item, h->cells[i]->number);
 	picture->holdings[picture->evict.n_items++] = h;

@@ -67,7 +67,35 @@ static int do_open(struct lsc_client *client, struct lsc_err *err)
 	struct lsc_holding *holding;
 	int r = find(client, &holding, err);
 
+	if (r == 0 && !holding->cells)
+		r = lsc_stock_fetch(stock_of(client), holding, 0, err);
 	return r < 0 ? r : lsc_server_lend(client, holding, false, err);
+}
+
+/* The answer comes when it is there, unless nobody waits for that. */
+static int do_load(struct lsc_client *client, struct lsc_err *err)
+{
+	const struct lsc_record *record = &client->packet.record;
+	struct lsc_holding *holding;
+	double rate;
+	bool wait;
+	int r = find(client, &holding, err);
+
+	if (r == 0)
+		r = lsc_record_real_or(record, "rate", 0, &rate, err);
+	if (r == 0)
+		r = lsc_record_bool_or(record, "wait", true, &wait, err);
+	if (r == 0 && !(rate >= 0))
+		r = lsc_err_set(err, EBADMSG, "a rate below 0");
+	if (r == 0 && !holding->whole && (!holding->cells || holding->on_disk))
+		r = lsc_stock_fetch(stock_of(client), holding, rate, err);
+	if (r < 0)
+		return r;
+	if (wait && !holding->whole)
+		strcpy(client->waits, holding->name);
+	else
+		lsc_server_say(client, "done");
+	return 0;
 }
 
 static int do_receive(struct lsc_client *client, struct lsc_err *err)
@@ -218,7 +246,8 @@ static const struct request {
 	{"receive", LSC_RIGHT_WRITE, do_receive}, {"again", LSC_RIGHT_WRITE, do_again},
 	{"commit", LSC_RIGHT_WRITE, do_commit},   {"discard", LSC_RIGHT_WRITE, do_discard},
 	{"pin", LSC_RIGHT_MANAGE, do_pin},        {"unpin", LSC_RIGHT_MANAGE, do_unpin},
-	{"evict", LSC_RIGHT_MANAGE, do_evict},    {"explain", LSC_RIGHT_READ, do_explain},
+	{"evict", LSC_RIGHT_MANAGE, do_evict},	 {"load", LSC_RIGHT_MANAGE, do_load},
+	    {"explain", LSC_RIGHT_READ, do_explain},
 };
 
 /* What is not known is of a later version; whoever asks waits for an answer. */
@@ -313,14 +342,34 @@ static void on_accept(void *data, uint32_t events)
 	server->clients = client;
 }
 
+/* Answers who waits for an image, if this is how it ends. */
+static void end_wait(struct lsc_client *client, const struct lsc_holding *holding,
+		     enum lsc_stock_event event, const char *why)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (strcmp(client->waits, holding->name) != 0)
+		return;
+	if (event == LSC_STOCK_WHOLE) {
+		client->waits[0] = 0;
+		lsc_server_say(client, "done");
+	} else if (event == LSC_STOCK_FAILED || event == LSC_STOCK_EVICTED) {
+		client->waits[0] = 0;
+		lsc_err_set(&err, EIO, "'%s' did not come: %s", holding->name, why ? why : "");
+		lsc_client_fail(client, &err);
+	}
+}
+
 static void on_changed(void *data, const struct lsc_holding *holding, enum lsc_stock_event event,
 		       const char *why)
 {
 	struct lsc_server *server = data;
 
-	for (struct lsc_client *client = server->clients; client; client = client->next)
+	for (struct lsc_client *client = server->clients; client; client = client->next) {
 		if (client->watches)
 			lsc_server_say_event(client, holding, event, why);
+		end_wait(client, holding, event, why);
+	}
 }
 
 /* --- the whole --- */

@@ -30,8 +30,11 @@ void lsc_server_say_image(struct lsc_client *client, const struct lsc_holding *h
 	lsc_pack_uint(pack, "bytes", holding->image.bytes);
 	lsc_pack_uint(pack, "pieces", holding->image.n_pieces);
 	lsc_pack_uint(pack, "have",
-		      holding->marks ? lsc_marks_count(holding->marks) : holding->image.n_pieces);
-	lsc_pack_bool(pack, "whole", holding->whole);
+		      holding->marks   ? lsc_marks_count(holding->marks)
+		      : holding->whole ? holding->image.n_pieces
+				       : 0);
+ 	lsc_pack_bool(pack, "whole", holding->whole);
+	lsc_pack_bool(pack, "disk", holding->on_disk);
 	lsc_pack_uint(pack, "host", bytes_there(holding));
 	lsc_pack_bool(pack, "pinned", holding->pinned);
 	lsc_pack_bool(pack, "leased", lsc_holding_is_lent(holding));
@@ -56,6 +59,10 @@ void lsc_server_say_node(struct lsc_client *client)
 	lsc_pack_uint(pack, "leaving", usage.host_leaving);
 	lsc_pack_uint(pack, "images", usage.images);
 	lsc_pack_uint(pack, "cells", usage.cells);
+	lsc_pack_map(pack, "disk", 3);
+	lsc_pack_uint(pack, "capacity", usage.disk_capacity);
+	lsc_pack_uint(pack, "used", usage.disk_bytes);
+	lsc_pack_uint(pack, "images", usage.disk_images);
 	lsc_pack_map(pack, "events", LSC_STOCK_EVENTS);
 	for (unsigned i = 0; i < LSC_STOCK_EVENTS; i++)
 		lsc_pack_uint(pack, lsc_stock_event_name(i), usage.events[i]);

@@ -18,8 +18,13 @@
 
 const char *lsc_stock_event_name(enum lsc_stock_event event)
 {
-	static const char *const names[] = {"found",  "begun",   "whole",  "evicted",
-					    "failed", "changed", "removed"};
+	static const char *const names[] = {
+		[LSC_STOCK_FOUND] = "found",	 [LSC_STOCK_BEGUN] = "begun",
+		[LSC_STOCK_WHOLE] = "whole",	 [LSC_STOCK_SAVED] = "saved",
+		[LSC_STOCK_UNSAVED] = "unsaved", [LSC_STOCK_EVICTED] = "evicted",
+		[LSC_STOCK_FAILED] = "failed",	 [LSC_STOCK_CHANGED] = "changed",
+		[LSC_STOCK_REMOVED] = "removed",
+	};
 
 	return names[event];
 }
@@ -123,6 +128,8 @@ void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding)
 
 void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding)
 {
+	lsc_stock_end_save(stock, holding);
+	lsc_stock_end_fetch(holding);
 	lsc_stock_forget_tables(stock, holding);
 	for (uint32_t i = 0; holding->cells && i < holding->image.n_blocks; i++) {
 		if (!holding->cells[i])
@@ -163,8 +170,11 @@ void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
 		ret->host_bytes += cell->room;
 		ret->host_leaving += cell->room;
 	}
+	ret->disk_capacity = stock->o.disk_bytes;
+	ret->disk_bytes = lsc_stock_on_disk(stock);
 	for (const struct lsc_holding *h = stock->holdings; h; h = h->next) {
-		ret->images++;
+		ret->images += h->cells != NULL;
+		ret->disk_images += h->on_disk;
 		ret->host_bytes += lsc_stock_tables(h);
 	}
 }
@@ -322,6 +332,7 @@ int lsc_stock_commit(struct lsc_stock *stock, struct lsc_holding *holding, struc
 		return 0;
 	if (!lsc_holding_is_full(holding))
 		return lsc_err_set(err, EINVAL, "not all of '%s' is there", holding->name);
+	lsc_stock_end_fetch(holding); /* it has them mapped to write */
 	for (uint32_t i = 0; r == 0 && i < holding->image.n_blocks; i++)
 		r = settle_cell(stock, holding, i, err);
 	if (r < 0)
@@ -331,6 +342,7 @@ int lsc_stock_commit(struct lsc_stock *stock, struct lsc_holding *holding, struc
 	lsc_holding_end_marks(holding, true);
 	lsc_stock_touch(stock, holding);
 	lsc_stock_tell(stock, holding, LSC_STOCK_WHOLE, NULL);
+	lsc_stock_save(stock);
 	return 0;
 }
 
@@ -344,8 +356,14 @@ void lsc_stock_discard(struct lsc_stock *stock, struct lsc_holding *holding, con
 
 void lsc_stock_leave(struct lsc_stock *stock, struct lsc_holding *holding)
 {
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (holding->fetch) /* the disk brings the rest */
+		return;
 	if (lsc_marks_count(holding->marks) == 0)
 		lsc_stock_discard(stock, holding, "nothing of it came");
+	else if (lsc_holding_is_full(holding) && lsc_stock_commit(stock, holding, &err) < 0)
+		lsc_stock_discard(stock, holding, err.text);
 }
 
 void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why)
@@ -431,9 +449,12 @@ void lsc_stock_close(struct lsc_stock *stock, bool leave)
 	if (!stock)
 		return;
 	lsc_stock_close_disk(stock);
-	for (holding = stock->holdings; !leave && holding; holding = next) {
+	for (holding = stock->holdings; holding; holding = next) {
 		next = holding->next;
-		lsc_stock_empty(stock, holding);
+		lsc_stock_end_save(stock, holding);
+		lsc_stock_end_fetch(holding);
+		if (!leave)
+			lsc_stock_empty(stock, holding);
 	}
 	while ((holding = stock->holdings)) {
 		stock->holdings = holding->next;

@@ -20,6 +20,8 @@ enum lsc_stock_event {
 	LSC_STOCK_FOUND,   /* it is on disk */
 	LSC_STOCK_BEGUN,   /* it begins to arrive in memory */
 	LSC_STOCK_WHOLE,   /* it is in memory */
+	LSC_STOCK_SAVED,   /* it was written to disk */
+	LSC_STOCK_UNSAVED, /* it could not be */
 	LSC_STOCK_EVICTED, /* it left memory */
 	LSC_STOCK_FAILED,  /* it did not arrive */
 	LSC_STOCK_CHANGED, /* pinned, or not any more; its priority */
@@ -34,7 +36,8 @@ struct lsc_stock_options {
 	const char *hold;       /* the holder's socket; NULL: systemd's store */
 	uint64_t host_bytes;    /* capacity */
 	uint64_t keep_alive_ns; /* images stay so long after their last use, if they can */
-	bool may_lose;          /* images may leave memory that are not on disk */
+	uint64_t disk_bytes;    /* capacity; 0: nothing is written there, and images may leave memory
+				 * that are not on disk */
 	bool huge;              /* large pages from the system's reserve, where there are enough */
 
 	/* Something happened; room that was waited for may be there. */
@@ -60,6 +63,12 @@ struct lsc_holding *lsc_stock_first(struct lsc_stock *stock);
  * there is no room, and none can be made. */
 int lsc_stock_receive(struct lsc_stock *stock, const char *name, int manifest_fd,
 		      struct lsc_holding **ret_holding, struct lsc_err *err);
+
+/* It begins to come from disk to memory, at rate bytes a second at most (0: as fast as it can);
+ * where it does already, the rate changes.  -ENOENT where it is not on disk, or only damaged;
+ * -ENOSPC. */
+int lsc_stock_fetch(struct lsc_stock *stock, struct lsc_holding *holding, double rate,
+		    struct lsc_err *err);
 
 /* All of it is there, and verified, by whoever brought it: it is sealed. */
 int lsc_stock_commit(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
@@ -88,7 +97,8 @@ void lsc_stock_touch(struct lsc_stock *stock, struct lsc_holding *holding);
 struct lsc_stock_usage {
 	uint64_t host_capacity, host_bytes; /* of cells and tables */
 	uint64_t host_leaving;              /* of these, not ours any more and still used */
-	unsigned images, cells;
+	uint64_t disk_capacity, disk_bytes;
+	unsigned images, cells, disk_images; /* in memory; cells of them; on disk */
 	uint64_t events[LSC_STOCK_EVENTS]; /* how often, since it was opened */
 };
 

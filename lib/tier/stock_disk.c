@@ -16,6 +16,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "tier/fetch.h"
+#include "tier/save.h"
 #include "tier/stock_own.h"
 
 #define LATER_NS  50000000ull /* the first look; each one after that comes ten times as late */
@@ -115,6 +117,9 @@ static void on_later(void *data)
 
 	if (lsc_stock_scan(stock, &err) < 0)
 		lsc_warning("%s", err.text);
+	for (struct lsc_holding *h = stock->holdings; h; h = h->next)
+		h->no_save = false; /* there may be room now */
+	lsc_stock_save(stock);
 	stock->later_ns *= 10;
 	if (stock->later_ns <= LATEST_NS)
 		lsc_timer_arm(stock->later, stock->later_ns);
@@ -132,6 +137,126 @@ static void on_change(void *data, uint32_t events)
 	lsc_timer_arm(stock->later, stock->later_ns);
 }
 
+/* --- from disk --- */
+
+/* What came of it: all, with what others brought; or too little, and nobody else brings the rest. */
+static void on_fetched(void *data, struct lsc_holding *holding, int result,
+		       const struct lsc_err *err)
+{
+	struct lsc_stock *stock = data;
+	struct lsc_err commit_err = LSC_ERR_INIT;
+
+	lsc_stock_end_fetch(holding);
+	if (result < 0) {
+		holding->damaged = true;
+		lsc_warning("'%s' on disk is damaged: %s", holding->name, err->text);
+	}
+	if (lsc_holding_is_filled(holding))
+		return;
+	if (!lsc_holding_is_full(holding))
+		lsc_stock_discard(stock, holding, err->text);
+	else if (lsc_stock_commit(stock, holding, &commit_err) < 0)
+		lsc_stock_discard(stock, holding, commit_err.text);
+}
+
+int lsc_stock_fetch(struct lsc_stock *stock, struct lsc_holding *holding, double rate,
+		    struct lsc_err *err)
+{
+	int r = 0;
+
+	if (holding->fetch) {
+		lsc_fetch_set_rate(holding->fetch, rate);
+		return 0;
+	}
+	if (!holding->on_disk)
+		return lsc_err_set(err, ENOENT, "'%s' is not on disk", holding->name);
+	if (holding->damaged)
+		return lsc_err_set(err, EBADMSG, "'%s' on disk is damaged", holding->name);
+	if (!holding->cells)
+		r = lsc_stock_begin(stock, holding, err);
+	if (r < 0)
+		return r;
+	r = lsc_fetch_start(&holding->fetch, stock->loop, stock->o.dir, holding, rate, on_fetched,
+			    stock, err);
+	if (r < 0 && !lsc_holding_is_filled(holding))
+		lsc_stock_discard(stock, holding, err->text);
+	return r;
+}
+
+void lsc_stock_end_fetch(struct lsc_holding *holding)
+{
+	lsc_fetch_stop(holding->fetch);
+	holding->fetch = NULL;
+}
+
+/* --- to disk --- */
+
+uint64_t lsc_stock_on_disk(const struct lsc_stock *stock)
+{
+	uint64_t bytes = 0;
+
+	for (const struct lsc_holding *h = stock->holdings; h; h = h->next)
+		if (h->on_disk || h->save)
+			bytes += h->image.bytes + h->image.manifest_len;
+	return bytes;
+}
+
+static void on_saved(void *data, int result, const struct lsc_err *err)
+{
+	struct lsc_stock *stock = data;
+	struct lsc_holding *holding = stock->saving;
+
+	lsc_stock_end_save(stock, holding);
+	holding->on_disk = result == 0;
+	holding->no_save = result < 0;
+	if (result < 0)
+		lsc_warning("'%s' cannot be written to disk: %s", holding->name, err->text);
+	lsc_stock_tell(stock, holding, result < 0 ? LSC_STOCK_UNSAVED : LSC_STOCK_SAVED,
+		       result < 0 ? err->text : NULL);
+	lsc_stock_save(stock);
+}
+
+/* What stands in the way of writing one. */
+static int start_save(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
+{
+	uint64_t used = lsc_stock_on_disk(stock);
+	uint64_t need = holding->image.bytes + holding->image.manifest_len;
+
+	if (used > stock->o.disk_bytes || need > stock->o.disk_bytes - used)
+		return lsc_err_set(err, ENOSPC, "no room for %llu bytes: %llu of %llu are used",
+				   (unsigned long long)need, (unsigned long long)used,
+				   (unsigned long long)stock->o.disk_bytes);
+	return lsc_save_start(&holding->save, stock->loop, stock->o.dir, holding, on_saved, stock,
+			      err);
+}
+
+void lsc_stock_save(struct lsc_stock *stock)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	for (struct lsc_holding *h = stock->holdings; h && !stock->saving; h = h->next) {
+		if (!stock->o.disk_bytes || !h->whole || h->on_disk || h->no_save)
+			continue;
+		if (start_save(stock, h, &err) == 0) {
+			stock->saving = h;
+			return;
+		}
+		h->no_save = true;
+		lsc_warning("'%s' stays in memory alone: %s", h->name, err.text);
+		lsc_stock_tell(stock, h, LSC_STOCK_UNSAVED, err.text);
+	}
+}
+
+void lsc_stock_end_save(struct lsc_stock *stock, struct lsc_holding *holding)
+{
+	lsc_save_stop(holding->save);
+	holding->save = NULL;
+	if (stock->saving == holding)
+		stock->saving = NULL;
+}
+
+/* --- the whole --- */
+
 int lsc_stock_open_disk(struct lsc_stock *stock, struct lsc_err *err)
 {
 	int r = lsc_timer_new(stock->loop, on_later, stock, &stock->later, err);
@@ -144,7 +269,11 @@ int lsc_stock_open_disk(struct lsc_stock *stock, struct lsc_err *err)
 		return lsc_err_set(err, errno, "cannot watch '%s': %m", stock->o.dir);
 	r = lsc_loop_watch(stock->loop, stock->inotify_fd, EPOLLIN, on_change, stock,
 			   &stock->change, err);
-	return r < 0 ? r : lsc_stock_scan(stock, err);
+	if (r == 0)
+		r = lsc_stock_scan(stock, err);
+	if (r == 0)
+		lsc_stock_save(stock);
+	return r;
 }
 
 void lsc_stock_close_disk(struct lsc_stock *stock)

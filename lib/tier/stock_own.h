@@ -16,6 +16,7 @@ struct lsc_stock {
 	uint64_t events[LSC_STOCK_EVENTS];
 
 	/* of the directory (stock_disk.c) */
+	struct lsc_holding *saving; /* one at a time */
 	int inotify_fd;
 	struct lsc_watch *change;
 	struct lsc_timer *later;
@@ -56,6 +57,14 @@ uint64_t lsc_stock_tables(const struct lsc_holding *holding);
 int lsc_stock_open_disk(struct lsc_stock *stock, struct lsc_err *err);
 int lsc_stock_scan(struct lsc_stock *stock, struct lsc_err *err);
 void lsc_stock_close_disk(struct lsc_stock *stock);
+
+/* The load of it ends, as far as it came. */
+void lsc_stock_end_fetch(struct lsc_holding *holding);
+
+/* Begins to write what is not on disk, if it may, and nothing else is being written. */
+void lsc_stock_save(struct lsc_stock *stock);
+void lsc_stock_end_save(struct lsc_stock *stock, struct lsc_holding *holding);
+uint64_t lsc_stock_on_disk(const struct lsc_stock *stock); /* bytes of images */
 
 /* --- room.c --- */
 

@@ -64,11 +64,15 @@ static void print_image(const struct tier_image *image)
 	if (image->whole)
 		snprintf(state, sizeof(state), "%s%s", image->leased ? "in use" : "resident",
 			 image->pinned ? ", pinned" : "");
-	else
+	else if (image->have || image->receiving)
 		snprintf(state, sizeof(state), "%s, %3.0f%%",
 			 image->receiving ? "arriving" : "in part",
 			 100.0 * (double)image->have / (double)(image->pieces ? image->pieces : 1));
-	printf("%-10s %10s  %-20s %10s  %s\n", image->host ? "host" : "disk",
+	else
+		snprintf(state, sizeof(state), "cold%s", image->pinned ? ", pinned" : "");
+	printf("%-10s %10s  %-20s %10s  %s\n", image->host   ? image->disk ? "host disk" : "host"
+	       : image->disk ? "disk"
+			     : "-",
 	       lsc_amount_bytes(image->bytes).text, state,
 	       image->used_s < 0 ? "never" : lsc_amount_seconds(image->used_s).text, image->name);
 }

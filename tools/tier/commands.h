@@ -39,7 +39,7 @@ struct tier_image {
 	char name[LSC_SEGMENT_NAME];
 	uint64_t bytes, host, pieces, have;
 	double used_s; /* < 0: never */
-	bool whole, pinned, leased, receiving;
+	bool whole, disk, pinned, leased, receiving;
 };
 
 int tier_image_read(const struct lsc_record *record, struct tier_image *image, struct lsc_err *err);

@@ -20,19 +20,21 @@
 
 struct serve_options {
 	const char *tier, *dir;
-	uint64_t host_bytes;
+	uint64_t host_bytes, disk_bytes;
 	double keep_alive_s;
 	bool huge, no_holder, leave;
 	int ready_fd;
 	struct lsc_rights rights;
 };
 
-enum { KEY_HOST = 0x200, KEY_KEEP, KEY_HUGE, KEY_ALLOW, KEY_LEAVE };
+enum { KEY_HOST = 0x200, KEY_DISK, KEY_KEEP, KEY_HUGE, KEY_ALLOW, KEY_LEAVE };
 
 static const struct argp_option serve_table[] = {
 	{"allow", KEY_ALLOW, "RIGHT:WHO", 0,
 	 "Let others read, write or manage: read:alice, write:@gpu, read:all", 0},
 	{"dir", 'd', "DIR", 0, "Images on disk are in DIR", 0},
+	{"disk", KEY_DISK, "SIZE", 0,
+	 "Write images to disk up to that; 0: none, they may be lost (default: what is there)", 0},
 	{"host-mem", KEY_HOST, "SIZE", 0, "Use so much memory (default: half of what is there)", 0},
 	{"huge-pages", KEY_HUGE, NULL, 0, "Take large pages from the system's reserve", 0},
 	{"keep-alive", KEY_KEEP, "TIME", 0,
@@ -58,6 +60,9 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_HOST:
 		lsc_tool_check(state, lsc_parse_size(arg, &opt->host_bytes, &err), &err);
+		return 0;
+	case KEY_DISK:
+		lsc_tool_check(state, lsc_parse_size(arg, &opt->disk_bytes, &err), &err);
 		return 0;
 	case KEY_HUGE:
 		opt->huge = true;
@@ -114,6 +119,7 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 		.rights = &opt->rights,
 		.stock = {.dir = opt->dir,
 			  .host_bytes = opt->host_bytes ? opt->host_bytes : half_of_memory(),
+			  .disk_bytes = opt->disk_bytes,
 			  .keep_alive_ns = (uint64_t)(opt->keep_alive_s * 1e9),
 			  .huge = opt->huge},
 	};
@@ -149,7 +155,8 @@ int lsc_tier_serve_main(int argc, char **argv)
 					 NULL,
 					 NULL,
 					 NULL};
-	struct serve_options opt = {.ready_fd = -1, .keep_alive_s = KEEP_ALIVE_S};
+	struct serve_options opt = {
+		.ready_fd = -1, .keep_alive_s = KEEP_ALIVE_S, .disk_bytes = UINT64_MAX};
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_loop *loop = NULL;
 	int r;

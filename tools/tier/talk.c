@@ -58,6 +58,8 @@ int tier_image_read(const struct lsc_record *record, struct tier_image *image, s
 	if (r == 0)
 		r = lsc_record_bool_or(record, "whole", false, &image->whole, err);
 	if (r == 0)
+		r = lsc_record_bool_or(record, "disk", false, &image->disk, err);
+	if (r == 0)
 		r = lsc_record_bool_or(record, "pinned", false, &image->pinned, err);
 	if (r == 0)
 		r = lsc_record_bool_or(record, "leased", false, &image->leased, err);
