@@ -67,8 +67,8 @@ static int do_open(struct lsc_client *client, struct lsc_err *err)
 	struct lsc_holding *holding;
 	int r = find(client, &holding, err);
 
-	if (r == 0 && !holding->cells)
-		r = lsc_stock_fetch(stock_of(client), holding, 0, err);
+	if (r == 0)
+		r = lsc_stock_want(stock_of(client), holding, err);
 	return r < 0 ? r : lsc_server_lend(client, holding, false, err);
 }
 
@@ -113,6 +113,8 @@ static int do_receive(struct lsc_client *client, struct lsc_err *err)
 		return fd;
 	r = lsc_stock_receive(stock_of(client), name, fd, &holding, err);
 	close(fd);
+	if (r == 0)
+		r = lsc_stock_want(stock_of(client), holding, err);
 	if (r == 0)
 		r = lsc_server_lend(client, holding, true, err);
 	if (r == 0)

@@ -70,6 +70,10 @@ int lsc_stock_receive(struct lsc_stock *stock, const char *name, int manifest_fd
 int lsc_stock_fetch(struct lsc_stock *stock, struct lsc_holding *holding, double rate,
 		    struct lsc_err *err);
 
+/* It is wanted in memory: comes from disk, if it is there, and is not whole or coming already.
+ * -ENOENT where it is nowhere. */
+int lsc_stock_want(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
+
 /* All of it is there, and verified, by whoever brought it: it is sealed. */
 int lsc_stock_commit(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
 

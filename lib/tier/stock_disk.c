@@ -141,22 +141,20 @@ static void on_change(void *data, uint32_t events)
 
 /* What came of it: all, with what others brought; or too little, and nobody else brings the rest. */
 static void on_fetched(void *data, struct lsc_holding *holding, int result,
-		       const struct lsc_err *err)
+		       const struct lsc_err *why)
 {
 	struct lsc_stock *stock = data;
-	struct lsc_err commit_err = LSC_ERR_INIT;
+	struct lsc_err err = *why; /* what it came in goes */
 
 	lsc_stock_end_fetch(holding);
 	if (result < 0) {
 		holding->damaged = true;
-		lsc_warning("'%s' on disk is damaged: %s", holding->name, err->text);
+		lsc_warning("'%s' on disk is damaged: %s", holding->name, err.text);
 	}
 	if (lsc_holding_is_filled(holding))
 		return;
-	if (!lsc_holding_is_full(holding))
-		lsc_stock_discard(stock, holding, err->text);
-	else if (lsc_stock_commit(stock, holding, &commit_err) < 0)
-		lsc_stock_discard(stock, holding, commit_err.text);
+	if (!lsc_holding_is_full(holding) || lsc_stock_commit(stock, holding, &err) < 0)
+		lsc_stock_discard(stock, holding, err.text);
 }
 
 int lsc_stock_fetch(struct lsc_stock *stock, struct lsc_holding *holding, double rate,
@@ -181,6 +179,14 @@ int lsc_stock_fetch(struct lsc_stock *stock, struct lsc_holding *holding, double
 	if (r < 0 && !lsc_holding_is_filled(holding))
 		lsc_stock_discard(stock, holding, err->text);
 	return r;
+}
+
+int lsc_stock_want(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
+{
+	if (holding->whole || holding->fetch ||
+	    (holding->cells && (!holding->on_disk || holding->damaged)))
+		return 0;
+	return lsc_stock_fetch(stock, holding, 0, err);
 }
 
 void lsc_stock_end_fetch(struct lsc_holding *holding)
