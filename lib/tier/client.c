@@ -37,7 +37,14 @@ static void leave(struct lsc_client *client, const char *why)
 
 static void listen_for(struct lsc_client *client)
 {
-	lsc_watch_modify(client->watch, EPOLLIN | (client->first ? EPOLLOUT : 0));
+	lsc_watch_modify(client->watch,
+			 (client->deaf ? 0 : EPOLLIN) | (client->first ? EPOLLOUT : 0));
+}
+
+void lsc_client_listen(struct lsc_client *client, bool listen)
+{
+	client->deaf = !listen;
+	listen_for(client);
 }
 
 /* --- sending --- */
@@ -122,7 +129,8 @@ static void on_event(void *data, uint32_t events)
 
 	if (events & EPOLLOUT)
 		flush(client);
-	client->fn(client);
+	if (events & EPOLLIN)
+		client->fn(client);
 }
 
 int lsc_client_new(struct lsc_client **ret_client, struct lsc_loop *loop, int fd,

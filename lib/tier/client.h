@@ -25,6 +25,7 @@ struct lsc_client {
 	bool watches;
 	char name[LSC_PEER_TEXT];  /* the image that it receives; "" */
 	char waits[LSC_PEER_TEXT]; /* the one that it waits for to be whole; "" */
+	bool parked; /* what it asked for, its last packet, is to be tried again */
 	void *server;
 	struct lsc_client *next;
 
@@ -32,6 +33,7 @@ struct lsc_client {
 	struct lsc_watch *watch;
 	struct lsc_outgoing *first, **last;
 	unsigned n_outgoing;
+	bool deaf; /* not listened to */
 	bool gone; /* it is to be closed */
 	void (*fn)(struct lsc_client *client);
 };
@@ -42,6 +44,9 @@ int lsc_client_new(struct lsc_client **ret_client, struct lsc_loop *loop, int fd
 
 /* Sends what pack holds.  What fails makes it gone, which fn finds in time. */
 void lsc_client_send(struct lsc_client *client, const int *fds, unsigned n_fds);
+
+/* Whether what it sends is received; fn is called for nothing else then. */
+void lsc_client_listen(struct lsc_client *client, bool listen);
 
 /* The answer to what cannot be done. */
 void lsc_client_fail(struct lsc_client *client, const struct lsc_err *err);

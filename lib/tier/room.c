@@ -156,6 +156,9 @@ int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *comin
 	n = lsc_evict_decide(&picture.evict, steps, err);
 	for (int i = 0; i < n; i++)
 		lsc_stock_unload(stock, picture.holdings[steps[i].item], "for others");
+	/* What is the only copy now is not in a moment. */
+	if (n == -ENOSPC && stock->saving)
+		return -EAGAIN;
 	return n < 0 ? n : 0;
 }
 

@@ -108,11 +108,11 @@ static int do_receive(struct lsc_client *client, struct lsc_err *err)
 		r = lsc_err_set(err, EPROTO, "'%s' is being received already", client->name);
 	if (r < 0)
 		return r;
-	fd = lsc_packet_take(&client->packet, 0, err);
+	/* It stays with the packet, which may be taken again. */
+	fd = client->packet.n_fds ? client->packet.fds[0] : -1;
 	if (fd < 0)
-		return fd;
+		return lsc_err_set(err, EBADMSG, "'receive' comes without a manifest");
 	r = lsc_stock_receive(stock_of(client), name, fd, &holding, err);
-	close(fd);
 	if (r == 0)
 		r = lsc_stock_want(stock_of(client), holding, err);
 	if (r == 0)
@@ -305,24 +305,53 @@ static void drop(struct lsc_client *client)
 	lsc_client_free(client);
 }
 
-static void on_client(struct lsc_client *client)
+/* What has to wait for room is tried again when something has changed; till then the client, which
+ * waits for its answer, is not listened to. */
+static void take(struct lsc_client *client)
 {
 	struct lsc_err err = LSC_ERR_INIT;
-	int r = client->gone ? 0 : lsc_packet_receive(client->fd, &client->packet, &err);
+	int r = client->greeted ? answer(client, &err) : greet(client, &err);
 
-	if (r == -EAGAIN)
-		return;
-	if (r <= 0) {
-		drop(client);
-		return;
+	if ((r == -EAGAIN) != client->parked) {
+		client->parked = r == -EAGAIN;
+		lsc_client_listen(client, !client->parked);
 	}
-	r = client->greeted ? answer(client, &err) : greet(client, &err);
-	if (r < 0) {
+	if (r < 0 && r != -EAGAIN) {
 		lsc_debug("tier", "process %d: %s", (int)client->peer.pid, err.text);
 		lsc_client_fail(client, &err);
 	}
 	if (client->gone)
 		drop(client);
+}
+
+static void on_client(struct lsc_client *client)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+	int r;
+
+	if (client->gone || client->parked) { /* a hang-up comes to who is parked, too */
+		drop(client);
+		return;
+	}
+	r = lsc_packet_receive(client->fd, &client->packet, &err);
+	if (r == -EAGAIN)
+		return;
+	if (r <= 0)
+		drop(client);
+	else
+		take(client);
+}
+
+static void on_retry(void *data)
+{
+	struct lsc_server *server = data;
+	struct lsc_client *next;
+
+	for (struct lsc_client *client = server->clients; client; client = next) {
+		next = client->next;
+		if (client->parked)
+			take(client);
+	}
 }
 
 static void on_accept(void *data, uint32_t events)
@@ -372,6 +401,7 @@ static void on_changed(void *data, const struct lsc_holding *holding, enum lsc_s
 			lsc_server_say_event(client, holding, event, why);
 		end_wait(client, holding, event, why);
 	}
+	lsc_timer_arm(server->retry, 0);
 }
 
 /* --- the whole --- */
@@ -418,7 +448,9 @@ int lsc_server_open(struct lsc_server **ret_server, struct lsc_loop *loop,
 	*server = (struct lsc_server){.loop = loop, .o = *options, .fd = -1};
 	server->o.stock.changed = on_changed;
 	server->o.stock.data = server;
-	r = lsc_stock_open(&server->stock, loop, &server->o.stock, err);
+	r = lsc_timer_new(loop, on_retry, server, &server->retry, err);
+	if (r == 0)
+		r = lsc_stock_open(&server->stock, loop, &server->o.stock, err);
 	if (r == 0)
 		r = listen_at(server, err);
 	if (r < 0) {
@@ -442,5 +474,6 @@ void lsc_server_close(struct lsc_server *server, bool leave)
 			unlink(server->o.socket);
 	}
 	lsc_stock_close(server->stock, leave);
+	lsc_timer_free(server->retry);
 	free(server);
 }

@@ -60,13 +60,13 @@ struct lsc_holding *lsc_stock_first(struct lsc_stock *stock);
 
 /* An image begins to arrive, or goes on, in memory: cells that others have are shared.  -EEXIST
  * where it is whole, or another one has its name; -EBUSY while somebody brings it; -ENOSPC where
- * there is no room, and none can be made. */
+ * there is no room, and none can be made; -EAGAIN where some may be after an event. */
 int lsc_stock_receive(struct lsc_stock *stock, const char *name, int manifest_fd,
 		      struct lsc_holding **ret_holding, struct lsc_err *err);
 
 /* It begins to come from disk to memory, at rate bytes a second at most (0: as fast as it can);
- * where it does already, the rate changes.  -ENOENT where it is not on disk, or only damaged;
- * -ENOSPC. */
+ * where it does already, the rate changes.  -ENOENT where it is not on disk, -EBADMSG where that is
+ * damaged; -ENOSPC, -EAGAIN. */
 int lsc_stock_fetch(struct lsc_stock *stock, struct lsc_holding *holding, double rate,
 		    struct lsc_err *err);
 

@@ -69,7 +69,8 @@ uint64_t lsc_stock_on_disk(const struct lsc_stock *stock); /* bytes of images */
 /* --- room.c --- */
 
 /* Has images leave memory so that need bytes are free, for one that is to come, and is not in the
- * stock yet: -ENOSPC, with words on what stands in the way. */
+ * stock yet: -ENOSPC, with words on what stands in the way; -EAGAIN where something is on its way to
+ * disk, and may leave then. */
 int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *coming, uint64_t need,
 			struct lsc_err *err);
 
