@@ -6,12 +6,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "cast/session.h"
-#include "mem/lender.h"
+#include "mem/segment.h"
 #include "net/link.h"
 
 #define PATIENCE_NS      10000000000u
@@ -237,19 +235,6 @@ static void *on_link(void *data, struct lsc_link *link)
 
 /* --- life --- */
 
-/* A directory, or a tier that answers. */
-static int check_dir(const char *dir, struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
-	struct stat st;
-
-	if (lsc_lender_is(dir))
-		return lsc_lender_open(&lender, dir, err);
-	if (stat(dir, &st) < 0)
-		return lsc_err_set(err, errno, "cannot serve '%s': %m", dir);
-	return S_ISDIR(st.st_mode) ? 0 : lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", dir);
-}
-
 int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 		  const struct lsc_host_options *options, struct lsc_err *err)
 {
@@ -258,7 +243,7 @@ int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 	struct lsc_host *host;
 	int r;
 
-	r = check_dir(options->dir, err);
+	r = lsc_segment_check_dir(options->dir, err);
 	if (r < 0)
 		return r;
 	host = calloc(1, sizeof(*host));

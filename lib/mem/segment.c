@@ -66,6 +66,18 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err)
 	return 0;
 }
 
+int lsc_segment_check_dir(const char *dir, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
+	struct stat st;
+
+	if (lsc_lender_is(dir))
+		return lsc_lender_open(&lender, dir, err);
+	if (stat(dir, &st) < 0 || access(dir, R_OK | X_OK) < 0)
+		return lsc_err_set(err, errno, "cannot serve '%s': %m", dir);
+	return S_ISDIR(st.st_mode) ? 0 : lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", dir);
+}
+
 static int name_path(char path[PATH_MAX], const char *dir, const char *name, const char *suffix,
 		     const char *file, struct lsc_err *err)
 {

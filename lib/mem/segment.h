@@ -62,6 +62,9 @@ struct lsc_segment {
  * 200 bytes at most.  -EINVAL. */
 int lsc_segment_check_name(const char *name, struct lsc_err *err);
 
+/* Whether images can be served from there: a directory that can be read, or a tier that answers. */
+int lsc_segment_check_dir(const char *dir, struct lsc_err *err);
+
 /* The receiver's side.  Makes DIR/NAME.part of bytes with this manifest; where it is there already
  * with the same manifest it is taken up again with the pieces it has (they were verified before
  * they were marked).  -EEXIST where DIR/NAME exists.  -ENOSPC before anything is written where the
