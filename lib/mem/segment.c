@@ -36,6 +36,7 @@
 #include "base/macros.h"
 #include "base/runs.h"
 #include "base/tree.h"
+#include "mem/claims.h"
 #include "mem/marks.h"
 #include "mem/segment_tree.h"
 #include "mem/writeback.h"
@@ -162,6 +163,7 @@ void lsc_segment_close(struct lsc_segment *segment)
 	if (!segment)
 		return;
 	lsc_writeback_stop(segment->writeback);
+	lsc_claims_close(segment->claims);
 	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
 		munmap((void *)segment->manifest, segment->manifest_len);

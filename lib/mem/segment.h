@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 
+struct lsc_claims;    /* mem/claims.h */
 struct lsc_marks;     /* mem/marks.h */
 struct lsc_tree;      /* base/tree.h */
 struct lsc_writeback; /* mem/writeback.h */
@@ -31,6 +32,7 @@ struct lsc_segment {
 	uint32_t n_pieces;               /* 0 likewise */
 	size_t arrivals_len;             /* of the mapping */
 	int lock_fd;                     /* the receiver's; -1 */
+	struct lsc_claims *claims;       /* the receiver's, where others fill data, too; NULL */
 	int image_fd;                    /* the receiver's, of what data maps; -1 */
 	struct lsc_writeback *writeback; /* the receiver's; may be NULL */
 
