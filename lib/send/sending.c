@@ -71,8 +71,11 @@ int lsc_sending_order_parse(const char *name, int *ret_order, struct lsc_err *er
 /* A ring, while that is short against the pieces; else a schedule that needs fewer rounds. */
 void lsc_sending_choose(int order, struct lsc_cast_options *options)
 {
-	uint32_t group = 1 + (uint32_t)lsc_div_up(options->n_to, options->n_sources + 1);
-	bool chain = options->segment || lsc_chain_is_fastest(group, options->image->n_pieces);
+	uint32_t whole =
+		options->n_sources - options->n_parts + !(options->segment || options->absent);
+	uint32_t group = 1 + (uint32_t)lsc_div_up(options->n_to, LSC_MAX(whole, 1u));
+	bool chain = options->segment || options->n_parts || !whole ||
+		     lsc_chain_is_fastest(group, options->image->n_pieces);
 
 	if (order == LSC_SENDING_DEFAULT)
 		order = options->n_sources ? LSC_SENDING_KWAY : LSC_SENDING_THROUGHPUT;
