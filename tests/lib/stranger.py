@@ -8,6 +8,7 @@
     stranger.py hold DIR ID                       be a source in one cast of the image at DIR
     stranger.py want ADDRESS NAME                 what a node has of it
     stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
+    stranger.py part DIR ADDRESS BLOCK...         give a node some blocks of it, and leave
     stranger.py work DIR                          be a worker; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID... [KEY=VALUE...]
                                                   N tokens from so many workers of a cast;
@@ -738,6 +739,26 @@ class Coordinator(Member):
         self.ended.put(0)
 
 
+def part(path, address, *blocks):
+    c = Coordinator(path, "throughput", address)
+    blocks, link = {int(b) for b in blocks}, connect(address, "cast")
+    link.say("offer", c.manifest, cast=c.cast, name=c.name)
+    link.hello("cast")
+    t = None
+    while t != "ready":
+        t, r, _ = link.next()
+        assert t in ("progress", "ready"), r
+    link.say("plan", node=1, first=0, timeout=10, to=[], gone=[])
+    data = Outlet(c, address)
+    for piece, (block, offset, length) in enumerate(c.image.pieces):
+        if block in blocks:
+            data.link.say("piece", piece=piece, body=c.data[offset:offset + length])
+    while blocks:
+        t, r, _ = link.next()
+        assert t in ("progress", "block"), r
+        blocks.discard(r.get("block"))
+
+
 class Receiver(Member):
     """Takes part in one cast."""
 
@@ -758,7 +779,10 @@ class Receiver(Member):
 
     def talk(self, link):
         link.hello("cast")
-        t, r, body = link.next()
+        try:
+            t, r, body = link.next()
+        except (EOFError, OSError):
+            return  # it only looked who is here
         if t == "peer":
             assert r["cast"] == self.cast
             return self.take_pieces(link)
@@ -1132,4 +1156,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "send":
         Coordinator(*sys.argv[2:]).run()
     {"image": image, "tokenize": tokenize, "run": run, "ask": ask, "request": request,
-     "say": say, "want": want}[sys.argv[1]](*sys.argv[2:])
+     "say": say, "want": want, "part": part}[sys.argv[1]](*sys.argv[2:])
