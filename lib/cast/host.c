@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "cast/holding.h"
 #include "cast/session.h"
 #include "net/link.h"
 
@@ -22,6 +24,7 @@ struct caller {
 	struct lsc_timer *deadline;  /* to say who it is, and to send the manifest it offers */
 	struct lsc_session *session; /* of a coordinator */
 	struct lsc_inlet inlet;      /* of a sender */
+	struct lsc_holding holding;  /* of who asks, while its manifest is on its way there */
 	struct caller *next, *previous;
 };
 
@@ -44,6 +47,7 @@ static void forget(struct caller *caller)
 		caller->next->previous = caller->previous;
 	lsc_inlet_close(&caller->inlet);
 	lsc_link_close(caller->link);
+	lsc_holding_release(&caller->holding);
 	lsc_timer_free(caller->deadline);
 	free(caller);
 }
@@ -119,6 +123,42 @@ static void on_deadline(void *data)
 
 /* --- records --- */
 
+/* What lies here of an image. */
+static int answer(struct caller *caller, const struct lsc_record *record, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_holding *holding = &caller->holding;
+	struct lsc_want want;
+	uint32_t len;
+	int r = check_plain(caller, NULL, err);
+
+	if (r == 0 && holding->manifest)
+		r = lsc_err_set(err, EPROTO, "asks again before it has its answer");
+	if (r == 0)
+		r = lsc_want_parse(record, &want, err);
+	if (r == 0)
+		r = lsc_holding_look(holding, caller->host->o.dir, want.name, want.manifest, err);
+	if (r < 0)
+		return r;
+	len = holding->manifest_len;
+	r = lsc_held_pack(&pack, &holding->held, len);
+	if (r == 0)
+		r = lsc_link_send(caller->link, &pack, holding->manifest, len, len ? caller : NULL);
+	if (!len)
+		lsc_holding_release(holding);
+	lsc_timer_arm(caller->deadline, caller->host->o.patience_ns + len * MANIFEST_BYTE_NS);
+	return r < 0 ? lsc_err_set(err, -r, "cannot answer: %m") : 0;
+}
+
+static void on_sent(void *data, struct lsc_link *link, void *cookie)
+{
+	struct caller *caller = data;
+
+	(void)link;
+	if (cookie == caller)
+		lsc_holding_release(&caller->holding);
+}
+
 static int first_record(struct caller *caller, const struct lsc_record *record, uint32_t body_len,
 			void **ret_body, struct lsc_err *err)
 {
@@ -129,6 +169,8 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 	int r;
 
 	lsc_timer_disarm(caller->deadline);
+	if (lsc_record_is(record, "want"))
+		return answer(caller, record, err);
 	if (lsc_record_is(record, "offer")) {
 		r = check_plain(caller, NULL, err);
 		if (r < 0)
@@ -211,6 +253,7 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 static const struct lsc_link_events events = {
 	.on_record = on_record,
 	.on_body = on_body,
+	.on_sent = on_sent,
 	.on_close = on_close,
 };
 

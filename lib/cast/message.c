@@ -122,6 +122,114 @@ static int parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64
 	return 0;
 }
 
+/* --- questions --- */
+
+int lsc_want_pack(struct lsc_pack *pack, const struct lsc_want *want)
+{
+	lsc_pack_begin(pack, "want");
+	lsc_pack_str(pack, "name", want->name);
+	if (want->manifest)
+		lsc_pack_bool(pack, "manifest", true);
+	return lsc_pack_end(pack);
+}
+
+int lsc_want_parse(const struct lsc_record *record, struct lsc_want *ret, struct lsc_err *err)
+{
+	int r = lsc_record_text(record, "name", ret->name, sizeof(ret->name), err);
+
+	if (r == 0)
+		r = lsc_segment_check_name(ret->name, err);
+	return r < 0 ? r : lsc_record_bool_or(record, "manifest", false, &ret->manifest, err);
+}
+
+static const char *const held_states[] = {
+	[LSC_HELD_WHOLE] = "whole",
+	[LSC_HELD_PART] = "part",
+	[LSC_HELD_ABSENT] = "absent",
+};
+
+int lsc_held_pack(struct lsc_pack *pack, const struct lsc_held *held, uint32_t manifest_len)
+{
+	int r = 0;
+
+	lsc_pack_begin(pack, "held");
+	lsc_pack_str(pack, "state", held_states[held->state]);
+	if (held->state != LSC_HELD_ABSENT) {
+		lsc_pack_bin(pack, "id", held->id.bytes, sizeof(held->id.bytes));
+		lsc_pack_uint(pack, "bytes", held->bytes);
+		lsc_pack_uint(pack, "pieces", held->pieces);
+	}
+	if (held->state == LSC_HELD_PART)
+		r = pack_bits(pack, held->bits, held->pieces);
+	if (manifest_len)
+		lsc_pack_uint(pack, "body", manifest_len);
+	return r < 0 ? r : lsc_pack_end(pack);
+}
+
+static int parse_held_state(const struct lsc_record *record, struct lsc_held *ret,
+			    struct lsc_err *err)
+{
+	char text[16];
+	int r = lsc_record_text(record, "state", text, sizeof(text), err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(held_states); i++) {
+		if (strcmp(text, held_states[i]) != 0)
+			continue;
+		ret->state = (enum lsc_held_state)i;
+		return 0;
+	}
+	return lsc_err_set(err, EBADMSG, "an image is neither held nor absent: '%s'", text);
+}
+
+static int parse_held_bits(const struct lsc_record *record, struct lsc_held *ret,
+			   struct lsc_err *err)
+{
+	int r;
+
+	ret->there = ret->pieces;
+	if (ret->state != LSC_HELD_PART)
+		return 0;
+	ret->bits = lsc_bits_new(ret->pieces);
+	if (!ret->bits)
+		return lsc_err_set(err, ENOMEM, "%m");
+	r = parse_bits(record, ret->pieces, ret->bits, &ret->there, err);
+	if (r < 0)
+		lsc_held_release(ret);
+	return r;
+}
+
+int lsc_held_parse(const struct lsc_record *record, struct lsc_held *ret, struct lsc_err *err)
+{
+	const void *id;
+	uint32_t len;
+	int r;
+
+	*ret = (struct lsc_held){0};
+	r = parse_held_state(record, ret, err);
+	if (r < 0 || ret->state == LSC_HELD_ABSENT)
+		return r;
+	r = lsc_record_bin(record, "id", sizeof(ret->id.bytes), &id, &len, err);
+	if (r == 0 && len != sizeof(ret->id.bytes))
+		r = lsc_err_set(err, EBADMSG, "an image's id has %u bytes", len);
+	if (r < 0)
+		return r;
+	memcpy(ret->id.bytes, id, len);
+	r = lsc_record_uint(record, "bytes", INT64_MAX, &ret->bytes, err);
+	if (r == 0)
+		r = parse_u32(record, "pieces", LSC_SCHEDULE_MAX_PIECES, &ret->pieces, err);
+	return r < 0 ? r : parse_held_bits(record, ret, err);
+}
+
+void lsc_held_release(struct lsc_held *held)
+{
+	free(held->bits);
+	held->bits = NULL;
+}
+
+/* --- control links --- */
+
 int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready, const uint64_t *bits,
 		   uint32_t n_pieces)
 {

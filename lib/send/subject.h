@@ -1,5 +1,5 @@
-/* A subject: what is cast.  An image, what is here of one that has not all arrived (NAME.part), or
- * files and directories as they are.
+/* A subject: what is cast.  An image, what is here of one that has not all arrived (NAME.part),
+ * files and directories as they are, or an image of which nothing is here but its manifest.
  */
 #ifndef LSC_SEND_SUBJECT_H
 #define LSC_SEND_SUBJECT_H
@@ -24,6 +24,11 @@ struct lsc_subject {
 
 /* raw: files as they are, which are read and hashed. */
 int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, struct lsc_err *err);
+
+/* One that is at other nodes alone: its manifest is borrowed until it is closed. */
+int lsc_subject_absent(struct lsc_subject *subject, const char *name, const void *manifest,
+		       size_t manifest_len, struct lsc_err *err);
+
 void lsc_subject_close(struct lsc_subject *subject);
 
 #endif

@@ -48,6 +48,29 @@ static void try_ready(const struct lsc_record *record)
 	      !strcmp(again.exec, ready.exec));
 }
 
+static void try_question(const struct lsc_record *record)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
+	struct lsc_held held, again;
+	struct lsc_want want;
+
+	if (lsc_want_parse(record, &want, NULL) == 0)
+		check(*want.name && *want.name != '.' && !strchr(want.name, '/'));
+	if (lsc_held_parse(record, &held, NULL) < 0)
+		return;
+	check(held.pieces <= LSC_SCHEDULE_MAX_PIECES && held.there <= held.pieces &&
+	      (held.bits != NULL) == (held.state == LSC_HELD_PART) &&
+	      (!held.bits || lsc_bits_count(held.bits, held.pieces) == held.there));
+	check(lsc_held_pack(&pack, &held, 0) == 0);
+	reparse(&copy, &pack);
+	check(lsc_held_parse(&copy, &again, NULL) == 0 && again.state == held.state &&
+	      again.pieces == held.pieces && again.there == held.there &&
+	      again.bytes == held.bytes && lsc_hash_equal(&again.id, &held.id));
+	lsc_held_release(&again);
+	lsc_held_release(&held);
+}
+
 /* An address is parsed by whoever gets it, and means the same when it is written again. */
 static void try_address(const char *text)
 {
@@ -135,6 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	try_offer(&record);
 	try_ready(&record);
+	try_question(&record);
 	try_plan(&record);
 	try_progress(&record);
 	try_failed(&record);

@@ -10,6 +10,8 @@
     stranger.py ask ARRIVALS DIR STAGES N ID... [KEY=VALUE...]
                                                   N tokens from so many workers of a cast;
                                                   move=I: after I of them all go to the first
+    stranger.py holds DIR ID                      say that it has this image; print where at first
+    stranger.py want ADDRESS NAME FILE            what a node has of an image; its manifest
     stranger.py say ADDRESS KIND MAJOR [TYPE]     a hello, a record; print what comes back
 
 It uses nothing that is not in Python's library.  That has no XXH3, so hashes are not verified here.
@@ -122,7 +124,7 @@ class Link(Stream):
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock.makefile("rb"))
-        version = version or ((2, 0) if kind == "cast" else (1, 2))
+        version = version or ((2, 1) if kind == "cast" else (1, 2))
         self.say("hello", kind=kind, version=list(version))
 
     def say(self, type_, body=None, **keys):
@@ -736,12 +738,58 @@ class Coordinator(Member):
         self.ended.put(0)
 
 
+def answer(link, path=None, ident=None):
+    """Questions to a node that has the image at path, and the first record that is none."""
+    while True:
+        t, r, body = link.next()
+        if t != "want":
+            return t, r, body
+        if not path or os.path.basename(path) != r["name"]:
+            link.say("held", state="absent")
+            continue
+        with open(path + "/manifest", "rb") as f:
+            manifest = f.read()
+        image = Image(io.BytesIO(manifest))
+        link.say("held", manifest if r.get("manifest") else None, state="whole",
+                 id=ident, bytes=image.layout["bytes"], pieces=len(image.pieces))
+
+
+def holds(path, ident):
+    """A node that says that it has an image, and takes part in nothing."""
+    def talk(link):
+        link.hello("cast")
+        if answer(link, path, bytes.fromhex(ident))[0] == "offer":
+            link.say("failed", code=2, why="takes part in nothing")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print("127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+    while True:
+        link = Link(listener.accept()[0], "cast")
+        threading.Thread(target=talk, args=(link,), daemon=True).start()
+
+
+def want(address, name, file):
+    """Asks twice on one link, for the manifest as well the second time."""
+    link = connect(address, "cast")
+    link.hello("cast")
+    link.say("want", name=name)
+    t, short, body = link.next()
+    assert t == "held" and body is None
+    link.say("want", name=name, manifest=True)
+    t, r, body = link.next()
+    assert t == "held" and {k: r[k] for k in r if k != "body"} == short
+    if r["state"] != "absent":
+        with open(file, "wb") as f:
+            f.write(body)
+    print(r["state"], *(r[k] for k in ("bytes", "pieces") if k in r))
+
+
 class Receiver(Member):
     """Takes part in one cast."""
 
     def __init__(self, root, major=2):
         super().__init__()
-        self.root, self.version = root, (int(major), 7 if int(major) > 2 else 0)
+        self.root, self.version = root, (int(major), 7 if int(major) > 2 else 1)
         self.planned, self.inlets = False, []
         self.listener = socket.create_server(("127.0.0.1", 0))
 
@@ -756,7 +804,7 @@ class Receiver(Member):
 
     def talk(self, link):
         link.hello("cast")
-        t, r, body = link.next()
+        t, r, body = answer(link)
         if t == "peer":
             assert r["cast"] == self.cast
             return self.take_pieces(link)
@@ -1064,4 +1112,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "send":
         Coordinator(*sys.argv[2:]).run()
     {"image": image, "tokenize": tokenize, "run": run, "ask": ask, "request": request,
-     "say": say}[sys.argv[1]](*sys.argv[2:])
+     "say": say, "want": want, "holds": holds}[sys.argv[1]](*sys.argv[2:])

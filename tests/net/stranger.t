@@ -113,6 +113,23 @@ expect_equal "is told when the cast is ended" $? 1
 grep -q "the cast was interrupted" "$SCRATCH/log.aborted"
 ok $? "and why"
 
+# --- questions ---
+
+expect_status 0 "a node tells a stranger what it has" stranger want "$one" image.lsc "$SCRATCH/manifest"
+expect_equal "which is the whole image" "$(cat "$SCRATCH/out")" \
+	"whole $(wc -c <"$SCRATCH/image.lsc/image") $(lsc-shard ls --json "$SCRATCH/image.lsc" | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["pieces"])')"
+expect_same "with its manifest" "$SCRATCH/manifest" "$SCRATCH/image.lsc/manifest"
+expect_status 0 "and what it has not" stranger want "$one" none "$SCRATCH/manifest"
+expect_equal "is absent" "$(cat "$SCRATCH/out")" absent
+id=$(lsc-shard ls --json "$SCRATCH/image.lsc" | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
+stranger_server holds holds "$SCRATCH/image.lsc" "$id"
+start_stranger asked
+expect_status 0 "a stranger tells us what it has and gives its manifest" \
+	lsc-cast send image.lsc --sources "$holds,$one" --to "$asked"
+expect_same "for a cast to one that was asked, too" "$SCRATCH/asked/image.lsc/image" "$SCRATCH/image.lsc/image"
+
 # --- refusals ---
 
 refused() { # refused NAME WHY ARGUMENT...
