@@ -6,12 +6,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "cast/holding.h"
+#include "cast/glance.h"
 #include "cast/session.h"
+#include "mem/segment.h"
 #include "net/link.h"
 
 #define PATIENCE_NS      10000000000u
@@ -24,7 +24,7 @@ struct caller {
 	struct lsc_timer *deadline;  /* to say who it is, and to send the manifest it offers */
 	struct lsc_session *session; /* of a coordinator */
 	struct lsc_inlet inlet;      /* of a sender */
-	struct lsc_holding holding;  /* of who asks, while its manifest is on its way there */
+	struct lsc_glance glance;    /* of who asks, while its manifest is on its way there */
 	struct caller *next, *previous;
 };
 
@@ -47,7 +47,7 @@ static void forget(struct caller *caller)
 		caller->next->previous = caller->previous;
 	lsc_inlet_close(&caller->inlet);
 	lsc_link_close(caller->link);
-	lsc_holding_release(&caller->holding);
+	lsc_glance_release(&caller->glance);
 	lsc_timer_free(caller->deadline);
 	free(caller);
 }
@@ -127,25 +127,25 @@ static void on_deadline(void *data)
 static int answer(struct caller *caller, const struct lsc_record *record, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	struct lsc_holding *holding = &caller->holding;
+	struct lsc_glance *glance = &caller->glance;
 	struct lsc_want want;
 	uint32_t len;
 	int r = check_plain(caller, NULL, err);
 
-	if (r == 0 && holding->manifest)
+	if (r == 0 && glance->manifest)
 		r = lsc_err_set(err, EPROTO, "asks again before it has its answer");
 	if (r == 0)
 		r = lsc_want_parse(record, &want, err);
 	if (r == 0)
-		r = lsc_holding_look(holding, caller->host->o.dir, want.name, want.manifest, err);
+		r = lsc_glance_look(glance, caller->host->o.dir, want.name, want.manifest, err);
 	if (r < 0)
 		return r;
-	len = holding->manifest_len;
-	r = lsc_held_pack(&pack, &holding->held, len);
+	len = glance->manifest_len;
+	r = lsc_held_pack(&pack, &glance->held, len);
 	if (r == 0)
-		r = lsc_link_send(caller->link, &pack, holding->manifest, len, len ? caller : NULL);
+		r = lsc_link_send(caller->link, &pack, glance->manifest, len, len ? caller : NULL);
 	if (!len)
-		lsc_holding_release(holding);
+		lsc_glance_release(glance);
 	lsc_timer_arm(caller->deadline, caller->host->o.patience_ns + len * MANIFEST_BYTE_NS);
 	return r < 0 ? lsc_err_set(err, -r, "cannot answer: %m") : 0;
 }
@@ -156,7 +156,7 @@ static void on_sent(void *data, struct lsc_link *link, void *cookie)
 
 	(void)link;
 	if (cookie == caller)
-		lsc_holding_release(&caller->holding);
+		lsc_glance_release(&caller->glance);
 }
 
 static int first_record(struct caller *caller, const struct lsc_record *record, uint32_t body_len,
@@ -284,13 +284,11 @@ int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 	struct lsc_link_options link_options = {
 		.kind = LSC_CAST_KIND, .key = options->key, .find_proof = find_proof};
 	struct lsc_host *host;
-	struct stat st;
 	int r;
 
-	if (stat(options->dir, &st) < 0)
-		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
-	if (!S_ISDIR(st.st_mode))
-		return lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", options->dir);
+	r = lsc_segment_check_dir(options->dir, err);
+	if (r < 0)
+		return r;
 	host = calloc(1, sizeof(*host));
 	if (!host)
 		return lsc_err_set(err, ENOMEM, "cannot serve '%s': %m", options->dir);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -201,6 +202,19 @@ uint32_t lsc_image_piece_bytes(const struct lsc_image *image, uint32_t piece)
 	uint64_t before = (uint64_t)(piece - block->first_piece) * image->piece_bytes;
 
 	return (uint32_t)LSC_MIN(block->bytes - before, image->piece_bytes);
+}
+
+struct lsc_hash lsc_image_block_hash(const struct lsc_image *image, uint32_t block)
+{
+	const struct lsc_block *b = &image->blocks[block];
+	struct lsc_hash pieces =
+		lsc_hash_of(&image->pieces[b->first_piece], b->n_pieces * sizeof(struct lsc_hash));
+	uint8_t text[LSC_HASH_BYTES + 8];
+
+	memcpy(text, pieces.bytes, LSC_HASH_BYTES);
+	for (unsigned i = 0; i < 8; i++)
+		text[LSC_HASH_BYTES + i] = (uint8_t)(b->bytes >> 8 * i);
+	return lsc_hash_of(text, sizeof(text));
 }
 
 /* --- verifying --- */

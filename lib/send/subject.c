@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/macros.h"
+#include "base/runs.h"
+#include "mem/lender.h"
 #include "mem/marks.h"
 #include "model/files.h"
 
@@ -48,6 +49,16 @@ static int open_part(struct lsc_subject *subject, const char *path, size_t dir_l
 	return r;
 }
 
+/* What a tier has of it: `unix:PATH/NAME`. */
+static int open_lent(struct lsc_subject *subject, const char *path, size_t dir_len,
+		     struct lsc_err *err)
+{
+	int r = open_part(subject, path, dir_len - 1, err);
+
+	subject->partial = subject->segment.arrivals != NULL;
+	return r;
+}
+
 static int open_image(struct lsc_subject *subject, const char *path, struct lsc_err *err)
 {
 	int r = lsc_image_open(&subject->image, path, err);
@@ -64,6 +75,8 @@ int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, st
 
 	if (raw)
 		return lsc_files_open(&subject->image, path, cpus > 0 ? (unsigned)cpus : 1, err);
+	if (lsc_lender_is(path) && dir_len)
+		return open_lent(subject, path, dir_len, err);
 	if (len <= strlen(PART) || strcmp(subject->name + len - strlen(PART), PART) != 0)
 		return open_image(subject, path, err);
 	take_name(subject, path, strlen(PART));
@@ -74,21 +87,20 @@ int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, st
 static int make_empty(struct lsc_segment *segment, const struct lsc_image *image,
 		      struct lsc_err *err)
 {
-	size_t len = lsc_marks_bytes(image->n_pieces), bytes = LSC_MAX(image->bytes, 1);
+	size_t len = lsc_marks_bytes(image->n_pieces, 0);
 	void *marks = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	void *data;
+	int r;
 
 	if (marks == MAP_FAILED)
 		return lsc_err_set(err, errno, "cannot hold a table of pieces: %m");
 	segment->arrivals = marks;
 	segment->arrivals_len = len;
 	segment->n_pieces = image->n_pieces;
-	lsc_marks_start(segment->arrivals, image->n_pieces);
-	data = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (data == MAP_FAILED)
-		return lsc_err_set(err, errno, "cannot reserve %zu bytes of addresses: %m", bytes);
-	segment->data = data;
-	segment->bytes = bytes;
+	lsc_marks_start(segment->arrivals, image->n_pieces, 0);
+	r = lsc_runs_reserve(image->bytes, &segment->data);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot reserve addresses: %m");
+	segment->bytes = image->bytes;
 	return 0;
 }
 
@@ -107,7 +119,7 @@ int lsc_subject_absent(struct lsc_subject *subject, const char *name, const void
 
 void lsc_subject_close(struct lsc_subject *subject)
 {
-	if (subject->partial)
+	if (subject->segment.data)
 		subject->image.data = NULL; /* the segment's */
 	lsc_image_close(&subject->image);
 	lsc_segment_close(&subject->segment);

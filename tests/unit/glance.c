@@ -6,7 +6,7 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "cast/holding.h"
+#include "cast/glance.h"
 #include "mem/segment.h"
 #include "model/files.h"
 #include "model/pack.h"
@@ -25,23 +25,23 @@ static const char *in(const char *name)
 	return p;
 }
 
-static struct lsc_holding look(const char *name, bool manifest)
+static struct lsc_glance look(const char *name, bool manifest)
 {
-	struct lsc_holding holding = {0};
+	struct lsc_glance glance = {0};
 
-	if (lsc_holding_look(&holding, dir, name, manifest, &err) < 0)
+	if (lsc_glance_look(&glance, dir, name, manifest, &err) < 0)
 		abort();
-	return holding;
+	return glance;
 }
 
 static enum lsc_held_state state(const char *name)
 {
-	struct lsc_holding holding = look(name, true);
-	enum lsc_held_state held = holding.held.state;
+	struct lsc_glance glance = look(name, true);
+	enum lsc_held_state held = glance.held.state;
 
-	if ((held == LSC_HELD_ABSENT) != (holding.manifest == NULL))
+	if ((held == LSC_HELD_ABSENT) != (glance.manifest == NULL))
 		abort();
-	lsc_holding_release(&holding);
+	lsc_glance_release(&glance);
 	return held;
 }
 
@@ -50,7 +50,7 @@ static void test_whole(struct lsc_image *image)
 	struct lsc_model_config config = SMALL_MODEL(6, 512);
 	struct lsc_image_options options = {
 		.dtype = LSC_DTYPE_F32, .blocks = 4, .piece_bytes = 4096, .seed = 1};
-	struct lsc_holding holding;
+	struct lsc_glance glance;
 
 	is_int(state("m"), LSC_HELD_ABSENT, "nothing is there");
 	mkdir(in("m"), 0777);
@@ -58,41 +58,40 @@ static void test_whole(struct lsc_image *image)
 	rmdir(in("m"));
 	is_int(lsc_image_pack_dummy(&config, in("m"), &options, &err), 0, "a model");
 	is_int(lsc_image_open(image, in("m"), &err), 0, "an image");
-	holding = look("m", true);
-	ok(holding.held.state == LSC_HELD_WHOLE && holding.held.pieces == image->n_pieces &&
-		   holding.held.there == image->n_pieces && !holding.held.bits &&
-		   holding.held.bytes == image->bytes &&
-		   lsc_hash_equal(&holding.held.id, &image->id),
+	glance = look("m", true);
+	ok(glance.held.state == LSC_HELD_WHOLE && glance.held.pieces == image->n_pieces &&
+		   glance.held.there == image->n_pieces && !glance.held.bits &&
+		   glance.held.bytes == image->bytes && lsc_hash_equal(&glance.held.id, &image->id),
 	   "is whole");
-	ok(holding.manifest_len == image->manifest_len &&
-		   !memcmp(holding.manifest, image->manifest, image->manifest_len),
+	ok(glance.manifest_len == image->manifest_len &&
+		   !memcmp(glance.manifest, image->manifest, image->manifest_len),
 	   "with its manifest");
-	lsc_holding_release(&holding);
-	holding = look("m", false);
-	ok(holding.held.state == LSC_HELD_WHOLE && !holding.manifest, "which may be left out");
-	lsc_holding_release(&holding);
+	lsc_glance_release(&glance);
+	glance = look("m", false);
+	ok(glance.held.state == LSC_HELD_WHOLE && !glance.manifest, "which may be left out");
+	lsc_glance_release(&glance);
 }
 
 static void test_part(const struct lsc_image *image)
 {
 	struct lsc_segment segment = LSC_SEGMENT_INIT;
-	struct lsc_holding holding;
+	struct lsc_glance glance;
 
 	is_int(lsc_segment_create(&segment, dir, "p", image->manifest, image->manifest_len,
 				  image->bytes, image->n_pieces, &err),
 	       0, "one that is about to arrive");
-	holding = look("p", true);
-	ok(holding.held.state == LSC_HELD_PART && holding.held.there == 0, "has no pieces");
-	ok(holding.manifest_len == image->manifest_len, "and its manifest");
-	lsc_holding_release(&holding);
+	glance = look("p", true);
+	ok(glance.held.state == LSC_HELD_PART && glance.held.there == 0, "has no pieces");
+	ok(glance.manifest_len == image->manifest_len, "and its manifest");
+	lsc_glance_release(&glance);
 	lsc_segment_mark(&segment, 1);
 	lsc_segment_mark(&segment, image->n_pieces - 1);
-	holding = look("p", false);
-	ok(holding.held.there == 2 && lsc_bits_has(holding.held.bits, 1) &&
-		   lsc_bits_has(holding.held.bits, image->n_pieces - 1) &&
-		   lsc_bits_count(holding.held.bits, image->n_pieces) == 2,
+	glance = look("p", false);
+	ok(glance.held.there == 2 && lsc_bits_has(glance.held.bits, 1) &&
+		   lsc_bits_has(glance.held.bits, image->n_pieces - 1) &&
+		   lsc_bits_count(glance.held.bits, image->n_pieces) == 2,
 	   "then those that came");
-	lsc_holding_release(&holding);
+	lsc_glance_release(&glance);
 	for (uint32_t i = 0; i < image->n_pieces; i++)
 		lsc_segment_mark(&segment, i);
 	is_int(lsc_segment_commit(&segment, &err), 0, "all of it");

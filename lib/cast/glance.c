@@ -1,5 +1,5 @@
-/* holding - looks at a manifest and a table of marks, and at no piece */
-#include "cast/holding.h"
+/* glance - looks at a manifest and a table of marks, and at no piece */
+#include "cast/glance.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -12,32 +12,32 @@
 #include "mem/segment.h"
 #include "model/files.h"
 
-void lsc_holding_release(struct lsc_holding *holding)
+void lsc_glance_release(struct lsc_glance *glance)
 {
-	lsc_held_release(&holding->held);
-	free(holding->manifest);
-	*holding = (struct lsc_holding){.held.state = LSC_HELD_ABSENT};
+	lsc_held_release(&glance->held);
+	free(glance->manifest);
+	*glance = (struct lsc_glance){.held.state = LSC_HELD_ABSENT};
 }
 
 /* Notes whose image it is; image's manifest is copied, as its owner goes. */
-static int take(struct lsc_holding *holding, const struct lsc_image *image, bool want_manifest,
+static int take(struct lsc_glance *glance, const struct lsc_image *image, bool want_manifest,
 		struct lsc_err *err)
 {
-	holding->held.id = image->id;
-	holding->held.bytes = image->bytes;
-	holding->held.pieces = holding->held.there = image->n_pieces;
+	glance->held.id = image->id;
+	glance->held.bytes = image->bytes;
+	glance->held.pieces = glance->held.there = image->n_pieces;
 	if (!want_manifest)
 		return 0;
-	holding->manifest = malloc(image->manifest_len + 1);
-	if (!holding->manifest)
+	glance->manifest = malloc(image->manifest_len + 1);
+	if (!glance->manifest)
 		return lsc_err_set(err, ENOMEM, "cannot hold a manifest: %m");
-	memcpy(holding->manifest, image->manifest, image->manifest_len);
-	holding->manifest_len = (uint32_t)image->manifest_len;
+	memcpy(glance->manifest, image->manifest, image->manifest_len);
+	glance->manifest_len = (uint32_t)image->manifest_len;
 	return 0;
 }
 
 /* 1: it is whole. */
-static int look_whole(struct lsc_holding *holding, const char *path, bool want_manifest,
+static int look_whole(struct lsc_glance *glance, const char *path, bool want_manifest,
 		      struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_image_close) struct lsc_image image = LSC_IMAGE_INIT;
@@ -45,17 +45,17 @@ static int look_whole(struct lsc_holding *holding, const char *path, bool want_m
 				   : lsc_image_open(&image, path, err);
 
 	if (r == 0)
-		r = take(holding, &image, want_manifest, err);
+		r = take(glance, &image, want_manifest, err);
 	if (r < 0)
 		return r;
-	holding->held.state = LSC_HELD_WHOLE;
+	glance->held.state = LSC_HELD_WHOLE;
 	return 1;
 }
 
-static int count_pieces(struct lsc_holding *holding, const struct lsc_segment *segment,
+static int count_pieces(struct lsc_glance *glance, const struct lsc_segment *segment,
 			struct lsc_err *err)
 {
-	struct lsc_held *held = &holding->held;
+	struct lsc_held *held = &glance->held;
 
 	held->there = 0;
 	held->bits = lsc_bits_new(held->pieces);
@@ -71,7 +71,7 @@ static int count_pieces(struct lsc_holding *holding, const struct lsc_segment *s
 }
 
 /* 1: some of it is there.  A segment that became whole meanwhile is looked at once more. */
-static int look_part(struct lsc_holding *holding, const char *dir, const char *name,
+static int look_part(struct lsc_glance *glance, const char *dir, const char *name,
 		     bool want_manifest, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_segment_close) struct lsc_segment segment = LSC_SEGMENT_INIT;
@@ -83,30 +83,30 @@ static int look_part(struct lsc_holding *holding, const char *dir, const char *n
 	if (r == 0 && segment.arrivals && segment.n_pieces != image.n_pieces)
 		r = lsc_err_set(err, EBADMSG, "'%s' has another number of pieces", name);
 	if (r == 0)
-		r = take(holding, &image, want_manifest, err);
+		r = take(glance, &image, want_manifest, err);
 	if (r < 0)
 		return r;
-	holding->held.state = segment.arrivals ? LSC_HELD_PART : LSC_HELD_WHOLE;
-	r = segment.arrivals ? count_pieces(holding, &segment, err) : 0;
+	glance->held.state = segment.arrivals ? LSC_HELD_PART : LSC_HELD_WHOLE;
+	r = segment.arrivals ? count_pieces(glance, &segment, err) : 0;
 	return r < 0 ? r : 1;
 }
 
-int lsc_holding_look(struct lsc_holding *holding, const char *dir, const char *name,
-		     bool want_manifest, struct lsc_err *err)
+int lsc_glance_look(struct lsc_glance *glance, const char *dir, const char *name,
+		    bool want_manifest, struct lsc_err *err)
 {
 	struct lsc_err why = LSC_ERR_INIT;
 	char path[PATH_MAX];
 	int r;
 
-	lsc_holding_release(holding);
+	lsc_glance_release(glance);
 	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
 		return 0;
-	r = look_whole(holding, path, want_manifest, &why);
+	r = look_whole(glance, path, want_manifest, &why);
 	if (r == -ENOENT)
-		r = look_part(holding, dir, name, want_manifest, &why);
+		r = look_part(glance, dir, name, want_manifest, &why);
 	if (r > 0)
 		return 0;
-	lsc_holding_release(holding);
+	lsc_glance_release(glance);
 	if (r == -ENOMEM)
 		return lsc_err_set(err, ENOMEM, "%s", why.text);
 	if (r != -ENOENT)
