@@ -42,6 +42,8 @@ int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_
 	lsc_pack_bin(pack, "cast", offer->cast.bytes, LSC_CAST_ID_BYTES);
 	lsc_pack_str(pack, "name", offer->name);
 	lsc_pack_bool(pack, "source", offer->source);
+	if (offer->part)
+		lsc_pack_bool(pack, "part", true);
 	if (offer->check)
 		lsc_pack_bool(pack, "check", true);
 	if (offer->cleartext)
@@ -80,11 +82,13 @@ int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, stru
 		r = parse_secret(record, ret, err);
 	if (r == 0)
 		r = lsc_record_bool_or(record, "check", false, &ret->check, err);
+	if (r == 0)
+		r = lsc_record_bool_or(record, "part", false, &ret->part, err);
 	return r < 0 ? r : lsc_record_bool_or(record, "source", false, &ret->source, err);
 }
 
 /* On the wire bits stand in bytes: piece p is bit p % 8 of byte p / 8. */
-static int pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces)
+int lsc_message_pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces)
 {
 	uint32_t n = bits ? (uint32_t)lsc_div_up(n_pieces, 8) : 0;
 	uint8_t *bytes = malloc(n + (size_t)1);
@@ -100,8 +104,8 @@ static int pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pie
 	return 0;
 }
 
-static int parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
-		      uint32_t *ret_n, struct lsc_err *err)
+int lsc_message_parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
+			   uint32_t *ret_n, struct lsc_err *err)
 {
 	const uint8_t *bytes;
 	const void *data;
@@ -122,114 +126,6 @@ static int parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64
 	return 0;
 }
 
-/* --- questions --- */
-
-int lsc_want_pack(struct lsc_pack *pack, const struct lsc_want *want)
-{
-	lsc_pack_begin(pack, "want");
-	lsc_pack_str(pack, "name", want->name);
-	if (want->manifest)
-		lsc_pack_bool(pack, "manifest", true);
-	return lsc_pack_end(pack);
-}
-
-int lsc_want_parse(const struct lsc_record *record, struct lsc_want *ret, struct lsc_err *err)
-{
-	int r = lsc_record_text(record, "name", ret->name, sizeof(ret->name), err);
-
-	if (r == 0)
-		r = lsc_segment_check_name(ret->name, err);
-	return r < 0 ? r : lsc_record_bool_or(record, "manifest", false, &ret->manifest, err);
-}
-
-static const char *const held_states[] = {
-	[LSC_HELD_WHOLE] = "whole",
-	[LSC_HELD_PART] = "part",
-	[LSC_HELD_ABSENT] = "absent",
-};
-
-int lsc_held_pack(struct lsc_pack *pack, const struct lsc_held *held, uint32_t manifest_len)
-{
-	int r = 0;
-
-	lsc_pack_begin(pack, "held");
-	lsc_pack_str(pack, "state", held_states[held->state]);
-	if (held->state != LSC_HELD_ABSENT) {
-		lsc_pack_bin(pack, "id", held->id.bytes, sizeof(held->id.bytes));
-		lsc_pack_uint(pack, "bytes", held->bytes);
-		lsc_pack_uint(pack, "pieces", held->pieces);
-	}
-	if (held->state == LSC_HELD_PART)
-		r = pack_bits(pack, held->bits, held->pieces);
-	if (manifest_len)
-		lsc_pack_uint(pack, "body", manifest_len);
-	return r < 0 ? r : lsc_pack_end(pack);
-}
-
-static int parse_held_state(const struct lsc_record *record, struct lsc_held *ret,
-			    struct lsc_err *err)
-{
-	char text[16];
-	int r = lsc_record_text(record, "state", text, sizeof(text), err);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < LSC_ARRAY_SIZE(held_states); i++) {
-		if (strcmp(text, held_states[i]) != 0)
-			continue;
-		ret->state = (enum lsc_held_state)i;
-		return 0;
-	}
-	return lsc_err_set(err, EBADMSG, "an image is neither held nor absent: '%s'", text);
-}
-
-static int parse_held_bits(const struct lsc_record *record, struct lsc_held *ret,
-			   struct lsc_err *err)
-{
-	int r;
-
-	ret->there = ret->pieces;
-	if (ret->state != LSC_HELD_PART)
-		return 0;
-	ret->bits = lsc_bits_new(ret->pieces);
-	if (!ret->bits)
-		return lsc_err_set(err, ENOMEM, "%m");
-	r = parse_bits(record, ret->pieces, ret->bits, &ret->there, err);
-	if (r < 0)
-		lsc_held_release(ret);
-	return r;
-}
-
-int lsc_held_parse(const struct lsc_record *record, struct lsc_held *ret, struct lsc_err *err)
-{
-	const void *id;
-	uint32_t len;
-	int r;
-
-	*ret = (struct lsc_held){0};
-	r = parse_held_state(record, ret, err);
-	if (r < 0 || ret->state == LSC_HELD_ABSENT)
-		return r;
-	r = lsc_record_bin(record, "id", sizeof(ret->id.bytes), &id, &len, err);
-	if (r == 0 && len != sizeof(ret->id.bytes))
-		r = lsc_err_set(err, EBADMSG, "an image's id has %u bytes", len);
-	if (r < 0)
-		return r;
-	memcpy(ret->id.bytes, id, len);
-	r = lsc_record_uint(record, "bytes", INT64_MAX, &ret->bytes, err);
-	if (r == 0)
-		r = parse_u32(record, "pieces", LSC_SCHEDULE_MAX_PIECES, &ret->pieces, err);
-	return r < 0 ? r : parse_held_bits(record, ret, err);
-}
-
-void lsc_held_release(struct lsc_held *held)
-{
-	free(held->bits);
-	held->bits = NULL;
-}
-
-/* --- control links --- */
-
 int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready, const uint64_t *bits,
 		   uint32_t n_pieces)
 {
@@ -239,7 +135,7 @@ int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready, const u
 	lsc_pack_bool(pack, "complete", ready->complete);
 	if (*ready->exec)
 		lsc_pack_str(pack, "exec", ready->exec);
-	r = pack_bits(pack, bits, n_pieces);
+	r = lsc_message_pack_bits(pack, bits, n_pieces);
 	return r < 0 ? r : lsc_pack_end(pack);
 }
 
@@ -251,7 +147,7 @@ int lsc_ready_parse(const struct lsc_record *record, uint32_t n_pieces, struct l
 	ret->exec[0] = 0;
 	if (r == 0 && lsc_record_get(record, "exec"))
 		r = lsc_record_text(record, "exec", ret->exec, sizeof(ret->exec), err);
-	return r < 0 ? r : parse_bits(record, n_pieces, ret_bits, ret_n, err);
+	return r < 0 ? r : lsc_message_parse_bits(record, n_pieces, ret_bits, ret_n, err);
 }
 
 static const char *const duties[LSC_DUTIES] = {"all", "inject", "part"};
@@ -460,8 +356,7 @@ int lsc_failed_pack(struct lsc_pack *pack, const struct lsc_failed *failed)
 	return lsc_pack_end(pack);
 }
 
-/* Text from a peer that people will read: one line, no terminal tricks. */
-static void make_plain(char *text)
+void lsc_message_plain(char *text)
 {
 	for (; *text; text++)
 		if ((unsigned char)*text < ' ' || *text == 127)
@@ -485,7 +380,7 @@ int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret, st
 	if (r < 0)
 		return r;
 	ret->code = code ? (int)code : EPROTO;
-	make_plain(ret->why);
+	lsc_message_plain(ret->why);
 	return 0;
 }
 
@@ -539,7 +434,7 @@ int lsc_checked_parse(const struct lsc_record *record, struct lsc_check_result *
 	if (r < 0)
 		return r;
 	ret->first_bad = (uint32_t)first;
-	make_plain(ret->why);
+	lsc_message_plain(ret->why);
 	for (ret->state = LSC_CHECK_GOOD; ret->state <= LSC_CHECK_ABSENT; ret->state++)
 		if (!strcmp(state, lsc_check_state_name(ret->state)))
 			return 0;
@@ -567,7 +462,7 @@ int lsc_have_pack(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces
 	int r;
 
 	lsc_pack_begin(pack, "have");
-	r = pack_bits(pack, bits, n_pieces);
+	r = lsc_message_pack_bits(pack, bits, n_pieces);
 	return r < 0 ? r : lsc_pack_end(pack);
 }
 
@@ -576,7 +471,7 @@ int lsc_have_parse(const struct lsc_record *record, uint32_t n_pieces, uint64_t 
 {
 	uint32_t n;
 
-	return parse_bits(record, n_pieces, ret_bits, &n, err);
+	return lsc_message_parse_bits(record, n_pieces, ret_bits, &n, err);
 }
 
 int lsc_piece_note_pack(struct lsc_pack *pack, const char *type, uint32_t piece)

@@ -14,10 +14,8 @@
  *   stats     the answer: what it has cost the node
  *   checked   the answer to an offer that only asks: what is there
  *
- * From anyone to a node, on a link of its own, and back:
- *
- *   want      what the node has of an image
- *   held      the answer: all, some or nothing of it, and its manifest (the body), if wanted
+ * Before a cast, on a link of its own, `want` asks what a node has, which answers with `held` or
+ * `absent` (cast/want.h).
  *
  * From a node to those it sends to, on links it opens (data links), and back:
  *
@@ -36,7 +34,6 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/hash.h"
 #include "cast/check.h"
 #include "net/pass.h"
 #include "plan/schedule.h"
@@ -60,22 +57,10 @@ struct lsc_offer {
 	struct lsc_cast_id cast;
 	char name[LSC_CAST_NAME];
 	bool source;           /* the node is to have the image already */
+	bool part;             /* as a source, or a part of it */
 	bool cleartext;        /* data links are plain, and prove that they were given: */
 	struct lsc_pass proof; /* whose id is the cast's */
 	bool check;            /* nothing is to be moved: what is there is to be looked at */
-};
-
-struct lsc_want {
-	char name[LSC_CAST_NAME];
-	bool manifest; /* is wanted as well */
-};
-
-struct lsc_held {
-	enum lsc_held_state { LSC_HELD_WHOLE, LSC_HELD_PART, LSC_HELD_ABSENT } state;
-	struct lsc_hash id; /* this and the rest mean nothing where it is absent */
-	uint64_t bytes;
-	uint32_t pieces, there;
-	uint64_t *bits; /* of a part; NULL else.  Its holder's */
 };
 
 struct lsc_ready {
@@ -142,16 +127,16 @@ struct lsc_stats {
 	uint64_t memory;         /* the most that the process took beside what it maps */
 };
 
+/* Text from a peer that people will read, made one line without terminal tricks. */
+void lsc_message_plain(char *text);
+
+/* The key `bits` of ready, have and held.  Both as with lsc_ready_pack() below. */
+int lsc_message_pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces);
+int lsc_message_parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
+			   uint32_t *ret_n, struct lsc_err *err);
+
 int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_t manifest_len);
 int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, struct lsc_err *err);
-
-int lsc_want_pack(struct lsc_pack *pack, const struct lsc_want *want);
-int lsc_want_parse(const struct lsc_record *record, struct lsc_want *ret, struct lsc_err *err);
-
-/* manifest_len: 0 without it.  parse allocates the bits. */
-int lsc_held_pack(struct lsc_pack *pack, const struct lsc_held *held, uint32_t manifest_len);
-int lsc_held_parse(const struct lsc_record *record, struct lsc_held *ret, struct lsc_err *err);
-void lsc_held_release(struct lsc_held *held);
 
 /* bits: the pieces that are there; NULL for none.  parse adds them to ret_bits (which may be NULL)
  * and counts them. */
@@ -183,14 +168,6 @@ int lsc_checked_parse(const struct lsc_record *record, struct lsc_check_result *
 int lsc_peer_pack(struct lsc_pack *pack, const struct lsc_cast_id *cast, uint32_t node);
 int lsc_peer_parse(const struct lsc_record *record, struct lsc_cast_id *ret_cast,
 		   uint32_t *ret_node, struct lsc_err *err);
-
-int lsc_want_pack(struct lsc_pack *pack, const struct lsc_want *want);
-int lsc_want_parse(const struct lsc_record *record, struct lsc_want *ret, struct lsc_err *err);
-
-/* manifest_len: 0 without it.  parse allocates the bits. */
-int lsc_held_pack(struct lsc_pack *pack, const struct lsc_held *held, uint32_t manifest_len);
-int lsc_held_parse(const struct lsc_record *record, struct lsc_held *ret, struct lsc_err *err);
-void lsc_held_release(struct lsc_held *held);
 
 /* bits: the pieces that are there; NULL for none.  parse adds them to ret_bits. */
 int lsc_have_pack(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces);

@@ -4,13 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/runs.h"
 #include "mem/lender.h"
-#include "mem/marks.h"
 #include "model/files.h"
 
 #define PART ".part"
@@ -83,38 +80,21 @@ int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, st
 	return open_part(subject, path, dir_len, err);
 }
 
-/* A table of marks without any, and addresses for bytes that never come. */
-static int make_empty(struct lsc_segment *segment, const struct lsc_image *image,
-		      struct lsc_err *err)
+int lsc_subject_name(struct lsc_subject *subject, const char *name, struct lsc_err *err)
 {
-	size_t len = lsc_marks_bytes(image->n_pieces, 0);
-	void *marks = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int r;
+	int r = lsc_segment_check_name(name, err);
 
-	if (marks == MAP_FAILED)
-		return lsc_err_set(err, errno, "cannot hold a table of pieces: %m");
-	segment->arrivals = marks;
-	segment->arrivals_len = len;
-	segment->n_pieces = image->n_pieces;
-	lsc_marks_start(segment->arrivals, image->n_pieces, 0);
-	r = lsc_runs_reserve(image->bytes, &segment->data);
 	if (r < 0)
-		return lsc_err_set(err, -r, "cannot reserve addresses: %m");
-	segment->bytes = image->bytes;
+		return r;
+	snprintf(subject->name, sizeof(subject->name), "%s", name);
+	subject->absent = true;
 	return 0;
 }
 
-int lsc_subject_absent(struct lsc_subject *subject, const char *name, const void *manifest,
-		       size_t manifest_len, struct lsc_err *err)
+int lsc_subject_take(struct lsc_subject *subject, const void *manifest, size_t len,
+		     struct lsc_err *err)
 {
-	int r = lsc_image_parse_any(&subject->image, manifest, manifest_len, err);
-
-	snprintf(subject->name, sizeof(subject->name), "%s", name);
-	subject->partial = true;
-	if (r == 0)
-		r = make_empty(&subject->segment, &subject->image, err);
-	subject->image.data = subject->segment.data;
-	return r;
+	return lsc_image_parse_any(&subject->image, manifest, len, err);
 }
 
 void lsc_subject_close(struct lsc_subject *subject)

@@ -26,19 +26,17 @@ enum {
 	KEY_VERIFY,
 	KEY_CLEARTEXT,
 	KEY_ASK,
-	KEY_INVENTORY,
 };
 
 static const struct argp_option send_table[] = {
+	{"ask", KEY_ASK, "NODES", 0, "With --sources auto: others that may have the image", 0},
 	{"cleartext-data", KEY_CLEARTEXT, NULL, 0,
 	 "With a key, encrypt what nodes agree on, and not the image", 0},
 	LSC_ACCESS_ROWS,
-	{"ask", KEY_ASK, "NODES", 0, "Ask these, too, with --sources auto", 0},
 	{"dir", 'd', "DIR", 0, "Where images lie at launched nodes; {} is the node's host", 0},
 	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
 	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
-	{"inventory", KEY_INVENTORY, "FILE", 0, "Ask the nodes of an inventory, too", 0},
 	{"json", KEY_JSON, NULL, 0, "Write arrival records, or a plan, as JSON lines", 0},
 	{"launch", KEY_LAUNCH, "HOW", 0,
 	 "Start receivers for the time of the cast: ssh, srun, or a command", 0},
@@ -58,7 +56,7 @@ static const struct argp_option send_table[] = {
 	{"progress", KEY_PROGRESS, NULL, 0, "Draw bars whatever standard error is", 0},
 	{"raw", 'w', NULL, 0, "Send a file or directory as it is", 0},
 	{"sources", 's', "NODES", 0,
-	 "Other nodes that have the image and send it too; auto: those that say so", 0},
+	 "Other nodes that have the image and send it too; auto: whoever has it", 0},
 	{"stats", KEY_STATS, NULL, 0, "Say in the end what the cast cost each node", 0},
 	{"timeout", 'T', "TIME", 0,
 	 "Give a node up after so long without a sign of it (default 2s)", 0},
@@ -67,6 +65,21 @@ static const struct argp_option send_table[] = {
 	 "Send nothing: have the nodes read what they have, and say whether it is good", 0},
 	{0},
 };
+
+static void check_auto(const struct send_options *opt, struct argp_state *state)
+{
+	if (!opt->automatic && opt->ask.n)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--ask is for --sources auto");
+	if (!opt->automatic)
+		return;
+	if (opt->sources.n)
+		argp_failure(state, LSC_EXIT_USAGE, 0,
+			     "--sources is auto or nodes; --ask names others that may have it");
+	if (opt->launch)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--sources auto asks nodes that are there");
+	if (opt->verify_only)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only has no sources");
+}
 
 static void check_send(struct send_options *opt, struct argp_state *state)
 {
@@ -82,21 +95,15 @@ static void check_send(struct send_options *opt, struct argp_state *state)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is for --launch");
 	if (opt->verify_only && opt->launch)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only asks nodes that are there");
-	if (opt->ask.n && !opt->find_sources)
-		argp_failure(state, LSC_EXIT_USAGE, 0,
-			     "--ask and --inventory are for --sources auto");
-	if (opt->find_sources && (opt->dry_run || opt->verify_only))
-		argp_failure(state, LSC_EXIT_USAGE, 0,
-			     "--sources auto asks nodes in order to send");
-	lsc_names_exclude(&opt->ask, &opt->exclude);
-	lsc_tool_check(
-		state,
-		lsc_names_set_port(&opt->ask, (uint16_t)(opt->port ? opt->port : 7000), &err),
-		&err);
+	check_auto(opt, state);
 	lsc_tool_check(state,
 		       lsc_sending_settle(&opt->to, &opt->sources, &opt->exclude, opt->port,
 					  opt->launch, &err),
 		       &err);
+	lsc_tool_check(
+		state,
+		lsc_sending_settle_asked(&opt->ask, &opt->to, &opt->exclude, opt->port, &err),
+		&err);
 }
 
 static int parse_timeout(const char *arg, double *ret_seconds, struct lsc_err *err)
@@ -115,14 +122,12 @@ static int parse_value(int key, char *arg, struct send_options *opt, struct lsc_
 	case 't':
 		return lsc_names_add(&opt->to, arg, err);
 	case 's':
-		if (strcmp(arg, "auto") != 0)
-			return lsc_names_add(&opt->sources, arg, err);
-		opt->find_sources = true;
-		return 0;
+		opt->automatic = opt->automatic || !strcmp(arg, "auto");
+		if (!strcmp(arg, "auto"))
+			return 0;
+		return lsc_names_add(&opt->sources, arg, err);
 	case KEY_ASK:
 		return lsc_names_add(&opt->ask, arg, err);
-	case KEY_INVENTORY:
-		return lsc_cast_send_ask(&opt->ask, arg, err);
 	case KEY_EXCLUDE:
 		return lsc_names_add(&opt->exclude, arg, err);
 	case KEY_PORT:
@@ -216,65 +221,45 @@ static void on_cut_file(int number)
 	_exit(LSC_EXIT_IO);
 }
 
-/* Whether IMAGE is a path here, and not a name of what only nodes have. */
-static bool is_here(const struct send_options *opt)
+/* Whether the image is one that others have, and IMAGE its name there. */
+static bool is_elsewhere(const struct send_options *opt)
 {
-	return opt->raw || strchr(opt->image, '/') || access(opt->image, F_OK) == 0 ||
-	       !(opt->find_sources || opt->sources.n);
+	return opt->automatic && !strchr(opt->image, '/') && access(opt->image, F_OK) < 0 &&
+	       errno == ENOENT;
 }
 
-static int open_subject(struct send_options *opt, struct lsc_subject *subject,
-			struct lsc_loop *loop, uint8_t **ret_manifest, struct lsc_err *err)
+static int open_subject(struct lsc_subject *subject, const struct send_options *opt,
+			struct lsc_err *err)
 {
-	bool here = is_here(opt);
-	int r = 0;
-
-	if (here)
-		r = lsc_subject_open(subject, opt->image, opt->raw, err);
-	else if (opt->name && strcmp(opt->name, opt->image) != 0)
-		r = lsc_err_set(err, EINVAL,
-				"'%s' is not here, and nodes know it as that, not "
-				"as '%s'",
-				opt->image, opt->name);
-	else if (opt->dry_run || opt->verify_only || opt->exec)
-		r = lsc_err_set(err, EINVAL, "'%s' is not here", opt->image);
-	if (r < 0 || (here && !opt->find_sources))
-		return r;
-	return lsc_cast_send_find(opt, subject,
-				  !here       ? opt->image
-				  : opt->name ? opt->name
-					      : subject->name,
-				  here, loop, ret_manifest, err);
-}
-
-static int send_it(struct send_options *opt, const struct lsc_subject *subject,
-		   struct lsc_loop *loop, struct lsc_err *err)
-{
-	const char *name = opt->name ? opt->name : subject->name;
-
-	if (opt->dry_run)
-		return lsc_cast_send_plan(opt, subject, name, err);
-	return opt->verify_only ? lsc_cast_send_verify(opt, subject, name, loop, err)
-				: lsc_cast_send_run(opt, subject, name, loop, err);
+	if (!is_elsewhere(opt))
+		return lsc_subject_open(subject, opt->image, opt->raw, err);
+	if (opt->exec)
+		return lsc_err_set(err, EINVAL, "--exec, and there is no image '%s' here",
+				   opt->image);
+	return lsc_subject_name(subject, opt->name ? opt->name : opt->image, err);
 }
 
 static int run_send(struct send_options *opt, struct lsc_err *err)
 {
-	struct lsc_subject subject = LSC_SUBJECT_INIT;
+	LSC_CLEANUP(lsc_subject_close) struct lsc_subject subject = LSC_SUBJECT_INIT;
 	struct lsc_loop *loop = NULL;
-	uint8_t *manifest = NULL;
+	const char *name;
 	int r;
 
 	if (opt->raw)
 		signal(SIGBUS, on_cut_file);
+	r = open_subject(&subject, opt, err);
+	name = opt->name ? opt->name : subject.name;
+	if (r < 0)
+		return r;
+	if (opt->dry_run && !opt->automatic)
+		return lsc_cast_send_plan(opt, &subject, name, err);
 	r = lsc_loop_new(&loop, err);
 	if (r == 0)
-		r = open_subject(opt, &subject, loop, &manifest, err);
-	if (r == 0)
-		r = send_it(opt, &subject, loop, err);
+		r = opt->verify_only ? lsc_cast_send_verify(opt, &subject, name, loop, err)
+		    : opt->automatic ? lsc_cast_send_auto(opt, &subject, name, loop, err)
+				     : lsc_cast_send_run(opt, &subject, name, loop, err);
 	lsc_loop_free(loop);
-	lsc_subject_close(&subject);
-	free(manifest);
 	return r;
 }
 
@@ -318,7 +303,7 @@ int lsc_cast_send_main(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = opt.dry_run ? 0 : open_access(&opt, &err);
+	r = opt.dry_run && !opt.automatic ? 0 : open_access(&opt, &err);
 	if (r == 0)
 		r = run_send(&opt, &err);
 	lsc_access_close(&opt.access);

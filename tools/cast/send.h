@@ -16,9 +16,9 @@ struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
-	struct lsc_names to, sources, exclude;
-	struct lsc_names ask; /* whether they are sources, beside the others */
-	bool find_sources;    /* --sources auto */
+	struct lsc_names to, sources, exclude, ask;
+	bool automatic;   /* sources are those who have it */
+	uint32_t n_parts; /* of the sources, the last ones, that have a part of it */
 	struct lsc_access access;
 	bool cleartext;
 	uint64_t port; /* of nodes that name none; 0: not given */
@@ -41,18 +41,13 @@ int lsc_cast_send_plan(const struct send_options *opt, const struct lsc_subject 
 int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subject, const char *name,
 		      struct lsc_loop *loop, struct lsc_err *err);
 
-/* Asks the nodes for what they have, and moves nothing. */
+/* Asks the nodes what they have, makes sources of those that have it, and then is one of the above.
+ * The subject may be closed, and is what others have then. */
+int lsc_cast_send_auto(struct send_options *opt, struct lsc_subject *subject, const char *name,
+		       struct lsc_loop *loop, struct lsc_err *err);
+
+/* Has the nodes read what they have, and moves nothing. */
 int lsc_cast_send_verify(const struct send_options *opt, const struct lsc_subject *subject,
 			 const char *name, struct lsc_loop *loop, struct lsc_err *err);
-
-/* Asks the nodes for what they have of the image; those that have all of it become sources.  Where
- * it is not here, its manifest comes from one of them, into *ret_manifest, which is freed after the
- * subject is closed. */
-int lsc_cast_send_find(struct send_options *opt, struct lsc_subject *subject, const char *name,
-		       bool here, struct lsc_loop *loop, uint8_t **ret_manifest,
-		       struct lsc_err *err);
-
-/* --inventory: its nodes are asked. */
-int lsc_cast_send_ask(struct lsc_names *ask, const char *inventory, struct lsc_err *err);
 
 #endif
