@@ -15,6 +15,7 @@ int main(int argc, char **argv)
 		{"load", lsc_tier_load_main, "have images come from disk to memory"},
 		{"ls", lsc_tier_ls_main, "list images, and where they are"},
 		{"pin", lsc_tier_pin_main, "keep an image where it is"},
+		{"prewarm", lsc_tier_prewarm_main, "have images in memory by a given time"},
 		{"serve", lsc_tier_serve_main, "be the tier of this node"},
 		{"stat", lsc_tier_stat_main, "say how much there is of what"},
 		{"unpin", lsc_tier_unpin_main, "let an image go when its turn comes"},
