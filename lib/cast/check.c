@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
+#include "mem/lender.h"
 #include "mem/segment.h"
 #include "model/files.h"
 #include "net/task.h"
@@ -24,6 +25,7 @@
 
 struct lsc_check {
 	char *path;
+	const char *dir, *name;
 	const void *manifest;
 	size_t manifest_len;
 	void (*fn)(void *data, const struct lsc_check_result *result);
@@ -35,6 +37,7 @@ struct lsc_check {
 
 	/* what is read */
 	struct lsc_image image;
+	struct lsc_segment segment; /* of a tier's image */
 	atomic_uint next, bad, first_bad;
 	atomic_int failed; /* -errno of a thread that could not go on */
 };
@@ -68,6 +71,10 @@ static int read_part(struct reader *reader, uint64_t offset, uint32_t bytes)
 	if (check->image.tree)
 		return lsc_tree_read(check->image.tree, check->path, &reader->walk, offset, to,
 				     bytes);
+	if (check->segment.data) {
+		memcpy(to, check->segment.data + offset, bytes);
+		return 0;
+	}
 	return lsc_parts_read(&check->image.parts, to, bytes, offset);
 }
 
@@ -162,6 +169,21 @@ static bool is_same_manifest(const struct lsc_check *check)
 	       !memcmp(check->image.manifest, check->manifest, check->manifest_len);
 }
 
+/* What a tier has is there when all of it is. */
+static int open_lent(struct lsc_check *check, struct lsc_err *err)
+{
+	int r = lsc_segment_open(&check->segment, check->dir, check->name, err);
+
+	if (r == 0 && check->segment.arrivals)
+		r = lsc_err_set(err, ENOENT, "it is arriving");
+	if (r == 0)
+		r = lsc_image_parse(&check->image, check->segment.manifest,
+				    check->segment.manifest_len, err);
+	if (r == 0 && !is_same_manifest(check))
+		r = lsc_err_set(err, EEXIST, "what has its name is another image");
+	return r;
+}
+
 /* Opens what is there, as what is asked for: -ENOENT, -EEXIST for something else, or -errno. */
 static int open_it(struct lsc_check *check, struct lsc_err *err)
 {
@@ -186,7 +208,7 @@ static void work(void *data)
 {
 	struct lsc_check *check = data;
 	struct lsc_err err = LSC_ERR_INIT;
-	int r = open_it(check, &err);
+	int r = lsc_lender_is(check->dir) ? open_lent(check, &err) : open_it(check, &err);
 
 	if (r == 0) {
 		atomic_store(&check->first_bad, check->image.n_pieces);
@@ -232,8 +254,13 @@ int lsc_check_start(struct lsc_check **ret_check, struct lsc_loop *loop, const c
 	check = calloc(1, sizeof(*check));
 	if (!check)
 		return lsc_err_set(err, ENOMEM, "cannot check an image: %m");
-	*check = (struct lsc_check){
-		.manifest = manifest, .manifest_len = manifest_len, .fn = fn, .data = data};
+	*check = (struct lsc_check){.dir = dir,
+				    .name = name,
+				    .segment = LSC_SEGMENT_INIT,
+				    .manifest = manifest,
+				    .manifest_len = manifest_len,
+				    .fn = fn,
+				    .data = data};
 	if (asprintf(&check->path, "%s/%s", dir, name) < 0) {
 		check->path = NULL;
 		r = lsc_err_set(err, ENOMEM, "cannot check an image: %m");
@@ -255,6 +282,7 @@ void lsc_check_stop(struct lsc_check *check)
 	atomic_store(&check->stop, true);
 	lsc_task_stop(check->task);
 	lsc_image_close(&check->image);
+	lsc_segment_close(&check->segment);
 	free(check->path);
 	free(check);
 }

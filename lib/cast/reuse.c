@@ -21,6 +21,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/tree.h"
+#include "mem/lender.h"
 #include "model/files.h"
 #include "net/task.h"
 
@@ -290,13 +291,16 @@ static int try_files(struct lsc_reuse *reuse)
 	return r;
 }
 
+/* A tier shares blocks by itself. */
 static int search(struct lsc_reuse *reuse, struct lsc_err *err)
 {
 	LSC_CLEANUP_FREE char *image = NULL;
-	int r = make_index(reuse, err);
+	int r = lsc_lender_is(reuse->dir) ? 0 : make_index(reuse, err);
 
 	reuse->image_fd = -1;
-	if (r == 0 && !reuse->image->tree && asprintf(&image, "%s/image", reuse->segment->dir) >= 0)
+	if (r < 0 || lsc_lender_is(reuse->dir))
+		return r;
+	if (!reuse->image->tree && asprintf(&image, "%s/image", reuse->segment->dir) >= 0)
 		reuse->image_fd = open(image, O_RDWR | O_CLOEXEC); /* it can do without */
 	if (r == 0 && !is_enough(reuse))
 		r = lsc_segment_each(reuse->dir, try_image, reuse, err);

@@ -31,18 +31,20 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/parts.h"
 #include "base/runs.h"
 #include "base/tree.h"
+#include "mem/lender.h"
 #include "mem/marks.h"
+#include "mem/segment_tier.h"
 #include "mem/segment_tree.h"
 #include "mem/writeback.h"
 
 #define PART         ".part"
-#define MAX_NAME     200
 #define MAX_MANIFEST (256u << 20)
 #define GROW_BYTES   (256ull << 20)
 
@@ -52,7 +54,7 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err)
 {
 	size_t len = strlen(name);
 
-	if (len == 0 || len > MAX_NAME || name[0] == '.' || strchr(name, '/'))
+	if (len == 0 || len >= LSC_SEGMENT_NAME || name[0] == '.' || strchr(name, '/'))
 		return lsc_err_set(err, EINVAL, "'%.64s' is no name for an image", name);
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)name[i] < ' ' || name[i] == 127)
@@ -63,6 +65,18 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err)
 			err, EINVAL,
 			"'%s': a name that ends in '" PART "' is for images on their way", name);
 	return 0;
+}
+
+int lsc_segment_check_dir(const char *dir, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
+	struct stat st;
+
+	if (lsc_lender_is(dir))
+		return lsc_lender_open(&lender, dir, err);
+	if (stat(dir, &st) < 0 || access(dir, R_OK | X_OK) < 0)
+		return lsc_err_set(err, errno, "cannot serve '%s': %m", dir);
+	return S_ISDIR(st.st_mode) ? 0 : lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", dir);
 }
 
 static int name_path(char path[PATH_MAX], const char *dir, const char *name, const char *suffix,
@@ -161,6 +175,7 @@ void lsc_segment_close(struct lsc_segment *segment)
 {
 	if (!segment)
 		return;
+	lsc_segment_tier_close(segment);
 	lsc_writeback_stop(segment->writeback);
 	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
@@ -230,7 +245,7 @@ static bool same_size(const struct lsc_segment *segment)
 
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
 {
-	size_t len = lsc_marks_bytes(n_pieces);
+	size_t len = lsc_marks_bytes(n_pieces, 0);
 	void *at = NULL;
 	int r;
 
@@ -350,8 +365,8 @@ static int take_up(struct lsc_segment *segment, const void *manifest, size_t man
 
 	if (r < 0)
 		return r;
-	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces))
-		lsc_marks_start(segment->arrivals, n_pieces);
+	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces, 0))
+		lsc_marks_start(segment->arrivals, n_pieces, 0);
 	if (!same)
 		segment->new_manifest = manifest;
 	segment->manifest_len = manifest_len;
@@ -394,8 +409,10 @@ static int grow_some(struct lsc_segment *segment, struct lsc_err *err)
 
 int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err)
 {
-	int r = grow_some(segment, err);
+	int r = segment->loan ? lsc_segment_tier_grow(segment, err) : grow_some(segment, err);
 
+	if (segment->loan)
+		return r;
 	if (r > 0)
 		return r;
 	if (r == 0 && segment->new_manifest)
@@ -458,6 +475,8 @@ int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *
 		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		      struct lsc_err *err)
 {
+	if (lsc_lender_is(dir))
+		return lsc_segment_tier_begin(segment, dir, name, manifest, manifest_len, err);
 	return begin(segment, dir, name, manifest, manifest_len, bytes, NULL, n_pieces, err);
 }
 
@@ -465,6 +484,9 @@ int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const c
 			   const void *manifest, size_t manifest_len, const struct lsc_tree *tree,
 			   uint32_t n_pieces, struct lsc_err *err)
 {
+	if (lsc_lender_is(dir))
+		return lsc_err_set(err, EOPNOTSUPP,
+				   "a tier keeps images, and no files as they are");
 	return begin(segment, dir, name, manifest, manifest_len, tree->bytes, tree, n_pieces, err);
 }
 
@@ -540,6 +562,8 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 	int r;
 
 	assert(lsc_segment_has(segment, 0, segment->n_pieces));
+	if (segment->loan)
+		return lsc_segment_tier_commit(segment, err);
 	if (strlen(segment->dir) >= sizeof(to))
 		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", segment->dir);
 	strcpy(to, segment->dir);
@@ -569,6 +593,8 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 
 int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err)
 {
+	if (segment->loan)
+		return lsc_segment_tier_discard(segment, err);
 	lsc_marks_end(segment->arrivals, LSC_MARKS_DISCARDED);
 	lsc_segment_tree_remove(segment);
 	return lsc_dir_remove(segment->dir, err);
@@ -579,7 +605,7 @@ void lsc_segment_sweep(const char *dir, const char *name)
 	char path[PATH_MAX], file[PATH_MAX];
 	LSC_CLEANUP_FD int fd = -1;
 
-	if (name_path(path, dir, name, PART, "", NULL) < 0 ||
+	if (lsc_lender_is(dir) || name_path(path, dir, name, PART, "", NULL) < 0 ||
 	    name_path(file, path, "arrivals", "", "", NULL) < 0)
 		return;
 	fd = open(file, O_RDWR | O_CLOEXEC);
@@ -640,6 +666,8 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 	static const char *const suffixes[] = {"", PART, ""};
 	int r = lsc_segment_check_name(name, err);
 
+	if (r == 0 && lsc_lender_is(dir))
+		return lsc_segment_tier_open(segment, dir, name, NULL, err);
 	for (unsigned i = 0; r == 0 && i < LSC_ARRAY_SIZE(suffixes); i++) {
 		*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
 		r = open_at(segment, dir, name, suffixes[i], err);
@@ -661,10 +689,12 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bool arriving),
 		     void *data, struct lsc_err *err)
 {
-	DIR *d = opendir(dir);
+	DIR *d = lsc_lender_is(dir) ? NULL : opendir(dir);
 	struct dirent *entry;
 	int r = 0;
 
+	if (!d && lsc_lender_is(dir))
+		return lsc_segment_tier_each(dir, fn, data, err);
 	if (!d)
 		return lsc_err_set(err, errno, "cannot open directory '%s': %m", dir);
 	while (r == 0 && (entry = readdir(d))) {
@@ -684,6 +714,45 @@ int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bo
 	}
 	closedir(d);
 	return r;
+}
+
+struct search {
+	struct lsc_segment *segment;
+	const char *dir;
+	const struct lsc_hash *id;
+};
+
+/* What cannot be opened may be somebody's that is just going. */
+static int try_name(void *data, const char *name, bool arriving)
+{
+	struct search *search = data;
+	struct lsc_segment *segment = search->segment;
+	struct lsc_hash id;
+
+	(void)arriving;
+	if (lsc_segment_open(segment, search->dir, name, NULL) < 0)
+		return 0;
+	id = lsc_hash_of(segment->manifest, segment->manifest_len);
+	if (lsc_hash_equal(&id, search->id))
+		return 1;
+	lsc_segment_close(segment);
+	return 0;
+}
+
+int lsc_segment_find(struct lsc_segment *segment, const char *dir, const struct lsc_hash *id,
+		     struct lsc_err *err)
+{
+	struct search search = {segment, dir, id};
+	char text[LSC_HASH_TEXT];
+	int r;
+
+	if (lsc_lender_is(dir))
+		return lsc_segment_tier_open(segment, dir, NULL, id, err);
+	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+	r = lsc_segment_each(dir, try_name, &search, err);
+	if (r == 0)
+		return lsc_err_set(err, ENOENT, "no image %s here", lsc_hash_text(id, text));
+	return r < 0 ? r : 0;
 }
 
 bool lsc_segment_has(const struct lsc_segment *segment, uint32_t first, uint32_t n)
