@@ -59,6 +59,31 @@ grep -q "'tuned' has [1-9][0-9]* of [0-9]* pieces of 'third'" "$SCRATCH/log.node
 ok $? 'with what that has'
 expect_status 0 'it has what it shared with one that is gone' lsc-shard verify "$dir/tuned"
 
+# A disk that is full.
+if unshare -m true 2>/dev/null; then
+	cat >"$SCRATCH/full.sh" <<-'END'
+		mkdir "$1/small" && mount -t tmpfs -o size=20m none "$1/small" || exit 99
+		cp -r "$1/plain/base" "$1/plain/tuned" "$1/small"
+		dd if=/dev/zero of="$1/small/other" bs=4k 2>"$1/dd"
+		"$2" "$1/small" >"$1/freed" 2>"$1/err.full"
+		echo $? >"$1/status"
+		for name in base tuned; do lsc-shard verify "$1/small/$name" >/dev/null 2>&1 && echo good; done >>"$1/status"
+		ls "$1/small/tuned" "$1/small/base" | grep -c '^shares' >>"$1/status"
+		rm "$1/small/other"
+		"$2" "$1/small" >"$1/freed" && lsc-shard verify "$1/small/tuned" >>"$1/status"
+		umount "$1/small"
+	END
+	unshare -m sh "$SCRATCH/full.sh" "$SCRATCH" "$share"
+	expect_equal 'a full disk takes no table, and then one' "$(head -n 4 "$SCRATCH/status" | tr '\n' ' ')" \
+		'1 good good 0 '
+	grep -q 'No space left' "$SCRATCH/err.full"
+	ok $? 'which is said'
+	[ "$(cat "$SCRATCH/freed")" -gt 0 ]
+	ok $? 'and it is shared when there is room'
+else
+	skip 'mount namespaces are not allowed here'
+fi
+
 # What is no good.
 printf '\001' | dd of="$dir/tuned/shares" bs=1 seek=40 conv=notrunc 2>/dev/null
 expect_status 65 'a damaged table' lsc-shard verify "$dir/tuned"
