@@ -7,12 +7,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cast/lookup.h"
 #include "cast/session.h"
+#include "mem/segment.h"
 #include "net/link.h"
 
 #define PATIENCE_NS      10000000000u
@@ -294,13 +294,11 @@ int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 	struct lsc_link_options link_options = {
 		.kind = LSC_CAST_KIND, .key = options->key, .find_proof = find_proof};
 	struct lsc_host *host;
-	struct stat st;
 	int r;
 
-	if (stat(options->dir, &st) < 0)
-		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
-	if (!S_ISDIR(st.st_mode))
-		return lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", options->dir);
+	r = lsc_segment_check_dir(options->dir, err);
+	if (r < 0)
+		return r;
 	host = calloc(1, sizeof(*host));
 	if (!host)
 		return lsc_err_set(err, ENOMEM, "cannot serve '%s': %m", options->dir);

@@ -17,6 +17,7 @@
 #include "cast/commit.h"
 #include "cast/reuse.h"
 #include "cast/usage.h"
+#include "mem/lender.h"
 #include "model/files.h"
 
 #define MAX_UNREAD 65536
@@ -30,6 +31,7 @@ struct lsc_session {
 	uint32_t manifest_len;
 
 	struct lsc_image image;      /* its tables: ours, or of the image that is here */
+	struct lsc_segment lent;     /* the image that is here, where a tier has it */
 	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
 	struct lsc_check *check; /* of an offer that only asks */
@@ -158,18 +160,40 @@ static const struct lsc_member_events member_events = {on_block, on_all, on_faul
 
 /* --- the offer --- */
 
+/* The same of a tier: what is arriving there goes on to, or is somebody else's, which it knows. */
+static int look_in_tier(struct lsc_session *s, struct lsc_err *err)
+{
+	int r = lsc_segment_open(&s->lent, s->dir, s->offer.name, err);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && s->lent.arrivals) {
+		lsc_segment_close(&s->lent);
+		return 0;
+	}
+	if (r == 0)
+		r = lsc_image_parse(&s->image, s->lent.manifest, s->lent.manifest_len, err);
+	s->image.data = s->lent.data;
+	return r < 0 ? r : 1;
+}
+
 /* Whether the directory has NAME, and it is what the manifest says: 1, 0 for no NAME. */
 static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 {
 	char path[PATH_MAX];
 	struct stat st;
-	int r;
+	bool tier = lsc_lender_is(s->dir);
+	int r = tier ? look_in_tier(s, err) : 0;
 
+	if (tier && r <= 0)
+		return r;
 	if (snprintf(path, sizeof(path), "%s/%s", s->dir, s->offer.name) >= (int)sizeof(path))
 		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", s->dir, s->offer.name);
-	if (stat(path, &st) < 0 && errno == ENOENT)
+	if (!tier && stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
-	if (!lsc_files_is_manifest(s->manifest, s->manifest_len))
+	if (tier)
+		r = 0;
+	else if (!lsc_files_is_manifest(s->manifest, s->manifest_len))
 		r = lsc_image_open(&s->image, path, err);
 	else if (lsc_files_is(path)) {
 		r = lsc_files_open_cast(&s->image, path, true, err);
@@ -365,7 +389,8 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 
 	if (!s)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
-	*s = (struct lsc_session){.loop = loop, .link = link, .dir = dir, .exec = exec};
+	*s = (struct lsc_session){
+		.loop = loop, .link = link, .dir = dir, .exec = exec, .lent = LSC_SEGMENT_INIT};
 	s->cpu_s = lsc_usage_cpu_s();
 	s->report_ns = LSC_CAST_PROGRESS_NS;
 	r = lsc_offer_parse(record, &s->offer, err);
@@ -478,6 +503,7 @@ void lsc_session_close(struct lsc_session *s)
 	lsc_reuse_stop(s->reuse);
 	close_segment(s);
 	lsc_image_close(&s->image);
+	lsc_segment_close(&s->lent);
 	lsc_timer_free(s->progress);
 	lsc_timer_free(s->grow);
 	lsc_pack_release(&s->pack);
