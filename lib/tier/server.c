@@ -14,6 +14,8 @@
 #include "base/macros.h"
 #include "tier/server_own.h"
 
+#define RETRY_NS 200000000ull /* not all that one may wait for is an event */
+
 typedef int request_fn(struct lsc_client *client, struct lsc_err *err);
 
 /* --- what requests name --- */
@@ -222,6 +224,48 @@ static int do_evict(struct lsc_client *client, struct lsc_err *err)
 	return r;
 }
 
+static void on_chore(void *data, const struct lsc_chore_result *result)
+{
+	struct lsc_client *client = data;
+
+	client->chores = false;
+	if (result->result < 0) {
+		lsc_client_fail(client, &result->err);
+		return;
+	}
+	lsc_pack_begin(&client->pack, "done");
+	lsc_pack_uint(&client->pack, "freed", result->freed);
+	lsc_pack_uint(&client->pack, "used", result->used);
+	lsc_pack_end(&client->pack);
+	lsc_client_send(client, NULL, 0);
+}
+
+static int do_remove(struct lsc_client *client, struct lsc_err *err)
+{
+	struct lsc_holding *holding;
+	int r = find(client, &holding, err);
+
+	if (r < 0)
+		return r;
+	client->chores = true;
+	r = lsc_stock_remove(stock_of(client), holding, on_chore, client, err);
+	if (r < 0)
+		client->chores = false;
+	return r;
+}
+
+static int do_gc(struct lsc_client *client, struct lsc_err *err)
+{
+	bool parts;
+	int r = lsc_record_bool_or(&client->packet.record, "parts", false, &parts, err);
+
+	if (r == 0)
+		r = lsc_stock_clean(stock_of(client), parts ? LSC_CHORE_GC_PARTS : LSC_CHORE_GC,
+				    on_chore, client, err);
+	client->chores = r == 0;
+	return r;
+}
+
 static int do_explain(struct lsc_client *client, struct lsc_err *err)
 {
 	struct lsc_holding *holding;
@@ -248,8 +292,9 @@ static const struct request {
 	{"receive", LSC_RIGHT_WRITE, do_receive}, {"again", LSC_RIGHT_WRITE, do_again},
 	{"commit", LSC_RIGHT_WRITE, do_commit},   {"discard", LSC_RIGHT_WRITE, do_discard},
 	{"pin", LSC_RIGHT_MANAGE, do_pin},        {"unpin", LSC_RIGHT_MANAGE, do_unpin},
-	{"evict", LSC_RIGHT_MANAGE, do_evict},	 {"load", LSC_RIGHT_MANAGE, do_load},
-	    {"explain", LSC_RIGHT_READ, do_explain},
+	{"evict", LSC_RIGHT_MANAGE, do_evict},    {"load", LSC_RIGHT_MANAGE, do_load},
+	{"remove", LSC_RIGHT_MANAGE, do_remove},  {"gc", LSC_RIGHT_MANAGE, do_gc},
+	{"explain", LSC_RIGHT_READ, do_explain},
 };
 
 /* What is not known is of a later version; whoever asks waits for an answer. */
@@ -301,6 +346,8 @@ static void drop(struct lsc_client *client)
 	while (*at != client)
 		at = &(*at)->next;
 	*at = client->next;
+	if (client->chores)
+		lsc_stock_leave_chore(server->stock);
 	end_receiving(client);
 	lsc_client_free(client);
 }
@@ -316,6 +363,8 @@ static void take(struct lsc_client *client)
 		client->parked = r == -EAGAIN;
 		lsc_client_listen(client, !client->parked);
 	}
+	if (client->parked)
+		lsc_timer_arm(((struct lsc_server *)client->server)->retry, RETRY_NS);
 	if (r < 0 && r != -EAGAIN) {
 		lsc_debug("tier", "process %d: %s", (int)client->peer.pid, err.text);
 		lsc_client_fail(client, &err);

@@ -19,10 +19,10 @@
 const char *lsc_stock_event_name(enum lsc_stock_event event)
 {
 	static const char *const names[] = {
-		[LSC_STOCK_FOUND] = "found",	 [LSC_STOCK_BEGUN] = "begun",
-		[LSC_STOCK_WHOLE] = "whole",	 [LSC_STOCK_SAVED] = "saved",
+		[LSC_STOCK_FOUND] = "found",     [LSC_STOCK_BEGUN] = "begun",
+		[LSC_STOCK_WHOLE] = "whole",     [LSC_STOCK_SAVED] = "saved",
 		[LSC_STOCK_UNSAVED] = "unsaved", [LSC_STOCK_EVICTED] = "evicted",
-		[LSC_STOCK_FAILED] = "failed",	 [LSC_STOCK_CHANGED] = "changed",
+		[LSC_STOCK_FAILED] = "failed",   [LSC_STOCK_CHANGED] = "changed",
 		[LSC_STOCK_REMOVED] = "removed",
 	};
 
@@ -171,7 +171,7 @@ void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
 		ret->host_leaving += cell->room;
 	}
 	ret->disk_capacity = stock->o.disk_bytes;
-	ret->disk_bytes = lsc_stock_on_disk(stock);
+	ret->disk_bytes = stock->disk_used ? stock->disk_used : lsc_stock_on_disk(stock);
 	for (const struct lsc_holding *h = stock->holdings; h; h = h->next) {
 		ret->images += h->cells != NULL;
 		ret->disk_images += h->on_disk;
@@ -372,7 +372,7 @@ void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, cons
 	lsc_stock_empty(stock, holding);
 }
 
-static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
+int lsc_stock_may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 {
 	const char *why = holding->pinned                  ? "is pinned"
 			  : !holding->cells                ? "is not in memory"
@@ -385,7 +385,7 @@ static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 
 int lsc_stock_evict(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
 {
-	int r = may_leave(holding, err);
+	int r = lsc_stock_may_leave(holding, err);
 
 	if (r == 0)
 		lsc_stock_unload(stock, holding, "as somebody wanted");

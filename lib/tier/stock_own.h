@@ -18,6 +18,11 @@ struct lsc_stock {
 	/* of the directory (stock_disk.c) */
 	struct lsc_holding *saving; /* one at a time */
 	int inotify_fd;
+	struct lsc_chore *chore; /* one at a time */
+	lsc_chore_fn *chore_fn;
+	void *chore_data;
+	bool share;         /* what is on disk has changed since blocks were last shared */
+	uint64_t disk_used; /* bytes, when that was last looked at; 0: never */
 	struct lsc_watch *change;
 	struct lsc_timer *later;
 	uint64_t later_ns;
@@ -48,6 +53,9 @@ void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding);
 /* The same as empty, and says so. */
 void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why);
 
+/* -EBUSY, with words, where it is in use, arrives, or is pinned. */
+int lsc_stock_may_leave(const struct lsc_holding *holding, struct lsc_err *err);
+
 /* Bytes of its tables. */
 uint64_t lsc_stock_tables(const struct lsc_holding *holding);
 
@@ -63,14 +71,15 @@ void lsc_stock_end_fetch(struct lsc_holding *holding);
 
 /* Begins to write what is not on disk, if it may, and nothing else is being written. */
 void lsc_stock_save(struct lsc_stock *stock);
+void lsc_stock_share(struct lsc_stock *stock); /* if there is reason to */
 void lsc_stock_end_save(struct lsc_stock *stock, struct lsc_holding *holding);
 uint64_t lsc_stock_on_disk(const struct lsc_stock *stock); /* bytes of images */
 
 /* --- room.c --- */
 
 /* Has images leave memory so that need bytes are free, for one that is to come, and is not in the
- * stock yet: -ENOSPC, with words on what stands in the way; -EAGAIN where something is on its way to
- * disk, and may leave then. */
+ * stock yet: -ENOSPC, with words on what stands in the way; -EAGAIN where something is on its way
+ * to disk, and may leave then. */
 int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *coming, uint64_t need,
 			struct lsc_err *err);
 
