@@ -377,6 +377,7 @@ int lsc_stock_may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 	const char *why = holding->pinned                  ? "is pinned"
 			  : !holding->cells                ? "is not in memory"
 			  : lsc_holding_is_filled(holding) ? "is being received"
+			  : holding->save                  ? "is being written to disk"
 			  : lsc_holding_is_lent(holding)   ? "is in use"
 							   : NULL;
 
