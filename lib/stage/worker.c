@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "mem/segment.h"
 #include "net/frame.h"
 #include "net/link.h"
 #include "stage/worker_own.h"
