@@ -5,7 +5,6 @@
  */
 #include "cast/check.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,8 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/io.h"
 #include "base/macros.h"
 #include "mem/lender.h"
 #include "mem/segment.h"
@@ -41,7 +38,6 @@ struct lsc_check {
 	/* what is read */
 	struct lsc_image image;
 	struct lsc_segment segment; /* of a tier's image */
-	int fd;                     /* an image's file; -1 */
 	atomic_uint next, bad, first_bad;
 	atomic_int failed; /* -errno of a thread that could not go on */
 };
@@ -79,7 +75,7 @@ static int read_part(struct reader *reader, uint64_t offset, uint32_t bytes)
 		memcpy(to, check->segment.data + offset, bytes);
 		return 0;
 	}
-	return lsc_pread_full(check->fd, to, bytes, offset);
+	return lsc_parts_read(&check->image.parts, to, bytes, offset);
 }
 
 static bool is_good(struct reader *reader, uint32_t piece)
@@ -191,7 +187,6 @@ static int open_lent(struct lsc_check *check, struct lsc_err *err)
 /* Opens what is there, as what is asked for: -ENOENT, -EEXIST for something else, or -errno. */
 static int open_it(struct lsc_check *check, struct lsc_err *err)
 {
-	LSC_CLEANUP_FREE char *file = NULL;
 	bool files = lsc_files_is_manifest(check->manifest, check->manifest_len);
 	struct stat st;
 	int r;
@@ -206,14 +201,7 @@ static int open_it(struct lsc_check *check, struct lsc_err *err)
 		return r;
 	if (!is_same_manifest(check))
 		return lsc_err_set(err, EEXIST, "what has its name is another image");
-	if (files)
-		return 0;
-	if (asprintf(&file, "%s/image", check->path) < 0) {
-		file = NULL;
-		return lsc_err_set(err, ENOMEM, "cannot open an image: %m");
-	}
-	check->fd = open(file, O_RDONLY | O_CLOEXEC);
-	return check->fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", file) : 0;
+	return 0;
 }
 
 static void work(void *data)
@@ -272,8 +260,7 @@ int lsc_check_start(struct lsc_check **ret_check, struct lsc_loop *loop, const c
 				    .manifest = manifest,
 				    .manifest_len = manifest_len,
 				    .fn = fn,
-				    .data = data,
-				    .fd = -1};
+				    .data = data};
 	if (asprintf(&check->path, "%s/%s", dir, name) < 0) {
 		check->path = NULL;
 		r = lsc_err_set(err, ENOMEM, "cannot check an image: %m");
@@ -296,8 +283,6 @@ void lsc_check_stop(struct lsc_check *check)
 	lsc_task_stop(check->task);
 	lsc_image_close(&check->image);
 	lsc_segment_close(&check->segment);
-	if (check->fd >= 0)
-		close(check->fd);
 	free(check->path);
 	free(check);
 }

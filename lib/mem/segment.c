@@ -35,8 +35,10 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/parts.h"
 #include "base/runs.h"
 #include "base/tree.h"
+#include "mem/claims.h"
 #include "mem/lender.h"
 #include "mem/marks.h"
 #include "mem/segment_tier.h"
@@ -117,11 +119,10 @@ static int map_fd(int fd, const char *path, size_t len, int prot, void **ret, st
 
 /* The image, in large pages where there are any: so that what arrives in them is made, and what is
  * not in memory yet is read, in these, which are faster to use. */
-static int map_data(struct lsc_segment *segment, int fd, uint64_t bytes, int prot,
-		    struct lsc_err *err)
+static int map_data(struct lsc_segment *segment, const struct lsc_run *runs, size_t n,
+		    uint64_t bytes, int prot, struct lsc_err *err)
 {
-	struct lsc_run run = {.bytes = bytes, .fd = fd};
-	int r = lsc_runs_map(&run, bytes > 0, bytes, prot, &segment->data, err);
+	int r = lsc_runs_map(runs, n, bytes, prot, &segment->data, err);
 
 	if (r < 0)
 		return lsc_err_prefix(err, "'%s/image': ", segment->dir);
@@ -177,6 +178,7 @@ void lsc_segment_close(struct lsc_segment *segment)
 		return;
 	lsc_segment_tier_close(segment);
 	lsc_writeback_stop(segment->writeback);
+	lsc_claims_close(segment->claims);
 	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
 		munmap((void *)segment->manifest, segment->manifest_len);
@@ -324,6 +326,7 @@ static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
  * processor does (tests/bench/results/path.md), and are faster to read for who executes. */
 static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 {
+	struct lsc_run run;
 	int r;
 
 	if (segment->tree) {
@@ -332,7 +335,9 @@ static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 		segment->image_fd = -1;
 		return r;
 	}
-	r = map_data(segment, segment->image_fd, segment->bytes, PROT_READ | PROT_WRITE, err);
+	run = (struct lsc_run){0, segment->bytes, segment->image_fd, 0};
+	r = map_data(segment, &run, segment->bytes > 0, segment->bytes, PROT_READ | PROT_WRITE,
+		     err);
 	if (r < 0)
 		return r;
 	segment->writeback = lsc_writeback_start(segment->image_fd, segment->bytes);
@@ -614,12 +619,10 @@ void lsc_segment_sweep(const char *dir, const char *name)
 
 static int open_data(struct lsc_segment *segment, struct lsc_err *err)
 {
-	char path[PATH_MAX];
-	LSC_CLEANUP_FD int fd = open_in(segment->dir, "image", O_RDONLY, path, err);
-	uint64_t bytes;
-	int r = fd < 0 ? fd : file_bytes(fd, path, INT64_MAX, &bytes, err);
+	LSC_CLEANUP(lsc_parts_close) struct lsc_parts parts = LSC_PARTS_INIT;
+	int r = lsc_parts_open(&parts, segment->dir, err);
 
-	return r < 0 ? r : map_data(segment, fd, bytes, PROT_READ, err);
+	return r < 0 ? r : map_data(segment, parts.runs, parts.n, parts.bytes, PROT_READ, err);
 }
 
 static int open_at(struct lsc_segment *segment, const char *dir, const char *name,
