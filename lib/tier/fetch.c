@@ -116,6 +116,8 @@ static int start_load(struct lsc_fetch *fetch, double rate, struct lsc_err *err)
 				err);
 
 	options.claims = fetch->claims;
+	if (r == 0 && lsc_claims_blocks(fetch->claims) != holding->image.n_blocks)
+		return lsc_err_set(err, EBADMSG, "arrivals of '%s' are damaged", holding->name);
 	options.runs = lsc_image_runs(&fetch->file, &n_runs);
 	options.n_runs = n_runs;
 	return r < 0 ? r : lsc_load_start(&fetch->load, &options, err);

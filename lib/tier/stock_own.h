@@ -12,6 +12,9 @@ struct lsc_stock {
 	struct lsc_cell *cells;   /* of holdings */
 	struct lsc_cell *leaving; /* of none any more, and still lent */
 	struct lsc_keep *keep;
+	struct lsc_watch *holder; /* whether it lives */
+	bool keeping;             /* all is just being kept again */
+	int dir_fd;               /* its lock: one tier a directory */
 	struct lsc_timer *sweep;
 	uint64_t events[LSC_STOCK_EVENTS];
 
@@ -88,6 +91,9 @@ int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *comin
 /* Opens the holder, and makes holdings of what is there. */
 int lsc_stock_adopt(struct lsc_stock *stock, struct lsc_err *err);
 
+/* The holder ended: another one gets all that this stock has. */
+int lsc_stock_keep_again(struct lsc_stock *stock, struct lsc_err *err);
+
 int lsc_stock_keep_tables(struct lsc_stock *stock, const struct lsc_holding *holding,
 			  struct lsc_err *err);
 int lsc_stock_keep_cell(struct lsc_stock *stock, const struct lsc_holding *holding, uint32_t block,
@@ -101,6 +107,11 @@ void lsc_stock_forget_marks(struct lsc_stock *stock, const struct lsc_holding *h
 void lsc_stock_forget_tables(struct lsc_stock *stock, const struct lsc_holding *holding);
 void lsc_stock_forget_part(struct lsc_stock *stock, const struct lsc_holding *holding,
 			   uint32_t block);
+
+/* A cell that no image has, and somebody still maps: the next daemon is to count it, too. */
+void lsc_stock_keep_leaving(struct lsc_stock *stock, const struct lsc_cell *cell);
+void lsc_stock_forget_leaving(struct lsc_stock *stock, const struct lsc_cell *cell);
+
 void lsc_stock_forget_cell(struct lsc_stock *stock, const struct lsc_cell *cell);
 
 #endif
