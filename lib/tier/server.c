@@ -14,7 +14,7 @@
 #include "base/macros.h"
 #include "tier/server_own.h"
 
-#define RETRY_NS 200000000ull /* not all that one may wait for is an event */
+#define RETRY_NS    200000000ull /* not all that one may wait for is an event */
 #define MAX_CLIENTS 4096
 #define MAX_OF_USER 256
 

@@ -6,6 +6,9 @@
 #include "tier/stock.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -440,17 +443,32 @@ static void on_sweep(void *data)
 	lsc_timer_arm(stock->sweep, SWEEP_NS);
 }
 
+/* DIR/.lsc/tier, which is there for its lock alone: the directory's own is for who changes it. */
+static int open_lock(const char *dir, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	int fd = -1, n = snprintf(path, sizeof(path), "%s/.lsc", dir);
+
+	if (n + (int)sizeof("/tier") > PATH_MAX)
+		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", dir);
+	if (mkdir(path, 0777) == 0 || errno == EEXIST) {
+		strcat(path, "/tier");
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	}
+	return fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", path) : fd;
+}
+
 /* One tier a directory.  A daemon that was killed may take a moment to be gone. */
 static int lock_dir(struct lsc_stock *stock, struct lsc_err *err)
 {
 	const struct timespec pause = {0, LOCK_PAUSE_NS};
 	int r = -1;
 
-	stock->dir_fd = open(stock->o.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (stock->dir_fd < 0)
-		return lsc_err_set(err, errno, "cannot open directory '%s': %m", stock->o.dir);
+	stock->lock_fd = open_lock(stock->o.dir, err);
+	if (stock->lock_fd < 0)
+		return stock->lock_fd;
 	for (int i = 0; i < LOCK_TRIES; i++) {
-		r = flock(stock->dir_fd, LOCK_EX | LOCK_NB);
+		r = flock(stock->lock_fd, LOCK_EX | LOCK_NB);
 		if (r == 0 || errno != EWOULDBLOCK)
 			break;
 		nanosleep(&pause, NULL);
@@ -472,7 +490,7 @@ int lsc_stock_open(struct lsc_stock **ret_stock, struct lsc_loop *loop,
 		return lsc_err_set(err, ENOMEM, "no memory for a tier");
 	stock->loop = loop;
 	stock->o = *options;
-	stock->inotify_fd = stock->dir_fd = -1;
+	stock->inotify_fd = stock->lock_fd = -1;
 	r = lock_dir(stock, err);
 	if (r == 0)
 		r = lsc_timer_new(loop, on_sweep, stock, &stock->sweep, err);
@@ -521,7 +539,7 @@ void lsc_stock_close(struct lsc_stock *stock, bool leave)
 	lsc_watch_remove(stock->holder);
 	lsc_keep_close(stock->keep, leave);
 	lsc_timer_free(stock->sweep);
-	if (stock->dir_fd >= 0)
-		close(stock->dir_fd);
+	if (stock->lock_fd >= 0)
+		close(stock->lock_fd);
 	free(stock);
 }

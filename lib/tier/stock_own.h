@@ -14,7 +14,7 @@ struct lsc_stock {
 	struct lsc_keep *keep;
 	struct lsc_watch *holder; /* whether it lives */
 	bool keeping;             /* all is just being kept again */
-	int dir_fd;               /* its lock: one tier a directory */
+	int lock_fd;              /* its lock: one tier a directory */
 	struct lsc_timer *sweep;
 	uint64_t events[LSC_STOCK_EVENTS];
 
