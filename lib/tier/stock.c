@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -175,6 +176,8 @@ void lsc_stock_pin(struct lsc_stock *stock, struct lsc_holding *holding, bool pi
 
 void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
 {
+	struct statvfs vfs;
+
 	*ret = (struct lsc_stock_usage){.host_capacity = stock->o.host_bytes};
 	memcpy(ret->events, stock->events, sizeof(ret->events));
 	for (const struct lsc_cell *cell = stock->cells; cell; cell = cell->next) {
@@ -186,6 +189,8 @@ void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
 		ret->host_leaving += cell->room;
 	}
 	ret->disk_capacity = stock->o.disk_bytes;
+	if (statvfs(stock->o.dir, &vfs) == 0)
+		ret->disk_capacity = LSC_MIN(ret->disk_capacity, vfs.f_blocks * vfs.f_frsize);
 	ret->disk_bytes = stock->disk_used ? stock->disk_used : lsc_stock_on_disk(stock);
 	for (const struct lsc_holding *h = stock->holdings; h; h = h->next) {
 		ret->images += h->cells != NULL;
