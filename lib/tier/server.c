@@ -69,8 +69,15 @@ static int received(struct lsc_client *client, struct lsc_holding **ret_holding,
 static int do_open(struct lsc_client *client, struct lsc_err *err)
 {
 	struct lsc_holding *holding;
+	bool load;
 	int r = find(client, &holding, err);
 
+	if (r == 0)
+		r = lsc_record_bool_or(&client->packet.record, "load", true, &load, err);
+	if (r == 0 && !load && !holding->cells) {
+		lsc_server_show(client, holding);
+		return 0;
+	}
 	if (r == 0)
 		r = lsc_stock_want(stock_of(client), holding, err);
 	return r < 0 ? r : lsc_server_lend(client, holding, false, err);

@@ -22,6 +22,9 @@ struct lsc_server {
 int lsc_server_lend(struct lsc_client *client, struct lsc_holding *holding, bool fill,
 		    struct lsc_err *err);
 
+/* Sends the manifest of what is on disk alone. */
+void lsc_server_show(struct lsc_client *client, const struct lsc_holding *holding);
+
 /* --- server_say.c --- */
 
 /* Sends an image's record, and that of the whole node. */
