@@ -128,7 +128,7 @@ benches	 += $(if $(have_cuda),$(B)/bench/gpu)
 all: $(tools) $(plugin)
 
 ## test-programs: build the unit tests as well
-test-programs: all $(units) $(fuzzers) $(gpu_emulated) $(gpu_real)
+test-programs: all $(units) $(fuzzers) $(gpu_emulated) $(gpu_real) $(B)/bad_read.so
 
 # A tool is tools/lsc-NAME.c and what is in tools/NAME/.
 parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
@@ -155,6 +155,11 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
 # `make check` replays the corpus with any compiler.  tests/lib/fuzz links libFuzzer instead.
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/lib/fuzz_main.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+# For tests to LD_PRELOAD: without sanitizers, which want to come first.
+$(B)/bad_read.so: tests/lib/bad_read.c
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(filter-out -fsanitize=%,$(LSC_CFLAGS)) $(CPPFLAGS) \
+		$(CFLAGS) -shared $(LDFLAGS) -o $@ $<
 
 $(B)/libfuzzer/%: $(B)/tests/fuzz/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \

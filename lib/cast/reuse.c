@@ -21,6 +21,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/tree.h"
+#include "mem/claims.h"
 #include "mem/lender.h"
 #include "model/files.h"
 #include "net/task.h"
@@ -143,8 +144,7 @@ static int unshare(struct lsc_reuse *reuse, uint64_t offset, uint32_t bytes)
 }
 
 /* Puts a piece in its place: 1, 0 where it is not what it should be, or negative errno. */
-static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
-		      uint32_t ours)
+static int put_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs, uint32_t ours)
 {
 	uint32_t bytes = lsc_image_piece_bytes(reuse->image, ours);
 	uint64_t offset = lsc_image_piece_offset(reuse->image, ours);
@@ -170,8 +170,26 @@ static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t t
 		return cloned ? unshare(reuse, offset, bytes) : 0;
 	}
 	lsc_segment_mark(reuse->segment, ours);
-	reuse->n_found++;
 	return 1;
+}
+
+/* The same, unless someone else fills its block, or has done so. */
+static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
+		      uint32_t ours)
+{
+	struct lsc_claims *claims = reuse->segment->claims;
+	uint32_t block = claims ? lsc_image_piece_block(reuse->image, ours) : 0;
+	int r;
+
+	if (claims && !lsc_claims_take(claims, block))
+		return 0;
+	r = claims && lsc_segment_has(reuse->segment, ours, 1)
+		    ? 1
+		    : put_piece(reuse, source, theirs, ours);
+	if (claims)
+		lsc_claims_drop(claims, block);
+	reuse->n_found += r > 0;
+	return r;
 }
 
 static int take_same(struct lsc_reuse *reuse, struct source *source, uint32_t theirs)

@@ -250,7 +250,9 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.loop = s->loop,
 		.cast = s->offer.cast,
 		.image = &s->image,
-		.data = segment ? NULL : s->image.data,
+		.data = !segment          ? s->image.data
+			: s->offer.source ? segment->data /* and takes nothing */
+					  : NULL,
 		.data_fd = segment ? segment->image_fd : lsc_image_fd(&s->image),
 		.segment = segment,
 		.key = lsc_link_key(s->link),
@@ -274,10 +276,19 @@ static void be_ready(struct lsc_session *s)
 		tell(s);
 }
 
+static void take_part(struct lsc_session *s)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (make_member(s, s->segment, &err) < 0)
+		fail(s, &err);
+	else
+		be_ready(s);
+}
+
 static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_err *why)
 {
 	struct lsc_session *s = data;
-	struct lsc_err err = LSC_ERR_INIT;
 
 	(void)pieces;
 	if (result == -ENOSPC) {
@@ -286,10 +297,7 @@ static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_
 	}
 	if (result < 0) /* then they have to come */
 		lsc_info("cast of '%s': %s", s->offer.name, why->text);
-	if (make_member(s, s->segment, &err) < 0)
-		fail(s, &err);
-	else
-		be_ready(s);
+	take_part(s);
 }
 
 /* Allocates a part of the image, and lets the loop go on before the next. */
@@ -306,12 +314,29 @@ static void on_grow(void *data)
 	if (r < 0) {
 		free(s->segment);
 		s->segment = NULL;
+	} else if (s->offer.source) {
+		take_part(s);
 	} else {
 		r = lsc_reuse_start(&s->reuse, s->loop, s->dir, &s->image, s->segment, on_reused, s,
 				    &err);
 	}
 	if (r < 0)
 		fail(s, &err);
+}
+
+/* Whether a part of what the manifest says is here, for a source of that: it is taken up as for
+ * receiving, so that nobody else does meanwhile, and one of another image would be lost by that. */
+static int look_for_part(struct lsc_session *s, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_segment_close) struct lsc_segment segment = LSC_SEGMENT_INIT;
+	bool files = lsc_files_is_manifest(s->manifest, s->manifest_len);
+
+	if (files || lsc_segment_open(&segment, s->dir, s->offer.name, err) < 0 ||
+	    segment.manifest_len != s->manifest_len ||
+	    memcmp(segment.manifest, s->manifest, s->manifest_len) != 0)
+		return lsc_err_set(err, ENOENT, "has no part of image '%s' to be a source of",
+				   s->offer.name);
+	return 0;
 }
 
 static void on_checked(void *data, const struct lsc_check_result *result)
@@ -334,9 +359,11 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 	if (r < 0)
 		return r;
 	s->complete = r > 0;
-	if (!s->complete && s->offer.source)
+	if (!s->complete && s->offer.source && !s->offer.part)
 		return lsc_err_set(err, ENOENT, "has no image '%s' to be a source of",
 				   s->offer.name);
+	if (!s->complete && s->offer.source && (r = look_for_part(s, err)) < 0)
+		return r;
 	if (s->complete) {
 		if (s->image.tree)
 			lsc_segment_sweep(s->dir, s->offer.name);

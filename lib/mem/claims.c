@@ -128,6 +128,13 @@ bool lsc_claims_take(struct lsc_claims *claims, uint32_t block)
 	return true;
 }
 
+void lsc_claims_seize(struct lsc_claims *claims, uint32_t block)
+{
+	assert(block < claims->n_blocks);
+	atomic_exchange_explicit(&claims->words[block], claims->word, memory_order_acq_rel);
+	lsc_marks_note(claims->marks, false);
+}
+
 void lsc_claims_drop(struct lsc_claims *claims, uint32_t block)
 {
 	uint32_t word = claims->word;

@@ -42,6 +42,11 @@ void lsc_claims_close(struct lsc_claims *claims);
  * next; threads that share a set agree by themselves. */
 bool lsc_claims_take(struct lsc_claims *claims, uint32_t block);
 
+/* Takes a block that another one has and does not get on with.  What that one had asked for may
+ * still come, over what is brought meanwhile: it is the same bytes, unless its disk is wrong as
+ * well as slow, which it finds out and says (tier/load.h). */
+void lsc_claims_seize(struct lsc_claims *claims, uint32_t block);
+
 /* Frees a block of its own, and wakes those who wait for marks: someone else may bring it. */
 void lsc_claims_drop(struct lsc_claims *claims, uint32_t block);
 

@@ -158,6 +158,11 @@ bool lsc_marks_has(const struct lsc_marks *marks, uint32_t piece)
 	       1;
 }
 
+uint64_t lsc_marks_word(const struct lsc_marks *marks, uint32_t word)
+{
+	return atomic_load_explicit(&marks->bits[word], memory_order_acquire);
+}
+
 uint32_t lsc_marks_count(const struct lsc_marks *marks)
 {
 	return atomic_load_explicit(&marks->count, memory_order_acquire);

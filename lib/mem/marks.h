@@ -56,6 +56,7 @@ _Atomic uint32_t *lsc_marks_claims(struct lsc_marks *marks);
 void lsc_marks_note(struct lsc_marks *marks, bool wake);
 
 bool lsc_marks_has(const struct lsc_marks *marks, uint32_t piece);
+uint64_t lsc_marks_word(const struct lsc_marks *marks, uint32_t word); /* 64 pieces (base/bits.h) */
 uint32_t lsc_marks_count(const struct lsc_marks *marks);
 
 /* A number that changes with each mark and claim, and a wait until it is no longer seen: 0,

@@ -38,6 +38,7 @@
 #include "base/parts.h"
 #include "base/runs.h"
 #include "base/tree.h"
+#include "mem/claims.h"
 #include "mem/lender.h"
 #include "mem/marks.h"
 #include "mem/segment_tier.h"
@@ -177,6 +178,7 @@ void lsc_segment_close(struct lsc_segment *segment)
 		return;
 	lsc_segment_tier_close(segment);
 	lsc_writeback_stop(segment->writeback);
+	lsc_claims_close(segment->claims);
 	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
 		munmap((void *)segment->manifest, segment->manifest_len);

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 
+struct lsc_claims;    /* mem/claims.h */
 struct lsc_hash;      /* base/hash.h */
 struct lsc_loan;      /* mem/segment_tier.c */
 struct lsc_marks;     /* mem/marks.h */
@@ -38,6 +39,7 @@ struct lsc_segment {
 	uint32_t n_pieces;               /* 0 likewise */
 	size_t arrivals_len;             /* of the mapping */
 	int lock_fd;                     /* the receiver's; -1 */
+	struct lsc_claims *claims;       /* the receiver's, where others fill data, too; NULL */
 	int image_fd;                    /* the receiver's, of what data maps; -1 */
 	struct lsc_writeback *writeback; /* the receiver's; may be NULL */
 	struct lsc_loan *loan;           /* where a tier lends it; NULL */

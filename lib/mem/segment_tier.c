@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/runs.h"
+#include "mem/claims.h"
 #include "mem/lender.h"
 #include "mem/marks.h"
 
@@ -105,14 +106,18 @@ static int map_tables(struct lsc_segment *segment, bool whole, struct lsc_err *e
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot map a table of arrivals: %m");
 	segment->arrivals = at;
-	if (segment->loan->receives) { /* for claims, and its lock */
+	if (segment->loan->receives) { /* for its lock */
 		segment->lock_fd = marks;
 		marks = -1;
 	}
 	r = lsc_marks_check(at, segment->arrivals_len, segment->dir, err);
-	if (r == 0)
-		segment->n_pieces = lsc_marks_pieces(at);
-	return r;
+	if (r < 0)
+		return r;
+	segment->n_pieces = lsc_marks_pieces(at);
+	/* Who may not open the table by itself does without: then a disk may bring the same. */
+	if (segment->loan->receives && lsc_marks_blocks(at))
+		lsc_claims_open(&segment->claims, at, segment->lock_fd, LSC_CLAIM_CAST, NULL);
+	return 0;
 }
 
 /* One that is shorter than it should be would be a SIGBUS later. */

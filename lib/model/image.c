@@ -209,13 +209,13 @@ struct lsc_hash lsc_image_block_hash(const struct lsc_image *image, uint32_t blo
 {
 	const struct lsc_block *b = &image->blocks[block];
 	struct lsc_hash pieces =
-		lsc_hash_of(&image->pieces[b->first_piece], b->n_pieces * sizeof(struct lsc_hash));
-	uint8_t text[LSC_HASH_BYTES + 8];
+		lsc_hash_of(&image->pieces[b->first_piece], b->n_pieces * sizeof(*image->pieces));
+	uint8_t all[LSC_HASH_BYTES + 8];
 
-	memcpy(text, pieces.bytes, LSC_HASH_BYTES);
-	for (unsigned i = 0; i < 8; i++)
-		text[LSC_HASH_BYTES + i] = (uint8_t)(b->bytes >> 8 * i);
-	return lsc_hash_of(text, sizeof(text));
+	memcpy(all, pieces.bytes, LSC_HASH_BYTES);
+	for (int i = 0; i < 8; i++)
+		all[LSC_HASH_BYTES + i] = (uint8_t)(b->bytes >> (8 * i));
+	return lsc_hash_of(all, sizeof(all));
 }
 
 /* --- verifying --- */

@@ -146,8 +146,8 @@ uint64_t lsc_image_piece_offset(const struct lsc_image *image, uint32_t piece);
 uint32_t lsc_image_piece_bytes(const struct lsc_image *image, uint32_t piece);
 uint32_t lsc_image_piece_block(const struct lsc_image *image, uint32_t piece);
 
-/* What names a block's bytes, in whatever image it is: the hash of the hash of its pieces' hashes
- * and, behind that, its length in 8 bytes, the lowest first. */
+/* What a block is known by, wherever it lies: XXH3-128 of the hash of its pieces' hashes, in their
+ * order, and its length (8 bytes, little-endian). */
 struct lsc_hash lsc_image_block_hash(const struct lsc_image *image, uint32_t block);
 
 /* The first piece whose bytes do not match, n_pieces when all do.  threads <= 1: this thread. */

@@ -80,6 +80,23 @@ int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, st
 	return open_part(subject, path, dir_len, err);
 }
 
+int lsc_subject_name(struct lsc_subject *subject, const char *name, struct lsc_err *err)
+{
+	int r = lsc_segment_check_name(name, err);
+
+	if (r < 0)
+		return r;
+	snprintf(subject->name, sizeof(subject->name), "%s", name);
+	subject->absent = true;
+	return 0;
+}
+
+int lsc_subject_take(struct lsc_subject *subject, const void *manifest, size_t len,
+		     struct lsc_err *err)
+{
+	return lsc_image_parse_any(&subject->image, manifest, len, err);
+}
+
 void lsc_subject_close(struct lsc_subject *subject)
 {
 	if (subject->segment.data)

@@ -71,7 +71,11 @@ static void fail_bad(struct lsc_load *load, uint32_t block)
 
 	if (b->bad > 1)
 		snprintf(more, sizeof(more), ", with %u more of its block", b->bad - 1);
-	if (b->code == -EBADMSG)
+	if (b->damaged)
+		lsc_err_set(&err, EUCLEAN,
+			    "piece %u was brought by someone else, and damaged by a late read",
+			    b->first_bad);
+	else if (b->code == -EBADMSG)
 		lsc_err_set(&err, EBADMSG, "piece %u on the disk has a wrong hash%s", b->first_bad,
 			    more);
 	else if (b->code == -ENODATA)
@@ -116,13 +120,16 @@ static void settle(struct lsc_load *load, struct lsc_load_group *group)
 	load->on_their_way -= group->bytes;
 	load->groups--;
 	b->groups--;
-	if (result < 0 && result != -ECANCELED && group->n > 1)
+	if (result < 0 && result != -ECANCELED && group->n > 1) {
 		for (uint32_t i = 0; i < group->n; i++)
 			lsc_load_read(load, block, group->first + i, 1);
-	else if (result < 0)
-		lsc_load_note_bad(load, block, group->first, group->n, result);
-	if (group->bad)
-		lsc_load_note_bad(load, block, group->first_bad, group->bad, -EBADMSG);
+	} else {
+		b->damaged = b->damaged || group->damaged;
+		if (group->bad)
+			lsc_load_note_bad(load, block, group->first_bad, group->bad, -EBADMSG);
+		else if (result < 0 && !lsc_marks_has(load->o.marks, group->first))
+			lsc_load_note_bad(load, block, group->first, group->n, result);
+	}
 	free(group);
 	if (!is_stopped(load))
 		end_if_over(load, block);

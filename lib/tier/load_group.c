@@ -13,22 +13,33 @@
 
 /* --- in the reader's threads --- */
 
-static void check_pieces(struct lsc_load_group *group)
+static bool is_good(const struct lsc_load_options *o, uint32_t piece)
+{
+	struct lsc_hash hash;
+
+	if (o->blind)
+		return true;
+	hash = lsc_hash_of(o->data + lsc_image_piece_offset(o->image, piece),
+			   lsc_image_piece_bytes(o->image, piece));
+	return lsc_hash_equal(&hash, &o->image->pieces[piece]);
+}
+
+/* A piece that someone else has marked meanwhile, because we were slow, had been good till then. */
+static void check_pieces(struct lsc_load_group *group, bool read)
 {
 	const struct lsc_load_options *o = &group->load->o;
 
 	for (uint32_t i = group->first; i < group->first + group->n; i++) {
-		const uint8_t *at = o->data + lsc_image_piece_offset(o->image, i);
+		bool marked = lsc_marks_has(o->marks, i);
 
-		if (!o->blind) {
-			struct lsc_hash hash = lsc_hash_of(at, lsc_image_piece_bytes(o->image, i));
-
-			if (!lsc_hash_equal(&hash, &o->image->pieces[i])) {
-				group->first_bad = group->bad++ ? group->first_bad : i;
-				continue;
-			}
+		if (!read && !marked)
+			continue;
+		if (!is_good(o, i)) {
+			group->first_bad = group->bad++ ? group->first_bad : i;
+			group->damaged = group->damaged || marked;
+		} else if (read) {
+			lsc_marks_set(o->marks, i);
 		}
-		lsc_marks_set(o->marks, i);
 	}
 }
 
@@ -51,8 +62,7 @@ static void on_read(void *data, struct lsc_read *read)
 		atomic_store(&group->result, read->result);
 	if (atomic_fetch_sub(&group->left, 1) > 1)
 		return;
-	if (atomic_load(&group->result) == 0)
-		check_pieces(group);
+	check_pieces(group, atomic_load(&group->result) == 0);
 	hand_over(group);
 }
 

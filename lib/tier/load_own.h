@@ -17,7 +17,8 @@ struct lsc_load_block {
 	enum lsc_load_state state;
 	uint32_t groups; /* on their way */
 	uint32_t bad, first_bad;
-	int code; /* of the first bad one; -EBADMSG: its hash is wrong */
+	bool damaged; /* what others had brought */
+	int code;     /* of the first bad one; -EBADMSG: its hash is wrong */
 };
 
 /* Pieces that are read together, from one run or several. */
@@ -29,6 +30,7 @@ struct lsc_load_group {
 	atomic_uint left; /* reads */
 	atomic_int result;
 	uint32_t bad, first_bad; /* pieces with another hash */
+	bool damaged;            /* that others had brought meanwhile */
 	struct lsc_read reads[];
 };
 

@@ -4,11 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -220,6 +224,69 @@ static void test_environment(void)
 	unsetenv("LSC_READER");
 }
 
+/* --- a kernel that refuses --- */
+
+static void refuse(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 451 /* cachestat */, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {LSC_ARRAY_SIZE(code), code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		printf("# no filter of system calls\n");
+}
+
+/* Without io_uring and cachestat, in a process of its own: a bit for each thing that was as it
+ * should be. */
+static int read_refused(void)
+{
+	struct lsc_reader_options o = {.path = LSC_READER_URING};
+	struct lsc_reader_totals t;
+	struct job job = {0};
+	int good;
+
+	refuse();
+	good = lsc_reader_start(&job.reader, &o, &err) < 0;
+	for (int cached = 0; cached < 2; cached++) {
+		if (cached)
+			fetch_pages(file_fd);
+		else
+			forget_pages(file_fd);
+		if (!start(&job, NULL))
+			return 0;
+		add(&job, file_fd, 0, BYTES, 0);
+		wait_all(&job);
+		lsc_reader_totals(job.reader, &t);
+		lsc_reader_stop(job.reader);
+		good |= (t.path == LSC_READER_PREAD && !memcmp(got, content, BYTES))
+			<< (1 + cached);
+		good |= (cached || lsc_fd_in_memory(file_fd) ? t.cached == BYTES
+							     : t.cached < BYTES / 4)
+			<< (3 + cached);
+	}
+	return good;
+}
+
+static void test_refused(void)
+{
+	int status, good;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(read_refused());
+	waitpid(pid, &status, 0);
+	good = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	ok(good & 1, "io_uring that is refused is an error for who insists on it");
+	ok(good & 2 && good & 4, "and for others threads do it");
+	ok(good & 8 && good & 16, "without cachestat, it is tried what the page cache has");
+}
+
 /* --- what goes wrong --- */
 
 static void test_short(enum lsc_reader_path path)
@@ -381,6 +448,7 @@ int main(void)
 	test_path(LSC_READER_PREAD);
 	test_path(LSC_READER_BUFFERED);
 	test_environment();
+	test_refused();
 	test_short(LSC_READER_URING);
 	test_short(LSC_READER_PREAD);
 	test_broken();

@@ -16,7 +16,9 @@ struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
-	struct lsc_names to, sources, exclude;
+	struct lsc_names to, sources, exclude, ask;
+	bool automatic;   /* sources are those who have it */
+	uint32_t n_parts; /* of the sources, the last ones, that have a part of it */
 	struct lsc_access access;
 	bool cleartext;
 	uint64_t port; /* of nodes that name none; 0: not given */
@@ -39,7 +41,12 @@ int lsc_cast_send_plan(const struct send_options *opt, const struct lsc_subject 
 int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subject, const char *name,
 		      struct lsc_loop *loop, struct lsc_err *err);
 
-/* Asks the nodes for what they have, and moves nothing. */
+/* Asks the nodes what they have, makes sources of those that have it, and then is one of the above.
+ * The subject may be closed, and is what others have then. */
+int lsc_cast_send_auto(struct send_options *opt, struct lsc_subject *subject, const char *name,
+		       struct lsc_loop *loop, struct lsc_err *err);
+
+/* Has the nodes read what they have, and moves nothing. */
 int lsc_cast_send_verify(const struct send_options *opt, const struct lsc_subject *subject,
 			 const char *name, struct lsc_loop *loop, struct lsc_err *err);
 
