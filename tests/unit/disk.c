@@ -18,7 +18,7 @@
 #include "small_model.h"
 #include "tier/disk.h"
 
-#define KILLS 150
+#define KILLS 110
 
 static struct lsc_err err;
 static char dir[PATH_MAX];
