@@ -15,8 +15,8 @@ struct lsc_fetch {
 	struct lsc_claims *claims;
 	struct lsc_load_events events;
 	struct lsc_image file; /* what is on disk */
-	uint8_t *data;      /* the image's range; cells that are not whole can be written */
-	int end_fd;         /* an eventfd */
+	uint8_t *data;         /* the image's range; cells that are not whole can be written */
+	int end_fd;            /* an eventfd */
 	struct lsc_watch *watch;
 	void (*fn)(void *data, struct lsc_holding *holding, int result, const struct lsc_err *err);
 	void *fn_data;
@@ -94,8 +94,7 @@ static int open_file(struct lsc_fetch *fetch, const char *dir, struct lsc_err *e
 		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", dir, holding->name);
 	r = lsc_image_open(&fetch->file, path, err);
 	if (r == 0 && !lsc_hash_equal(&fetch->file.id, &holding->image.id))
-		r = lsc_err_set(err, ESTALE, "'%s' on disk is another image by now",
-				holding->name);
+		r = lsc_err_set(err, ESTALE, "'%s' on disk is another image by now", holding->name);
 	return r;
 }
 
@@ -117,6 +116,8 @@ static int start_load(struct lsc_fetch *fetch, double rate, struct lsc_err *err)
 				err);
 
 	options.claims = fetch->claims;
+	if (r == 0 && lsc_claims_blocks(fetch->claims) != holding->image.n_blocks)
+		return lsc_err_set(err, EBADMSG, "arrivals of '%s' are damaged", holding->name);
 	options.runs = lsc_image_runs(&fetch->file, &n_runs);
 	options.n_runs = n_runs;
 	return r < 0 ? r : lsc_load_start(&fetch->load, &options, err);
