@@ -276,7 +276,8 @@ static int look_at(struct lsc_disk *disk, int top, const char *entry, struct lsc
 
 	if (fd < 0)
 		return 0;
-	if (!strncmp(entry, LSC_DISK_GONE, strlen(LSC_DISK_GONE)))
+	if (!strncmp(entry, LSC_DISK_GONE, strlen(LSC_DISK_GONE)) ||
+	    !strncmp(entry, LSC_DISK_NEW, strlen(LSC_DISK_NEW)))
 		return add_files(disk, fd, entry, NULL, false, err);
 	snprintf(name, sizeof(name), "%s", entry);
 	if (arriving)

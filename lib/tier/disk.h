@@ -78,6 +78,13 @@ int lsc_disk_check_room(const struct lsc_disk *disk, uint64_t bytes, uint64_t li
  * say.  What cannot be linked stays as it is.  *ret_freed are bytes. */
 int lsc_disk_share(struct lsc_disk *disk, uint64_t *ret_freed, struct lsc_err *err);
 
+/* Writes an image from memory, data, whose manifest is given; blocks that others on disk have are
+ * linked.  It has its name when all is on disk; what fails leaves nothing.  -EEXIST where there is
+ * one, -ENOSPC with nothing written where what is new goes over a limit of bytes used, -EBADMSG
+ * where memory is not what the manifest says. */
+int lsc_disk_write(struct lsc_disk *disk, const char *name, const void *manifest, size_t len,
+		   const uint8_t *data, uint64_t limit, struct lsc_err *err);
+
 /* Removes an image, -ENOENT where there is none; one that arrives if nobody receives it, -EBUSY. */
 int lsc_disk_remove(struct lsc_disk *disk, const char *name, struct lsc_err *err);
 

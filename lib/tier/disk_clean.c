@@ -313,6 +313,7 @@ static void sweep_entry(const struct lsc_disk *disk, const char *name, bool part
 	if (!path)
 		return;
 	if (!strncmp(name, LSC_DISK_GONE, strlen(LSC_DISK_GONE)) ||
+	    !strncmp(name, LSC_DISK_NEW, strlen(LSC_DISK_NEW)) || /* we have the lock */
 	    (parts && ends_in(name, ".part") && !is_held(path, "arrivals")) ||
 	    (ends_in(name, ".tmp") && is_left_by_pack(path) && !lsc_disk_find(disk, name) &&
 	     !is_held(path, "")))

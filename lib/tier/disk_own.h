@@ -5,6 +5,7 @@
 #include "tier/disk.h"
 
 #define LSC_DISK_GONE ".gone-"
+#define LSC_DISK_NEW  ".new-"
 #define LSC_DISK_PAGE 4096u
 
 struct lsc_disk_range {
@@ -23,6 +24,18 @@ char *lsc_disk_path(const struct lsc_disk *disk, const char *name, const char *f
 bool lsc_disk_is_good(const struct lsc_disk_image *image); /* there, whole and understood */
 int lsc_disk_lock(const struct lsc_disk *disk, struct lsc_err *err); /* a descriptor */
 struct lsc_disk_place lsc_disk_place(const struct lsc_disk_image *image, uint32_t block);
+
+/* Whether a block is made of pages that can be mapped from elsewhere, and the bytes on disk are
+ * what their hashes say. */
+bool lsc_disk_is_pages(const struct lsc_image *image, const struct lsc_block *block,
+		       const struct lsc_disk_place *at);
+bool lsc_disk_has_block(const struct lsc_disk *disk, const struct lsc_disk_image *image,
+			uint32_t number);
+
+/* Gives an image links and a table, so that its blocks lie where `to` says, as far as they can be
+ * linked: that is in its shares then.  Nothing is written where all are in its own file. */
+int lsc_disk_write_table(const struct lsc_disk *disk, struct lsc_disk_image *image,
+			 const struct lsc_disk_place *to, struct lsc_err *err);
 
 /* What images need of a file, but for one of them (NULL): ranges in order and apart, to be freed;
  * returns how many or -ENOMEM. */

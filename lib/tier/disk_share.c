@@ -50,8 +50,8 @@ static int by_block(const void *a, const void *b)
 }
 
 /* Whether a block is made of pages that can be mapped from elsewhere. */
-static bool is_pages(const struct lsc_image *image, const struct lsc_block *block,
-		     const struct lsc_disk_place *at)
+bool lsc_disk_is_pages(const struct lsc_image *image, const struct lsc_block *block,
+		       const struct lsc_disk_place *at)
 {
 	uint64_t end = block->offset + block->bytes;
 
@@ -77,7 +77,7 @@ static int list_blocks(struct sharing *s, struct lsc_err *err)
 		for (uint32_t b = 0; b < image->image.n_blocks; b++) {
 			struct lsc_disk_place at = lsc_disk_place(image, b);
 
-			if (is_pages(&image->image, &image->image.blocks[b], &at))
+			if (lsc_disk_is_pages(&image->image, &image->image.blocks[b], &at))
 				s->entries[s->n++] = (struct entry){&image->blocks[b], i, b, at};
 		}
 	}
@@ -88,13 +88,13 @@ static int list_blocks(struct sharing *s, struct lsc_err *err)
 
 /* --- which stays --- */
 
-static bool has_bytes(const struct sharing *s, const struct entry *entry)
+bool lsc_disk_has_block(const struct lsc_disk *disk, const struct lsc_disk_image *image,
+			uint32_t number)
 {
-	struct lsc_disk_image *image = s->disk->images[entry->image];
-	const struct lsc_block *block = &image->image.blocks[entry->block];
+	const struct lsc_block *block = &image->image.blocks[number];
 	LSC_CLEANUP(lsc_parts_close) struct lsc_parts parts = LSC_PARTS_INIT;
 	LSC_CLEANUP_FREE uint8_t *bytes = malloc(image->image.piece_bytes);
-	LSC_CLEANUP_FREE char *path = lsc_disk_path(s->disk, image->name, NULL);
+	LSC_CLEANUP_FREE char *path = lsc_disk_path(disk, image->name, NULL);
 	int r = bytes && path ? 0 : -ENOMEM;
 
 	if (r == 0)
@@ -110,7 +110,7 @@ static bool has_bytes(const struct sharing *s, const struct entry *entry)
 			r = -EBADMSG;
 	}
 	if (r < 0)
-		lsc_warning("block %u of '%s' is damaged", entry->block, image->name);
+		lsc_warning("block %u of '%s' is damaged", number, image->name);
 	return r == 0;
 }
 
@@ -156,7 +156,8 @@ static int choose(struct sharing *s, const struct entry *entries, size_t n)
 
 	if (n < 2 || is_same_place(&entries[0].at, &entries[n - 1].at))
 		return r;
-	while (r == 0 && (best = best_of(entries, n, bad)) && !has_bytes(s, best))
+	while (r == 0 && (best = best_of(entries, n, bad)) &&
+	       !lsc_disk_has_block(s->disk, s->disk->images[best->image], best->block))
 		bad[best - entries] = true;
 	for (size_t i = 0; r == 0 && best && i < n; i++)
 		if (!is_same_place(&entries[i].at, &best->at))
@@ -180,7 +181,7 @@ static int choose_all(struct sharing *s, struct lsc_err *err)
 /* --- links and tables --- */
 
 /* N of a share.N that is the file, made if there is none; LSC_DISK_NONE where it cannot be. */
-static uint32_t link_to(const struct sharing *s, struct lsc_disk_image *image, uint32_t file)
+static uint32_t link_to(const struct lsc_disk *disk, struct lsc_disk_image *image, uint32_t file)
 {
 	LSC_CLEANUP_FREE char *from = NULL, *to = NULL;
 	uint32_t i, none = LSC_DISK_NONE;
@@ -194,8 +195,8 @@ static uint32_t link_to(const struct sharing *s, struct lsc_disk_image *image, u
 	if (none == LSC_DISK_NONE)
 		return LSC_DISK_NONE;
 	snprintf(name, sizeof(name), "share.%u", none);
-	from = lsc_disk_path(s->disk, s->disk->files[file].path, NULL);
-	to = lsc_disk_path(s->disk, image->name, name);
+	from = lsc_disk_path(disk, disk->files[file].path, NULL);
+	to = lsc_disk_path(disk, image->name, name);
 	if (!from || !to)
 		return LSC_DISK_NONE;
 	if (link(from, to) < 0) {
@@ -217,7 +218,7 @@ static int add_row(struct lsc_shares *shares, const struct lsc_share *row)
 	return 0;
 }
 
-static int add_rows(const struct sharing *s, struct lsc_disk_image *image,
+static int add_rows(const struct lsc_disk *disk, struct lsc_disk_image *image,
 		    const struct lsc_disk_place *to, struct lsc_shares *shares)
 {
 	int r = 0;
@@ -230,12 +231,12 @@ static int add_rows(const struct sharing *s, struct lsc_disk_image *image,
 
 		if (at.file == image->own && at.offset == block->offset)
 			continue;
-		row.file = link_to(s, image, at.file);
+		row.file = link_to(disk, image, at.file);
 		if (row.file == LSC_DISK_NONE) { /* it stays where it is */
 			at = lsc_disk_place(image, b);
 			if (at.file == image->own && at.offset == block->offset)
 				continue;
-			row.file = link_to(s, image, at.file);
+			row.file = link_to(disk, image, at.file);
 		}
 		row.file_offset = at.offset;
 		if (block->bytes)
@@ -244,14 +245,14 @@ static int add_rows(const struct sharing *s, struct lsc_disk_image *image,
 	return r;
 }
 
-static int write_table(const struct sharing *s, struct lsc_disk_image *image,
-		       const struct lsc_disk_place *to, struct lsc_err *err)
+int lsc_disk_write_table(const struct lsc_disk *disk, struct lsc_disk_image *image,
+			 const struct lsc_disk_place *to, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_shares_release) struct lsc_shares shares = LSC_SHARES_INIT;
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
-	LSC_CLEANUP_FREE char *path = lsc_disk_path(s->disk, image->name, NULL);
-	LSC_CLEANUP_FREE char *table = lsc_disk_path(s->disk, image->name, "shares");
-	int r = add_rows(s, image, to, &shares);
+	LSC_CLEANUP_FREE char *path = lsc_disk_path(disk, image->name, NULL);
+	LSC_CLEANUP_FREE char *table = lsc_disk_path(disk, image->name, "shares");
+	int r = add_rows(disk, image, to, &shares);
 
 	if (r == 0)
 		r = lsc_shares_format(&shares, &text);
@@ -263,7 +264,12 @@ static int write_table(const struct sharing *s, struct lsc_disk_image *image,
 	r = lsc_path_sync(path, err); /* the links, before what names them */
 	if (r == 0)
 		r = lsc_file_write(table, text.data, text.len, err);
-	return r < 0 ? r : lsc_path_sync(path, err);
+	if (r < 0)
+		return r;
+	lsc_shares_release(&image->shares);
+	image->shares = shares;
+	shares = (struct lsc_shares)LSC_SHARES_INIT;
+	return lsc_path_sync(path, err);
 }
 
 /* --- all of it --- */
@@ -277,7 +283,7 @@ static int share(struct lsc_disk *disk, struct lsc_err *err)
 		r = choose_all(&s, err);
 	for (uint32_t i = 0; r == 0 && i < disk->n; i++)
 		if (s.to[i])
-			r = write_table(&s, disk->images[i], s.to[i], err);
+			r = lsc_disk_write_table(disk, disk->images[i], s.to[i], err);
 	for (uint32_t i = 0; s.to && i < disk->n; i++)
 		free(s.to[i]);
 	free(s.to);

@@ -18,7 +18,7 @@
 #include "small_model.h"
 #include "tier/disk.h"
 
-#define KILLS 150
+#define KILLS 110
 
 static struct lsc_err err;
 static char dir[PATH_MAX];
@@ -265,6 +265,47 @@ static void test_leftovers(void)
 	ok(!exists("p.part"), "unless it is to go");
 }
 
+static void test_write(void)
+{
+	LSC_CLEANUP(lsc_disk_close) struct lsc_disk disk = LSC_DISK_INIT;
+	LSC_CLEANUP(lsc_image_close) struct lsc_image b = LSC_IMAGE_INIT;
+	uint8_t *data;
+	uint64_t used;
+
+	begin("write");
+	base("a");
+	tune("a", "b", 7, 2, 1);
+	lsc_image_open(&b, in("b"), &err);
+	data = malloc(b.bytes);
+	memcpy(data, b.data, b.bytes);
+	lsc_disk_open(&disk, dir, &err);
+	is_int(lsc_disk_write(&disk, "b", b.manifest, b.manifest_len, data, UINT64_MAX, &err),
+	       -EEXIST, "it is there: %s", err.text);
+	lsc_disk_remove(&disk, "b", &err);
+	used = disk.used;
+	is_int(lsc_disk_write(&disk, "b", b.manifest, b.manifest_len, data, used + 100, &err),
+	       -ENOSPC, "no room: %s", err.text);
+	is_int(disk.used, used, "nothing is written");
+	data[b.blocks[2].offset] ^= 1;
+	is_int(lsc_disk_write(&disk, "b", b.manifest, b.manifest_len, data, UINT64_MAX, &err),
+	       -EBADMSG, "memory is damaged: %s", err.text);
+	ok(!exists("b") && !exists(".new-b"), "nothing is left");
+	data[b.blocks[2].offset] ^= 1;
+	is_int(lsc_disk_write(&disk, "b", b.manifest, b.manifest_len, data, UINT64_MAX, &err), 0,
+	       "written %s", err.text);
+	ok(is_right("b") && disk.used - used < b.bytes / 2, "%llu bytes, the rest is linked",
+	   (unsigned long long)(disk.used - used));
+	lsc_disk_remove(&disk, "a", &err);
+	ok(is_right("b"), "it has what it needs");
+	lsc_disk_remove(&disk, "b", &err);
+	is_int(lsc_disk_write(&disk, "b", b.manifest, b.manifest_len, data, UINT64_MAX, &err), 0,
+	       "written alone");
+	ok(is_right("b") && !exists("b/shares"), "it is a plain image");
+	is_int(lsc_disk_write(&disk, "../b", b.manifest, b.manifest_len, data, UINT64_MAX, &err),
+	       -EINVAL, "no name: %s", err.text);
+	free(data);
+}
+
 static void test_limits(void)
 {
 	LSC_CLEANUP(lsc_disk_close) struct lsc_disk disk = LSC_DISK_INIT;
@@ -379,6 +420,7 @@ int main(int argc, char **argv)
 	test_in_use();
 	test_damage();
 	test_leftovers();
+	test_write();
 	test_limits();
 	test_kills();
 	return done_testing();
