@@ -15,6 +15,7 @@
 #ifndef LSC_TIER_DISK_H
 #define LSC_TIER_DISK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -56,7 +57,8 @@ struct lsc_disk {
 	uint32_t n;
 	struct lsc_disk_file *files;
 	uint32_t n_files;
-	uint64_t used; /* bytes on disk of all that was seen, leftovers too */
+	uint64_t used;           /* bytes on disk of all that was seen, leftovers too */
+	const atomic_bool *stop; /* the caller's; NULL, or set by another thread: write no more */
 };
 
 #define LSC_DISK_INIT                                                                              \
@@ -81,7 +83,7 @@ int lsc_disk_share(struct lsc_disk *disk, uint64_t *ret_freed, struct lsc_err *e
 /* Writes an image from memory, data, whose manifest is given; blocks that others on disk have are
  * linked.  It has its name when all is on disk; what fails leaves nothing.  -EEXIST where there is
  * one, -ENOSPC with nothing written where what is new goes over a limit of bytes used, -EBADMSG
- * where memory is not what the manifest says. */
+ * where memory is not what the manifest says, -ECANCELED where it was stopped. */
 int lsc_disk_write(struct lsc_disk *disk, const char *name, const void *manifest, size_t len,
 		   const uint8_t *data, uint64_t limit, struct lsc_err *err);
 

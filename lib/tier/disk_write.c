@@ -83,6 +83,8 @@ static int write_block(const struct writing *w, uint32_t number, struct lsc_err 
 
 		if (!lsc_hash_equal(&hash, &image->pieces[p]))
 			return lsc_err_set(err, EBADMSG, "piece %u in memory is damaged", p);
+		if (w->disk->stop && atomic_load(w->disk->stop))
+			return lsc_err_set(err, ECANCELED, "stopped writing '%s'", w->to_path);
 		r = lsc_pwrite_full(w->fd, w->data + offset, bytes, offset);
 	}
 	if (r < 0)

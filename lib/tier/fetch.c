@@ -28,17 +28,6 @@ struct lsc_fetch {
 
 /* --- from the load's thread --- */
 
-/* All pages at once are cheaper than a fault for each. */
-static int on_begin(void *data, uint32_t block, struct lsc_err *err)
-{
-	struct lsc_fetch *fetch = data;
-	const struct lsc_block *b = &fetch->holding->image.blocks[block];
-
-	(void)err;
-	madvise(fetch->data + b->offset, b->bytes, MADV_POPULATE_WRITE);
-	return 0;
-}
-
 static void on_failed(void *data, uint32_t block, uint32_t piece, const struct lsc_err *err)
 {
 	struct lsc_fetch *fetch = data;
@@ -136,7 +125,7 @@ int lsc_fetch_start(struct lsc_fetch **ret_fetch, struct lsc_loop *loop, const c
 		return lsc_err_set(err, ENOMEM, "no memory to load '%s'", holding->name);
 	*fetch = (struct lsc_fetch){.holding = holding, .fn = fn, .fn_data = data, .file = {{{0}}}};
 	fetch->events = (struct lsc_load_events){
-		.on_begin = on_begin, .on_failed = on_failed, .on_end = on_end};
+		.on_failed = on_failed, .on_end = on_end};
 	fetch->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = fetch->end_fd < 0 ? lsc_err_set(err, errno, "cannot make an eventfd: %m") : 0;
 	if (r == 0)

@@ -20,6 +20,7 @@ static void on_done(void *data, const struct lsc_chore_result *done)
 		lsc_warning("%s", err.text);
 	if (fn)
 		fn(stock->chore_data, &result);
+	lsc_stock_save(stock);
 	lsc_stock_share(stock);
 }
 
@@ -28,7 +29,7 @@ static int start(struct lsc_stock *stock, enum lsc_chore_kind kind, const char *
 {
 	int r;
 
-	if (stock->chore)
+	if (stock->chore || stock->saving)
 		return -EAGAIN;
 	r = lsc_chore_start(&stock->chore, stock->loop, stock->o.dir, kind, name, on_done, stock,
 			    err);

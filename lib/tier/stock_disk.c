@@ -210,11 +210,13 @@ uint64_t lsc_stock_on_disk(const struct lsc_stock *stock)
 	return bytes;
 }
 
-static void on_saved(void *data, int result, const struct lsc_err *err)
+static void on_saved(void *data, int result, uint64_t used, const struct lsc_err *why)
 {
 	struct lsc_stock *stock = data;
 	struct lsc_holding *holding = stock->saving;
+	struct lsc_err copy = *why, *err = &copy; /* what it came in goes */
 
+	stock->disk_used = used;
 	lsc_stock_end_save(stock, holding);
 	holding->on_disk = result == 0;
 	stock->share = true;
@@ -227,28 +229,16 @@ static void on_saved(void *data, int result, const struct lsc_err *err)
 	lsc_stock_share(stock);
 }
 
-/* What stands in the way of writing one. */
-static int start_save(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
-{
-	uint64_t used = lsc_stock_on_disk(stock);
-	uint64_t need = holding->image.bytes + holding->image.manifest_len;
-
-	if (used > stock->o.disk_bytes || need > stock->o.disk_bytes - used)
-		return lsc_err_set(err, ENOSPC, "no room for %llu bytes: %llu of %llu are used",
-				   (unsigned long long)need, (unsigned long long)used,
-				   (unsigned long long)stock->o.disk_bytes);
-	return lsc_save_start(&holding->save, stock->loop, stock->o.dir, holding, on_saved, stock,
-			      err);
-}
-
 void lsc_stock_save(struct lsc_stock *stock)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 
-	for (struct lsc_holding *h = stock->holdings; h && !stock->saving; h = h->next) {
+	for (struct lsc_holding *h = stock->holdings; h && !stock->saving && !stock->chore;
+	     h = h->next) {
 		if (!stock->o.disk_bytes || !h->whole || h->on_disk || h->no_save)
 			continue;
-		if (start_save(stock, h, &err) == 0) {
+		if (lsc_save_start(&h->save, stock->loop, stock->o.dir, h, stock->o.disk_bytes,
+				   on_saved, stock, &err) == 0) {
 			stock->saving = h;
 			return;
 		}
