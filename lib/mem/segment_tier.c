@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -15,9 +16,11 @@
 #include "mem/lender.h"
 #include "mem/marks.h"
 
-#define MAX_CELLS    65536
-#define MAX_MANIFEST (256u << 20)
-#define GROW_MS      5
+#define MAX_CELLS      65536
+#define MAX_MANIFEST   (256u << 20)
+#define GROW_MS        5
+#define AGAIN_TRIES    100
+#define AGAIN_PAUSE_NS 50000000
 
 /* A cell as it is lent. */
 struct leased {
@@ -359,20 +362,31 @@ int lsc_segment_tier_grow(struct lsc_segment *segment, struct lsc_err *err)
 	return r;
 }
 
-/* A daemon that was started again knows the image, and not who receives it. */
+static int try_again(struct lsc_segment *segment, struct lsc_err *err)
+{
+	lsc_lender_close(&segment->loan->lender);
+	return lsc_lender_open(&segment->loan->lender, segment->dir, err);
+}
+
+/* A daemon that was killed is there again in a moment.  It knows the image then, and not who
+ * receives it: that is proven by the table of arrivals, which is locked by this description. */
 static int come_again(struct lsc_segment *segment, struct lsc_err *err)
 {
 	struct lsc_lender *lender = &segment->loan->lender;
+	const struct timespec pause = {0, AGAIN_PAUSE_NS};
 	int r;
 
-	lsc_lender_close(lender);
-	r = lsc_lender_open(lender, segment->dir, err);
+	for (int i = 0; (r = try_again(segment, err)) < 0 && i < AGAIN_TRIES; i++) {
+		if (r != -ENOENT && r != -ECONNREFUSED && r != -EPIPE && r != -ECONNRESET)
+			return r;
+		nanosleep(&pause, NULL);
+	}
 	if (r < 0)
 		return r;
 	lsc_pack_begin(&lender->pack, "again");
 	lsc_pack_str(&lender->pack, "name", segment->name);
 	lsc_pack_end(&lender->pack);
-	return lsc_lender_ask(lender, NULL, 0, err);
+	return lsc_lender_ask(lender, &segment->lock_fd, 1, err);
 }
 
 static int ask(struct lsc_lender *lender, const char *what, struct lsc_err *err)
@@ -390,6 +404,8 @@ static int settle(struct lsc_segment *segment, const char *what, struct lsc_err 
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
 	r = come_again(segment, err);
+	if (r == -EALREADY) /* it was done, and the daemon killed before it could say so */
+		return strcmp(what, "commit") == 0 ? 0 : lsc_err_set(err, EEXIST, "it is whole");
 	return r < 0 ? r : ask(&segment->loan->lender, what, err);
 }
 

@@ -14,6 +14,10 @@
 #include "base/macros.h"
 #include "tier/server_own.h"
 
+#define RETRY_NS    200000000ull /* not all that one may wait for is an event */
+#define MAX_CLIENTS 4096
+#define MAX_OF_USER 256
+
 typedef int request_fn(struct lsc_client *client, struct lsc_err *err);
 
 /* --- what requests name --- */
@@ -112,25 +116,35 @@ static int do_receive(struct lsc_client *client, struct lsc_err *err)
 	fd = client->packet.n_fds ? client->packet.fds[0] : -1;
 	if (fd < 0)
 		return lsc_err_set(err, EBADMSG, "'receive' comes without a manifest");
+	/* Of another file a client could choose how long it takes to read. */
+	if (fcntl(fd, F_GET_SEALS) < 0)
+		return lsc_err_set(err, EBADMSG, "a manifest that is no memfd");
 	r = lsc_stock_receive(stock_of(client), name, fd, &holding, err);
-	if (r == 0)
-		r = lsc_stock_want(stock_of(client), holding, err);
+	if (r < 0)
+		return r;
+	r = lsc_stock_want(stock_of(client), holding, err);
 	if (r == 0)
 		r = lsc_server_lend(client, holding, true, err);
 	if (r == 0)
 		strcpy(client->name, name);
+	else if ((holding = lsc_stock_find(stock_of(client), name)))
+		lsc_stock_leave(stock_of(client), holding);
 	return r;
 }
 
 /* Who received from a daemon before this one: the table of arrivals that it maps is locked still,
- * and its lock is its proof. */
+ * and its lock, by the description that it sends, is its proof. */
 static int do_again(struct lsc_client *client, struct lsc_err *err)
 {
+	const struct lsc_packet *packet = &client->packet;
 	struct lsc_holding *holding;
 	int r = find(client, &holding, err);
 
-	if (r == 0 && (holding->whole || !lsc_holding_is_filled(holding)))
-		r = lsc_err_set(err, EINVAL, "'%s' is not being received", holding->name);
+	if (r == 0 && holding->whole)
+		r = lsc_err_set(err, EALREADY, "'%s' is whole already", holding->name);
+	if (r == 0 && !(packet->n_fds && lsc_holding_is_filler(holding, packet->fds[0])))
+		r = lsc_err_set(err, EPERM, "'%s' is not being received by this client",
+				holding->name);
 	if (r < 0)
 		return r;
 	strcpy(client->name, holding->name);
@@ -222,6 +236,48 @@ static int do_evict(struct lsc_client *client, struct lsc_err *err)
 	return r;
 }
 
+static void on_chore(void *data, const struct lsc_chore_result *result)
+{
+	struct lsc_client *client = data;
+
+	client->chores = false;
+	if (result->result < 0) {
+		lsc_client_fail(client, &result->err);
+		return;
+	}
+	lsc_pack_begin(&client->pack, "done");
+	lsc_pack_uint(&client->pack, "freed", result->freed);
+	lsc_pack_uint(&client->pack, "used", result->used);
+	lsc_pack_end(&client->pack);
+	lsc_client_send(client, NULL, 0);
+}
+
+static int do_remove(struct lsc_client *client, struct lsc_err *err)
+{
+	struct lsc_holding *holding;
+	int r = find(client, &holding, err);
+
+	if (r < 0)
+		return r;
+	client->chores = true;
+	r = lsc_stock_remove(stock_of(client), holding, on_chore, client, err);
+	if (r < 0)
+		client->chores = false;
+	return r;
+}
+
+static int do_gc(struct lsc_client *client, struct lsc_err *err)
+{
+	bool parts;
+	int r = lsc_record_bool_or(&client->packet.record, "parts", false, &parts, err);
+
+	if (r == 0)
+		r = lsc_stock_clean(stock_of(client), parts ? LSC_CHORE_GC_PARTS : LSC_CHORE_GC,
+				    on_chore, client, err);
+	client->chores = r == 0;
+	return r;
+}
+
 static int do_explain(struct lsc_client *client, struct lsc_err *err)
 {
 	struct lsc_holding *holding;
@@ -248,8 +304,9 @@ static const struct request {
 	{"receive", LSC_RIGHT_WRITE, do_receive}, {"again", LSC_RIGHT_WRITE, do_again},
 	{"commit", LSC_RIGHT_WRITE, do_commit},   {"discard", LSC_RIGHT_WRITE, do_discard},
 	{"pin", LSC_RIGHT_MANAGE, do_pin},        {"unpin", LSC_RIGHT_MANAGE, do_unpin},
-	{"evict", LSC_RIGHT_MANAGE, do_evict},	 {"load", LSC_RIGHT_MANAGE, do_load},
-	    {"explain", LSC_RIGHT_READ, do_explain},
+	{"evict", LSC_RIGHT_MANAGE, do_evict},    {"load", LSC_RIGHT_MANAGE, do_load},
+	{"remove", LSC_RIGHT_MANAGE, do_remove},  {"gc", LSC_RIGHT_MANAGE, do_gc},
+	{"explain", LSC_RIGHT_READ, do_explain},
 };
 
 /* What is not known is of a later version; whoever asks waits for an answer. */
@@ -301,8 +358,12 @@ static void drop(struct lsc_client *client)
 	while (*at != client)
 		at = &(*at)->next;
 	*at = client->next;
+	if (client->chores)
+		lsc_stock_leave_chore(server->stock);
 	end_receiving(client);
 	lsc_client_free(client);
+	server->n_clients--;
+	lsc_watch_modify(server->watch, EPOLLIN);
 }
 
 /* What has to wait for room is tried again when something has changed; till then the client, which
@@ -316,6 +377,8 @@ static void take(struct lsc_client *client)
 		client->parked = r == -EAGAIN;
 		lsc_client_listen(client, !client->parked);
 	}
+	if (client->parked)
+		lsc_timer_arm(((struct lsc_server *)client->server)->retry, RETRY_NS);
 	if (r < 0 && r != -EAGAIN) {
 		lsc_debug("tier", "process %d: %s", (int)client->peer.pid, err.text);
 		lsc_client_fail(client, &err);
@@ -354,16 +417,32 @@ static void on_retry(void *data)
 	}
 }
 
+/* One of the others must not keep all the rest out. */
+static bool has_too_many(const struct lsc_server *server, const struct lsc_client *client)
+{
+	unsigned n = 0;
+
+	for (const struct lsc_client *c = server->clients; c; c = c->next)
+		n += c->peer.uid == client->peer.uid;
+	return n > MAX_OF_USER && client->peer.uid != 0 && client->peer.uid != geteuid();
+}
+
 static void on_accept(void *data, uint32_t events)
 {
 	struct lsc_server *server = data;
 	struct lsc_err err = LSC_ERR_INIT;
 	struct lsc_client *client;
-	int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = -1;
 
 	(void)events;
-	if (fd < 0)
+	if (server->n_clients < MAX_CLIENTS)
+		fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		/* The next who goes makes room. */
+		if (server->n_clients >= MAX_CLIENTS || errno == EMFILE || errno == ENFILE)
+			lsc_watch_modify(server->watch, server->n_clients ? 0 : EPOLLIN);
 		return;
+	}
 	if (lsc_client_new(&client, server->loop, fd, on_client, server, &err) < 0) {
 		lsc_warning("%s", err.text);
 		return;
@@ -371,6 +450,11 @@ static void on_accept(void *data, uint32_t events)
 	client->rights = lsc_rights_of(server->o.rights, &client->peer);
 	client->next = server->clients;
 	server->clients = client;
+	server->n_clients++;
+	if (!client->rights || has_too_many(server, client)) {
+		lsc_debug("tier", "user %u may not connect", (unsigned)client->peer.uid);
+		drop(client);
+	}
 }
 
 /* Answers who waits for an image, if this is how it ends. */
@@ -416,17 +500,27 @@ static bool somebody_listens(const struct sockaddr_un *address)
 	return yes;
 }
 
+/* Before anything else is touched: the holder of another tier is not ours to talk to. */
+static int check_socket(const char *path, struct sockaddr_un *ret_address, struct lsc_err *err)
+{
+	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(ret_address->sun_path))
+		return lsc_err_set(err, ENAMETOOLONG, "socket '%s': %m", path);
+	strcpy(ret_address->sun_path, path);
+	if (somebody_listens(ret_address))
+		return lsc_err_set(err, EADDRINUSE, "a tier listens at 'unix:%s' already", path);
+	return 0;
+}
+
 /* Others may connect where the options name some; what they may is asked of the kernel then. */
 static int listen_at(struct lsc_server *server, struct lsc_err *err)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = server->o.socket;
+	struct sockaddr_un address;
+	int r = check_socket(path, &address, err);
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return lsc_err_set(err, ENAMETOOLONG, "socket '%s': %m", path);
-	strcpy(address.sun_path, path);
-	if (somebody_listens(&address))
-		return lsc_err_set(err, EADDRINUSE, "a tier listens at 'unix:%s' already", path);
+	if (r < 0)
+		return r;
 	unlink(path);
 	server->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (server->fd < 0 || fchmod(server->fd, 0600) < 0 ||
@@ -441,6 +535,7 @@ int lsc_server_open(struct lsc_server **ret_server, struct lsc_loop *loop,
 		    const struct lsc_server_options *options, struct lsc_err *err)
 {
 	struct lsc_server *server = calloc(1, sizeof(*server));
+	struct sockaddr_un address;
 	int r;
 
 	if (!server)
@@ -448,7 +543,9 @@ int lsc_server_open(struct lsc_server **ret_server, struct lsc_loop *loop,
 	*server = (struct lsc_server){.loop = loop, .o = *options, .fd = -1};
 	server->o.stock.changed = on_changed;
 	server->o.stock.data = server;
-	r = lsc_timer_new(loop, on_retry, server, &server->retry, err);
+	r = check_socket(options->socket, &address, err);
+	if (r == 0)
+		r = lsc_timer_new(loop, on_retry, server, &server->retry, err);
 	if (r == 0)
 		r = lsc_stock_open(&server->stock, loop, &server->o.stock, err);
 	if (r == 0)

@@ -12,6 +12,7 @@ struct lsc_server {
 	int fd;
 	struct lsc_watch *watch;
 	struct lsc_client *clients;
+	unsigned n_clients;
 	struct lsc_timer *retry; /* of those that are parked */
 };
 

@@ -5,8 +5,15 @@
  */
 #include "tier/stock.h"
 
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,15 +21,17 @@
 #include "mem/marks.h"
 #include "tier/stock_own.h"
 
-#define SWEEP_NS 1000000000ull
+#define SWEEP_NS      1000000000ull
+#define LOCK_TRIES    20
+#define LOCK_PAUSE_NS 50000000
 
 const char *lsc_stock_event_name(enum lsc_stock_event event)
 {
 	static const char *const names[] = {
-		[LSC_STOCK_FOUND] = "found",	 [LSC_STOCK_BEGUN] = "begun",
-		[LSC_STOCK_WHOLE] = "whole",	 [LSC_STOCK_SAVED] = "saved",
+		[LSC_STOCK_FOUND] = "found",     [LSC_STOCK_BEGUN] = "begun",
+		[LSC_STOCK_WHOLE] = "whole",     [LSC_STOCK_SAVED] = "saved",
 		[LSC_STOCK_UNSAVED] = "unsaved", [LSC_STOCK_EVICTED] = "evicted",
-		[LSC_STOCK_FAILED] = "failed",	 [LSC_STOCK_CHANGED] = "changed",
+		[LSC_STOCK_FAILED] = "failed",   [LSC_STOCK_CHANGED] = "changed",
 		[LSC_STOCK_REMOVED] = "removed",
 	};
 
@@ -65,17 +74,21 @@ static void unlink_cell(struct lsc_cell **at, struct lsc_cell *cell)
 
 void lsc_stock_release_cell(struct lsc_stock *stock, struct lsc_cell *cell)
 {
+	bool lent;
+
 	if (--cell->users)
 		return;
 	unlink_cell(&stock->cells, cell);
-	if (cell->whole && !lsc_stock_cell(stock, &cell->key))
-		lsc_stock_forget_cell(stock, cell);
-	if (lsc_cell_is_lent(cell)) {
+	lent = lsc_cell_is_lent(cell);
+	if (lent) {
 		cell->next = stock->leaving;
 		stock->leaving = cell;
-	} else {
-		lsc_cell_free(cell);
+		lsc_stock_keep_leaving(stock, cell);
 	}
+	if (cell->whole && !lsc_stock_cell(stock, &cell->key))
+		lsc_stock_forget_cell(stock, cell);
+	if (!lent)
+		lsc_cell_free(cell);
 }
 
 /* --- holdings --- */
@@ -132,11 +145,13 @@ void lsc_stock_empty(struct lsc_stock *stock, struct lsc_holding *holding)
 	lsc_stock_end_fetch(holding);
 	lsc_stock_forget_tables(stock, holding);
 	for (uint32_t i = 0; holding->cells && i < holding->image.n_blocks; i++) {
-		if (!holding->cells[i])
-			continue;
-		if (!holding->cells[i]->whole)
+		struct lsc_cell *cell = holding->cells[i];
+
+		holding->cells[i] = NULL;
+		if (cell && !cell->whole)
 			lsc_stock_forget_part(stock, holding, i);
-		lsc_stock_release_cell(stock, holding->cells[i]);
+		if (cell)
+			lsc_stock_release_cell(stock, cell);
 	}
 	free(holding->cells);
 	holding->cells = NULL;
@@ -171,7 +186,7 @@ void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
 		ret->host_leaving += cell->room;
 	}
 	ret->disk_capacity = stock->o.disk_bytes;
-	ret->disk_bytes = lsc_stock_on_disk(stock);
+	ret->disk_bytes = stock->disk_used ? stock->disk_used : lsc_stock_on_disk(stock);
 	for (const struct lsc_holding *h = stock->holdings; h; h = h->next) {
 		ret->images += h->cells != NULL;
 		ret->disk_images += h->on_disk;
@@ -222,7 +237,7 @@ static uint64_t need_of(struct lsc_stock *stock, const struct lsc_holding *holdi
 		struct lsc_hash key = lsc_holding_block(holding, i);
 
 		if (!lsc_stock_cell(stock, &key))
-			need += holding->image.blocks[i].bytes;
+			need += lsc_cell_room(holding->image.blocks[i].bytes, stock->o.huge);
 	}
 	return need;
 }
@@ -314,10 +329,10 @@ static int settle_cell(struct lsc_stock *stock, struct lsc_holding *holding, uin
 	if (cell->whole)
 		return 0;
 	if (other) {
-		lsc_stock_forget_part(stock, holding, block);
-		lsc_stock_release_cell(stock, cell);
 		holding->cells[block] = other;
 		other->users++;
+		lsc_stock_forget_part(stock, holding, block);
+		lsc_stock_release_cell(stock, cell);
 		return 0;
 	}
 	r = lsc_cell_seal(cell, err);
@@ -357,12 +372,16 @@ void lsc_stock_discard(struct lsc_stock *stock, struct lsc_holding *holding, con
 void lsc_stock_leave(struct lsc_stock *stock, struct lsc_holding *holding)
 {
 	struct lsc_err err = LSC_ERR_INIT;
+	int r = 0;
 
-	if (holding->fetch) /* the disk brings the rest */
+	/* The disk brings the rest; or who goes has not let go of it yet, and we look again. */
+	if (!holding->marks || holding->fetch || lsc_holding_is_filled(holding))
 		return;
 	if (lsc_marks_count(holding->marks) == 0)
 		lsc_stock_discard(stock, holding, "nothing of it came");
-	else if (lsc_holding_is_full(holding) && lsc_stock_commit(stock, holding, &err) < 0)
+	else if (lsc_holding_is_full(holding))
+		r = lsc_stock_commit(stock, holding, &err);
+	if (r < 0 && r != -EBUSY)
 		lsc_stock_discard(stock, holding, err.text);
 }
 
@@ -372,11 +391,12 @@ void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, cons
 	lsc_stock_empty(stock, holding);
 }
 
-static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
+int lsc_stock_may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 {
 	const char *why = holding->pinned                  ? "is pinned"
 			  : !holding->cells                ? "is not in memory"
 			  : lsc_holding_is_filled(holding) ? "is being received"
+			  : holding->save                  ? "is being written to disk"
 			  : lsc_holding_is_lent(holding)   ? "is in use"
 							   : NULL;
 
@@ -385,7 +405,7 @@ static int may_leave(const struct lsc_holding *holding, struct lsc_err *err)
 
 int lsc_stock_evict(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
 {
-	int r = may_leave(holding, err);
+	int r = lsc_stock_may_leave(holding, err);
 
 	if (r == 0)
 		lsc_stock_unload(stock, holding, "as somebody wanted");
@@ -399,7 +419,10 @@ static void on_sweep(void *data)
 {
 	struct lsc_stock *stock = data;
 	struct lsc_cell **at = &stock->leaving;
+	struct lsc_holding *h, *next;
 
+	if (!stock->holder && stock->o.hold) /* it could not be started */
+		lsc_stock_keep_again(stock, NULL);
 	while (*at) {
 		struct lsc_cell *cell = *at;
 
@@ -408,12 +431,53 @@ static void on_sweep(void *data)
 			continue;
 		}
 		*at = cell->next;
+		lsc_stock_forget_leaving(stock, cell);
 		lsc_cell_free(cell);
 	}
-	for (struct lsc_holding *h = stock->holdings; h; h = h->next)
+	for (h = stock->holdings; h; h = next) {
+		next = h->next;
 		if (lsc_holding_is_lent(h))
 			lsc_stock_touch(stock, h);
+		lsc_stock_leave(stock, h);
+	}
 	lsc_timer_arm(stock->sweep, SWEEP_NS);
+}
+
+/* DIR/.lsc/tier, which is there for its lock alone: the directory's own is for who changes it. */
+static int open_lock(const char *dir, struct lsc_err *err)
+{
+	char path[PATH_MAX];
+	int fd = -1, n = snprintf(path, sizeof(path), "%s/.lsc", dir);
+
+	if (n + (int)sizeof("/tier") > PATH_MAX)
+		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", dir);
+	if (mkdir(path, 0777) == 0 || errno == EEXIST) {
+		strcat(path, "/tier");
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	}
+	return fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", path) : fd;
+}
+
+/* One tier a directory.  A daemon that was killed may take a moment to be gone. */
+static int lock_dir(struct lsc_stock *stock, struct lsc_err *err)
+{
+	const struct timespec pause = {0, LOCK_PAUSE_NS};
+	int r = -1;
+
+	stock->lock_fd = open_lock(stock->o.dir, err);
+	if (stock->lock_fd < 0)
+		return stock->lock_fd;
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		r = flock(stock->lock_fd, LOCK_EX | LOCK_NB);
+		if (r == 0 || errno != EWOULDBLOCK)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return r == 0 ? 0
+		      : lsc_err_set(err, errno == EWOULDBLOCK ? EADDRINUSE : errno,
+				    errno == EWOULDBLOCK ? "a tier serves '%s' already"
+							 : "cannot lock '%s': %m",
+				    stock->o.dir);
 }
 
 int lsc_stock_open(struct lsc_stock **ret_stock, struct lsc_loop *loop,
@@ -426,8 +490,10 @@ int lsc_stock_open(struct lsc_stock **ret_stock, struct lsc_loop *loop,
 		return lsc_err_set(err, ENOMEM, "no memory for a tier");
 	stock->loop = loop;
 	stock->o = *options;
-	stock->inotify_fd = -1;
-	r = lsc_timer_new(loop, on_sweep, stock, &stock->sweep, err);
+	stock->inotify_fd = stock->lock_fd = -1;
+	r = lock_dir(stock, err);
+	if (r == 0)
+		r = lsc_timer_new(loop, on_sweep, stock, &stock->sweep, err);
 	if (r == 0)
 		r = lsc_stock_adopt(stock, err);
 	if (r == 0)
@@ -466,9 +532,14 @@ void lsc_stock_close(struct lsc_stock *stock, bool leave)
 	}
 	while ((cell = stock->leaving)) {
 		stock->leaving = cell->next;
+		if (!leave)
+			lsc_stock_forget_leaving(stock, cell);
 		lsc_cell_free(cell);
 	}
+	lsc_watch_remove(stock->holder);
 	lsc_keep_close(stock->keep, leave);
 	lsc_timer_free(stock->sweep);
+	if (stock->lock_fd >= 0)
+		close(stock->lock_fd);
 	free(stock);
 }

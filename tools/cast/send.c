@@ -26,6 +26,7 @@ enum {
 	KEY_VERIFY,
 	KEY_CLEARTEXT,
 	KEY_ASK,
+	KEY_INVENTORY,
 };
 
 static const struct argp_option send_table[] = {
@@ -37,6 +38,8 @@ static const struct argp_option send_table[] = {
 	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
 	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"inventory", KEY_INVENTORY, "FILE", 0,
+	 "With --sources auto: ask the nodes of an inventory, too", 0},
 	{"json", KEY_JSON, NULL, 0, "Write arrival records, or a plan, as JSON lines", 0},
 	{"launch", KEY_LAUNCH, "HOW", 0,
 	 "Start receivers for the time of the cast: ssh, srun, or a command", 0},
@@ -68,8 +71,9 @@ static const struct argp_option send_table[] = {
 
 static void check_auto(const struct send_options *opt, struct argp_state *state)
 {
-	if (!opt->automatic && opt->ask.n)
-		argp_failure(state, LSC_EXIT_USAGE, 0, "--ask is for --sources auto");
+	if (!opt->automatic && (opt->ask.n || opt->inventory))
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--%s is for --sources auto",
+			     opt->ask.n ? "ask" : "inventory");
 	if (!opt->automatic)
 		return;
 	if (opt->sources.n)
@@ -96,6 +100,8 @@ static void check_send(struct send_options *opt, struct argp_state *state)
 	if (opt->verify_only && opt->launch)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only asks nodes that are there");
 	check_auto(opt, state);
+	if (opt->inventory && lsc_cast_send_inventory(&opt->ask, opt->inventory, &err) < 0)
+		exit(lsc_tool_finish(-err.code, &err));
 	lsc_tool_check(state,
 		       lsc_sending_settle(&opt->to, &opt->sources, &opt->exclude, opt->port,
 					  opt->launch, &err),
@@ -168,6 +174,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'N':
 		opt->name = arg;
+		return 0;
+	case KEY_INVENTORY:
+		opt->inventory = arg;
 		return 0;
 	case 'w':
 		opt->raw = true;

@@ -70,7 +70,8 @@ static void print_image(const struct tier_image *image)
 			 100.0 * (double)image->have / (double)(image->pieces ? image->pieces : 1));
 	else
 		snprintf(state, sizeof(state), "cold%s", image->pinned ? ", pinned" : "");
-	printf("%-10s %10s  %-20s %10s  %s\n", image->host   ? image->disk ? "host disk" : "host"
+	printf("%-10s %10s  %-20s %10s  %s\n",
+	       image->host   ? image->disk ? "host disk" : "host"
 	       : image->disk ? "disk"
 			     : "-",
 	       lsc_amount_bytes(image->bytes).text, state,
@@ -203,4 +204,9 @@ int lsc_tier_unpin_main(int argc, char **argv)
 int lsc_tier_evict_main(int argc, char **argv)
 {
 	return each_main(argc, argv, "evict", "Take images out of memory that nobody uses.");
+}
+
+int lsc_tier_rm_main(int argc, char **argv)
+{
+	return each_main(argc, argv, "remove", "Remove images from memory and disk.");
 }
