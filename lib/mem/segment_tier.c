@@ -242,9 +242,11 @@ static int take(struct lsc_segment *segment, struct lsc_err *err)
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot map '%s': %m", name);
 	r = take_cells(segment, (uint32_t)n_cells, err);
-	if (r == 0)
-		close_leases(loan);
-	return r;
+	if (r < 0)
+		return r;
+	madvise(segment->data, segment->bytes, MADV_HUGEPAGE);
+	close_leases(loan);
+	return 0;
 }
 
 /* --- the user --- */

@@ -70,7 +70,11 @@ static int map_cells(struct lsc_fetch *fetch, struct lsc_err *err)
 		r = lsc_runs_put(fetch->data, &run,
 				 holding->cells[i]->whole ? PROT_READ : PROT_READ | PROT_WRITE);
 	}
-	return r < 0 ? lsc_err_set(err, -r, "cannot map '%s': %m", holding->name) : 0;
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot map '%s': %m", holding->name);
+	/* Where the kernel makes large pages of memory like this, if it is asked to. */
+	madvise(fetch->data, holding->image.bytes, MADV_HUGEPAGE);
+	return 0;
 }
 
 static int open_file(struct lsc_fetch *fetch, const char *dir, struct lsc_err *err)
