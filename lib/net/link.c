@@ -1,7 +1,7 @@
 /* link - records and bodies over a transport: framing, queues, hello, closing
  *
- * What a transport has to do is move bytes without blocking (link_ops.h); link_tcp.c and
- * link_memory.c do.
+ * What a transport has to do is move bytes without blocking (link_ops.h); link_tcp.c,
+ * link_rdma.c and link_memory.c do.
  *
  * Receiving: a record is small and read into rx.buf; the body behind it is read straight to where
  * on_record wants it, with the bytes that follow it going to rx.buf in the same call.  So of a
@@ -40,13 +40,24 @@ static const struct lsc_link_ops *const link_ops[] = {
 	[LSC_ENDPOINT_MEMORY] = &lsc_link_memory_ops,
 	[LSC_ENDPOINT_UNIX] = &lsc_link_tcp_ops,
 	[LSC_ENDPOINT_TCP] = &lsc_link_tcp_ops,
+#ifdef LSC_HAVE_RDMA
+	[LSC_ENDPOINT_RDMA] = &lsc_link_rdma_ops,
+#endif
 };
 
-static const struct lsc_link_ops *find_ops(const struct lsc_endpoint *endpoint)
+static int find_ops(const struct lsc_link_ops **ret_ops, const struct lsc_endpoint *endpoint,
+		    const char *what, struct lsc_err *err)
 {
 	size_t kind = endpoint->kind;
+	char text[LSC_ENDPOINT_TEXT + 16];
 
-	return kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+	*ret_ops = kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+	if (*ret_ops)
+		return 0;
+	lsc_endpoint_text(endpoint, text);
+	if (kind == LSC_ENDPOINT_RDMA)
+		return lsc_err_set(err, ENODEV, "'%s': rdma is not built in (WITH_RDMA=yes)", text);
+	return lsc_err_set(err, EINVAL, "'%s' is no %s", text, what);
 }
 
 /* --- life --- */
@@ -178,8 +189,9 @@ struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *
 	link->fd = -1;
 	strcpy(link->kind, options->kind);
 	link->unsent_bytes = options->unsent_bytes;
-	if (ops == &lsc_link_tcp_ops) {
+	if (ops == &lsc_link_tcp_ops)
 		link->key = options->key;
+	if (ops != &lsc_link_memory_ops) {
 		link->proof = options->proof;
 		link->find_proof = options->find_proof;
 		link->held = link->proof && !link->key;
@@ -199,14 +211,17 @@ int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
 		     const struct lsc_endpoint *peer, const struct lsc_link_options *options,
 		     const struct lsc_link_events *events, void *data, struct lsc_err *err)
 {
-	const struct lsc_link_ops *ops = find_ops(peer);
+	const struct lsc_link_ops *ops;
 	char text[LSC_ENDPOINT_TEXT + 16];
 	struct lsc_link *link;
+	int r = find_ops(&ops, peer, "peer to connect to (HOST:PORT or unix:PATH)", err);
 
+	if (r < 0)
+		return r;
 	lsc_endpoint_text(peer, text);
-	if (!ops)
-		return lsc_err_set(err, EINVAL,
-				   "'%s' is no peer to connect to (HOST:PORT or unix:PATH)", text);
+	if (ops->plain && options->key && !options->proof)
+		return lsc_err_set(err, EOPNOTSUPP, "'%s': there is no encryption over %s", text,
+				   ops->name);
 	link = lsc_link_new(loop, ops, options, events, data);
 	if (!link)
 		return lsc_err_set(err, ENOMEM, "cannot connect to '%s': %m", text);
@@ -624,14 +639,12 @@ int lsc_listener_open(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 		      void *(*on_link)(void *data, struct lsc_link *link), void *data,
 		      struct lsc_err *err)
 {
-	const struct lsc_link_ops *ops = find_ops(at);
-	char text[LSC_ENDPOINT_TEXT + 16];
+	const struct lsc_link_ops *ops;
 	struct lsc_listener *listener;
-	int r;
+	int r = find_ops(&ops, at, "place to listen at", err);
 
-	if (!ops)
-		return lsc_err_set(err, EINVAL, "'%s' is no place to listen at",
-				   lsc_endpoint_text(at, text));
+	if (r < 0)
+		return r;
 	r = ops->listen(&listener, loop, at, err);
 	if (r < 0)
 		return r;

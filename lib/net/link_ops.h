@@ -10,6 +10,7 @@
 /* Non-blocking: bytes moved, -EAGAIN, or negative errno; readv returns 0 at the end. */
 struct lsc_link_ops {
 	const char *name;
+	bool plain;                           /* knows no TLS: with a key, its links need a proof */
 	void (*start)(struct lsc_link *link); /* connects; from the loop */
 	ssize_t (*readv)(struct lsc_link *link, const struct iovec *iov, int n);
 	ssize_t (*writev)(struct lsc_link *link, const struct iovec *iov, int n);
@@ -116,6 +117,7 @@ struct lsc_link {
 	struct lsc_resolve *resolve; /* while the endpoint's name is */
 	struct addrinfo *addresses, *next_address;
 	struct lsc_memory_end *memory;
+	struct lsc_rdma_end *rdma;
 	bool securing; /* TLS is not up yet: an accepted link is among its listener's */
 	struct lsc_listener *listener;
 	struct lsc_link *older, *newer;
@@ -123,7 +125,7 @@ struct lsc_link {
 	struct lsc_timer *read_on; /* of tls */
 };
 
-extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops;
+extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops, lsc_link_rdma_ops;
 
 /* Half-built, in state CONNECTING. */
 struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,

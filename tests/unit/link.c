@@ -580,6 +580,10 @@ int main(void)
 	test_all("tcp", "127.0.0.1:0");
 	snprintf(where, sizeof(where), "unix:%s/link.sock", scratch());
 	test_all("unix", where);
+	if (getenv("LSC_TEST_RDMA")) {
+		snprintf(where, sizeof(where), "rdma://%s:0", getenv("LSC_TEST_RDMA"));
+		test_all("rdma", where);
+	}
 	test_garbage();
 	test_version();
 	test_timeouts();
