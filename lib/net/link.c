@@ -45,17 +45,21 @@ static const struct lsc_link_ops *const link_ops[] = {
 #endif
 };
 
+const struct lsc_link_ops *lsc_link_ops_of(enum lsc_endpoint_kind kind)
+{
+	return (size_t)kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+}
+
 static int find_ops(const struct lsc_link_ops **ret_ops, const struct lsc_endpoint *endpoint,
 		    const char *what, struct lsc_err *err)
 {
-	size_t kind = endpoint->kind;
 	char text[LSC_ENDPOINT_TEXT + 16];
 
-	*ret_ops = kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+	*ret_ops = lsc_link_ops_of(endpoint->kind);
 	if (*ret_ops)
 		return 0;
 	lsc_endpoint_text(endpoint, text);
-	if (kind == LSC_ENDPOINT_RDMA)
+	if (endpoint->kind == LSC_ENDPOINT_RDMA)
 		return lsc_err_set(err, ENODEV, "'%s': rdma is not built in (WITH_RDMA=yes)", text);
 	return lsc_err_set(err, EINVAL, "'%s' is no %s", text, what);
 }

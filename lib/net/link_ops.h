@@ -27,6 +27,9 @@ struct lsc_link_ops {
 	const char *(*why)(const struct lsc_link *link);
 	void (*read_on)(struct lsc_link *link);
 
+	/* NULL where it needs none: 0, or negative errno with words. */
+	int (*find_device)(struct lsc_err *err);
+
 	int (*listen)(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 		      const struct lsc_endpoint *at, struct lsc_err *err);
 	void (*unlisten)(struct lsc_listener *listener);
@@ -126,6 +129,9 @@ struct lsc_link {
 };
 
 extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops, lsc_link_rdma_ops;
+
+/* NULL: that is no link's, or not built in. */
+const struct lsc_link_ops *lsc_link_ops_of(enum lsc_endpoint_kind kind);
 
 /* Half-built, in state CONNECTING. */
 struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,

@@ -34,17 +34,30 @@ struct lsc_rdma_end {
 	bool connected;
 };
 
+static int find_device(struct lsc_err *err)
+{
+	struct ibv_device **list;
+	int n = 0;
+
+	if (access(DOOR, R_OK | W_OK) < 0)
+		return lsc_err_set(err, ENODEV, "rdma: no device (%s: %s)", DOOR, strerror(errno));
+	list = ibv_get_device_list(&n);
+	if (list)
+		ibv_free_device_list(list);
+	return n > 0 ? 0 : lsc_err_set(err, ENODEV, "rdma: no device");
+}
+
 /* What the library would say on standard error itself, we say where it belongs. */
 static int open_channel(struct rdma_event_channel **ret_channel, struct lsc_err *err)
 {
 	struct rdma_event_channel *channel;
-	int flags;
+	int flags, r = find_device(err);
 
-	if (access(DOOR, R_OK | W_OK) < 0)
-		return lsc_err_set(err, ENODEV, "no RDMA device (%s: %s)", DOOR, strerror(errno));
+	if (r < 0)
+		return r;
 	channel = rdma_create_event_channel();
 	if (!channel)
-		return lsc_err_set(err, errno ? errno : ENODEV, "no RDMA device: %m");
+		return lsc_err_set(err, errno ? errno : ENODEV, "rdma: no device: %m");
 	flags = fcntl(channel->fd, F_GETFL);
 	if (flags < 0 || fcntl(channel->fd, F_SETFL, flags | O_NONBLOCK) < 0) {
 		lsc_err_set(err, errno, "no channel of events: %m");
@@ -500,6 +513,7 @@ const struct lsc_link_ops lsc_link_rdma_ops = {
 	.close = rdma_close,
 	.why = rdma_why,
 	.read_on = rdma_read_on,
+	.find_device = find_device,
 	.listen = rdma_listen_at,
 	.unlisten = rdma_unlisten,
 };

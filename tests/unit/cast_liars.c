@@ -176,7 +176,7 @@ static void test_hello(void)
 	expect(&exec, EPROTO, "'cast'", "is a stage worker");
 	lsc_pack_hello(&new.at_once, LSC_CAST_KIND);
 	new.at_once.buf.data[new.at_once.buf.len - 2] = 3; /* the major version */
-	expect(&new, EPROTO, "has version 3.0; this program reads 2.x", "is of another version");
+	expect(&new, EPROTO, "has version 3.1; this program reads 2.x", "is of another version");
 }
 
 static void test_offer(void)
