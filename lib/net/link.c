@@ -510,13 +510,37 @@ static void end(struct lsc_link *link)
 		lsc_link_fail(link, &none);
 }
 
+/* Sees to a body that the transport puts in its place: 1 when all of it is there, or there is none,
+ * -EAGAIN, or negative errno. */
+static ssize_t look_at_body(struct lsc_link *link)
+{
+	int r;
+
+	if (link->orphan && link->ops->place && !link->rx.placing)
+		link->rx.placing = link->ops->place(link, NULL, 0);
+	if (!link->rx.placing && link->rx.expect == LSC_EXPECT_BODY && link->rx.body_left &&
+	    link->ops->place && link->rx.used == link->rx.buf.len)
+		link->rx.placing = link->ops->place(link, link->rx.body, link->rx.body_left);
+	if (!link->rx.placing)
+		return 0;
+	r = link->ops->placed(link, &link->rx.body_left);
+	if (r < 0)
+		return r;
+	if (link->rx.body_left)
+		return -EAGAIN;
+	link->rx.placing = false;
+	return 1;
+}
+
 static void read_some(struct lsc_link *link)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 
 	for (int i = 0; i < READS_A_TURN; i++) {
-		ssize_t n = fill(link);
+		ssize_t n = look_at_body(link);
 
+		if (n == 0)
+			n = fill(link);
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
@@ -564,6 +588,7 @@ static void close_orphan(void *data)
 /* Its queue needs nothing of its owner any more. */
 static void make_orphan(struct lsc_link *link)
 {
+	lsc_link_skip_body(link);
 	link->orphan = true;
 	link->at_free = (struct lsc_loop_hook){.fn = close_orphan, .data = link};
 	lsc_loop_hook(link->loop, &link->at_free);
@@ -589,6 +614,7 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	int told = code == EBADMSG || code == EINVAL ? EPROTO : code;
 
+	lsc_link_skip_body(link);
 	if (!link->aborted && !link->orphan) {
 		lsc_link_cut_queue(link);
 		link->parting = lsc_link_own_queue(link) == 0 &&
@@ -607,6 +633,8 @@ uint32_t lsc_link_body_left(const struct lsc_link *link)
 
 void lsc_link_skip_body(struct lsc_link *link)
 {
+	if (link->rx.placing && link->rx.body)
+		link->ops->skip(link);
 	link->rx.body = NULL;
 }
 

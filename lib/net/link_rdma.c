@@ -334,6 +334,44 @@ static ssize_t rdma_sendfile(struct lsc_link *link, const struct iovec *iov, int
 	return lsc_rdma_pair_sendfile(link->rdma->pair, iov, n, fd, offset, len);
 }
 
+static ssize_t rdma_mark(struct lsc_link *link, const void *record,
+			 const struct lsc_link_send *send)
+{
+	const struct lsc_rdma_body body = {send->body, send->body_len, send->fd, send->offset};
+
+	return lsc_rdma_pair_mark(link->rdma->pair, record, send->record_len, &body);
+}
+
+static ssize_t rdma_move(struct lsc_link *link, size_t limit)
+{
+	return lsc_rdma_pair_move(link->rdma->pair, limit);
+}
+
+static size_t rdma_flown(struct lsc_link *link)
+{
+	return lsc_rdma_pair_flown(link->rdma->pair);
+}
+
+static int rdma_own(struct lsc_link *link, const void *copy)
+{
+	return lsc_rdma_pair_own(link->rdma->pair, copy);
+}
+
+static bool rdma_place(struct lsc_link *link, void *body, uint32_t len)
+{
+	return lsc_rdma_pair_place(link->rdma->pair, body, len);
+}
+
+static int rdma_placed(struct lsc_link *link, uint32_t *ret_left)
+{
+	return lsc_rdma_pair_placed(link->rdma->pair, ret_left);
+}
+
+static void rdma_skip(struct lsc_link *link)
+{
+	lsc_rdma_pair_skip(link->rdma->pair);
+}
+
 /* Completions and credits that come say it. */
 static void rdma_want_write(struct lsc_link *link, bool want)
 {
@@ -513,6 +551,13 @@ const struct lsc_link_ops lsc_link_rdma_ops = {
 	.close = rdma_close,
 	.why = rdma_why,
 	.read_on = rdma_read_on,
+	.mark = rdma_mark,
+	.move = rdma_move,
+	.flown = rdma_flown,
+	.own = rdma_own,
+	.place = rdma_place,
+	.placed = rdma_placed,
+	.skip = rdma_skip,
 	.find_device = find_device,
 	.listen = rdma_listen_at,
 	.unlisten = rdma_unlisten,

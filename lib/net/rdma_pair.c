@@ -7,89 +7,27 @@
  * the rings are longer than that, so that whoever waits for a buffer waits for one that is.
  */
 #ifdef LSC_HAVE_RDMA
-#include "net/rdma_pair.h"
+#include "net/rdma_pair_own.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <rdma/rdma_cma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
-#include "net/link_ops.h"
 
-#define SLOTS        32   /* a power of two */
-#define SLOT_BYTES   8192 /* with the header */
-#define HEADER_BYTES 8
 #define SIGNAL_EACH  8
 #define POLLED       16 /* completions a call */
 #define IS_RECEIVE   (UINT64_C(1) << 63)
 #define FEWEST_SLOTS 4 /* of the other end: more than one, and half of them is more than one */
 #define LEAST_BYTES  256
 
-/* The types of messages, of lsc-wire(5). */
-enum message {
-	MESSAGE_DATA = 0,
-	MESSAGE_CREDITS = 1,
-	MESSAGE_END = 2,
-};
-
 static const char terms_magic[4] = {'l', 's', 'c', 1};
 
-/* A message that came and is not read yet. */
-struct arrived {
-	uint16_t slot;
-	uint32_t len;
-};
-
-struct lsc_rdma_pair {
-	struct lsc_link *link;
-	struct rdma_cm_id *id;
-	struct ibv_comp_channel *channel;
-	struct ibv_cq *cq;
-	struct ibv_qp *qp;
-	struct ibv_mr *mr;
-	struct lsc_watch *watch;
-	struct lsc_timer *read_on;
-	uint8_t *slots; /* SLOTS to receive into, then SLOTS to send from */
-	bool up, ended, gone, end_due;
-	int broken; /* errno of what broke it; 0: nothing did */
-	const char *why;
-
-	struct arrived arrived[SLOTS];
-	uint32_t first, n_arrived, used; /* of the first one's bytes */
-	uint32_t owed;                   /* buffers that the other end may use again */
-
-	uint32_t credits;       /* messages that the other end has buffers for */
-	uint32_t message_bytes; /* at most, with the header */
-	uint64_t posted, over;  /* messages */
-};
-
-static void put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, value >> 16);
-	put16(at + 2, value & 0xffff);
-}
-
-static uint32_t get16(const uint8_t *at)
-{
-	return (uint32_t)at[0] << 8 | at[1];
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	return get16(at) << 16 | get16(at + 2);
-}
-
-static void fail(struct lsc_rdma_pair *pair, int code, const char *why)
+void lsc_rdma_fail(struct lsc_rdma_pair *pair, int code, const char *why)
 {
 	if (pair->broken)
 		return;
@@ -101,54 +39,58 @@ static void fail(struct lsc_rdma_pair *pair, int code, const char *why)
 
 /* Messages that can go now.  One credit is kept for telling of buffers, so that two ends that both
  * have much to say do not wait for each other. */
-static uint32_t sendable(const struct lsc_rdma_pair *pair)
+uint32_t lsc_rdma_sendable(const struct lsc_rdma_pair *pair)
 {
-	uint32_t slots = SLOTS - (uint32_t)(pair->posted - pair->over);
+	uint32_t slots = LSC_RDMA_SLOTS - (uint32_t)(pair->posted - pair->over);
 
 	if (!pair->up || pair->gone || pair->broken || pair->credits < 2)
 		return 0;
 	return LSC_MIN(slots, pair->credits - 1);
 }
 
-static uint8_t *next_slot(struct lsc_rdma_pair *pair, uint32_t ahead)
+uint8_t *lsc_rdma_slot(struct lsc_rdma_pair *pair, uint32_t ahead)
 {
-	return pair->slots + (SLOTS + (pair->posted + ahead) % SLOTS) * SLOT_BYTES;
+	return pair->slots +
+	       (LSC_RDMA_SLOTS + (pair->posted + ahead) % LSC_RDMA_SLOTS) * LSC_RDMA_SLOT_BYTES;
 }
 
-/* Messages in a row of one call to the device. */
-struct batch {
-	struct ibv_send_wr wr[SLOTS];
-	struct ibv_sge sge[SLOTS];
-	uint32_t n;
-};
-
-static void add_message(struct lsc_rdma_pair *pair, struct batch *batch, enum message type,
-			uint32_t len)
+struct ibv_send_wr *lsc_rdma_add_request(struct lsc_rdma_pair *pair, struct lsc_rdma_batch *batch,
+					 uint32_t bytes, bool last)
 {
-	uint8_t *slot = next_slot(pair, batch->n);
-	struct ibv_sge *sge = &batch->sge[batch->n];
 	struct ibv_send_wr *wr = &batch->wr[batch->n];
 	uint64_t number = pair->posted + batch->n + 1;
 
-	slot[0] = (uint8_t)type;
-	slot[1] = 0;
-	put16(slot + 2, pair->owed);
-	put32(slot + 4, len);
-	pair->owed = 0;
-	*sge = (struct ibv_sge){(uintptr_t)slot, HEADER_BYTES + len, pair->mr->lkey};
 	*wr = (struct ibv_send_wr){
 		.wr_id = number,
-		.sg_list = sge,
+		.sg_list = &batch->sge[batch->n],
 		.num_sge = 1,
-		.opcode = IBV_WR_SEND,
-		.send_flags = number % SIGNAL_EACH == 0 ? IBV_SEND_SIGNALED : 0,
+		.send_flags = last || number % SIGNAL_EACH == 0 ? IBV_SEND_SIGNALED : 0,
 	};
+	pair->bytes_of[(number - 1) % LSC_RDMA_SLOTS] = bytes;
 	if (batch->n)
 		batch->wr[batch->n - 1].next = wr;
 	batch->n++;
+	return wr;
 }
 
-static int post(struct lsc_rdma_pair *pair, struct batch *batch)
+void lsc_rdma_add(struct lsc_rdma_pair *pair, struct lsc_rdma_batch *batch,
+		  enum lsc_rdma_message type, uint32_t len)
+{
+	uint32_t of_body = type == LSC_RDMA_PART ? len : 0;
+	uint8_t *slot = lsc_rdma_slot(pair, batch->n);
+	struct ibv_send_wr *wr = lsc_rdma_add_request(
+		pair, batch, of_body, of_body && pair->out.moved + of_body == pair->out.len);
+
+	slot[0] = (uint8_t)type;
+	slot[1] = 0;
+	lsc_rdma_put16(slot + 2, pair->owed);
+	lsc_rdma_put32(slot + 4, len);
+	pair->owed = 0;
+	*wr->sg_list = (struct ibv_sge){(uintptr_t)slot, LSC_RDMA_HEADER + len, pair->mr->lkey};
+	wr->opcode = IBV_WR_SEND;
+}
+
+int lsc_rdma_post(struct lsc_rdma_pair *pair, struct lsc_rdma_batch *batch)
 {
 	struct ibv_send_wr *bad;
 	int code;
@@ -157,7 +99,7 @@ static int post(struct lsc_rdma_pair *pair, struct batch *batch)
 		return 0;
 	code = ibv_post_send(pair->qp, batch->wr, &bad);
 	if (code) {
-		fail(pair, code, "the device takes no messages");
+		lsc_rdma_fail(pair, code, "the device takes no messages");
 		return -code;
 	}
 	pair->posted += batch->n;
@@ -167,24 +109,25 @@ static int post(struct lsc_rdma_pair *pair, struct batch *batch)
 
 static uint32_t free_slots(const struct lsc_rdma_pair *pair)
 {
-	return SLOTS - (uint32_t)(pair->posted - pair->over);
+	return LSC_RDMA_SLOTS - (uint32_t)(pair->posted - pair->over);
 }
 
 /* Gives buffers back where half of them are due, and says the end once there is room. */
 static void settle(struct lsc_rdma_pair *pair)
 {
-	struct batch batch;
+	struct lsc_rdma_batch batch;
 
 	batch.n = 0;
 	if (!pair->up || pair->gone || pair->broken)
 		return;
-	if (pair->end_due && sendable(pair)) {
-		add_message(pair, &batch, MESSAGE_END, 0);
+	lsc_rdma_tell_place(pair);
+	if (pair->end_due && lsc_rdma_sendable(pair)) {
+		lsc_rdma_add(pair, &batch, LSC_RDMA_END, 0);
 		pair->end_due = false;
-	} else if (pair->owed >= SLOTS / 2 && pair->credits && free_slots(pair)) {
-		add_message(pair, &batch, MESSAGE_CREDITS, 0);
+	} else if (pair->owed >= LSC_RDMA_SLOTS / 2 && pair->credits && free_slots(pair)) {
+		lsc_rdma_add(pair, &batch, LSC_RDMA_CREDITS, 0);
 	}
-	post(pair, &batch);
+	lsc_rdma_post(pair, &batch);
 }
 
 /* Where the next bytes of what is to be sent come from. */
@@ -232,8 +175,8 @@ static size_t fill(struct source *source, uint8_t *at, size_t room)
 
 static ssize_t send_from(struct lsc_rdma_pair *pair, struct source *source)
 {
-	uint32_t most = sendable(pair), room = pair->message_bytes - HEADER_BYTES;
-	struct batch batch;
+	uint32_t most = lsc_rdma_sendable(pair), room = pair->message_bytes - LSC_RDMA_HEADER;
+	struct lsc_rdma_batch batch;
 	ssize_t sent = 0;
 	int r;
 
@@ -245,14 +188,14 @@ static ssize_t send_from(struct lsc_rdma_pair *pair, struct source *source)
 	if (!most)
 		return -EAGAIN;
 	while (batch.n < most && !source->cut) {
-		size_t len = fill(source, next_slot(pair, batch.n) + HEADER_BYTES, room);
+		size_t len = fill(source, lsc_rdma_slot(pair, batch.n) + LSC_RDMA_HEADER, room);
 
 		if (!len)
 			break;
-		add_message(pair, &batch, MESSAGE_DATA, (uint32_t)len);
+		lsc_rdma_add(pair, &batch, LSC_RDMA_DATA, (uint32_t)len);
 		sent += (ssize_t)len;
 	}
-	r = post(pair, &batch);
+	r = lsc_rdma_post(pair, &batch);
 	return r < 0 ? r : sent;
 }
 
@@ -282,8 +225,8 @@ void lsc_rdma_pair_shut(struct lsc_rdma_pair *pair)
 
 static int post_receive(struct lsc_rdma_pair *pair, uint16_t slot)
 {
-	struct ibv_sge sge = {(uintptr_t)(pair->slots + (size_t)slot * SLOT_BYTES), SLOT_BYTES,
-			      pair->mr->lkey};
+	struct ibv_sge sge = {(uintptr_t)(pair->slots + (size_t)slot * LSC_RDMA_SLOT_BYTES),
+			      LSC_RDMA_SLOT_BYTES, pair->mr->lkey};
 	struct ibv_recv_wr *bad, wr = {
 					 .wr_id = IS_RECEIVE | slot,
 					 .sg_list = &sge,
@@ -298,7 +241,7 @@ static void give_back(struct lsc_rdma_pair *pair, uint16_t slot)
 	int code = pair->gone || pair->broken ? 0 : post_receive(pair, slot);
 
 	if (code)
-		fail(pair, code, "the device takes no buffers");
+		lsc_rdma_fail(pair, code, "the device takes no buffers");
 	pair->owed++;
 }
 
@@ -307,10 +250,12 @@ ssize_t lsc_rdma_pair_readv(struct lsc_rdma_pair *pair, const struct iovec *iov,
 	size_t used = 0;
 	ssize_t got = 0;
 
-	while (n && pair->n_arrived) {
-		struct arrived *first = &pair->arrived[pair->first];
-		const uint8_t *data =
-			pair->slots + (size_t)first->slot * SLOT_BYTES + HEADER_BYTES + pair->used;
+	if (pair->at_mark)
+		lsc_rdma_fail(pair, EPROTO, "sends a body where none is due");
+	while (n && pair->n_arrived && !pair->at_mark) {
+		struct lsc_rdma_arrived *first = &pair->arrived[pair->first];
+		const uint8_t *data = pair->slots + (size_t)first->slot * LSC_RDMA_SLOT_BYTES +
+				      LSC_RDMA_HEADER + pair->used;
 		size_t len = LSC_MIN(first->len - pair->used, iov->iov_len - used);
 
 		memcpy((uint8_t *)iov->iov_base + used, data, len);
@@ -325,7 +270,8 @@ ssize_t lsc_rdma_pair_readv(struct lsc_rdma_pair *pair, const struct iovec *iov,
 		if (pair->used < first->len)
 			continue;
 		pair->used = 0;
-		pair->first = (pair->first + 1) % SLOTS;
+		pair->at_mark = first->mark;
+		pair->first = (pair->first + 1) % LSC_RDMA_SLOTS;
 		pair->n_arrived--;
 		give_back(pair, first->slot);
 	}
@@ -340,31 +286,52 @@ ssize_t lsc_rdma_pair_readv(struct lsc_rdma_pair *pair, const struct iovec *iov,
 	return pair->gone ? 0 : -EAGAIN;
 }
 
+/* Bytes of the stream stay where they are until they are read. */
+static bool keep(struct lsc_rdma_pair *pair, uint16_t slot, bool mark, uint32_t len)
+{
+	if (!len || pair->ended)
+		return false;
+	pair->arrived[(pair->first + pair->n_arrived) % LSC_RDMA_SLOTS] =
+		(struct lsc_rdma_arrived){slot, mark, len};
+	pair->n_arrived++;
+	return true;
+}
+
 static void take_message(struct lsc_rdma_pair *pair, uint16_t slot, uint32_t bytes)
 {
-	const uint8_t *message = pair->slots + (size_t)slot * SLOT_BYTES;
+	const uint8_t *message = pair->slots + (size_t)slot * LSC_RDMA_SLOT_BYTES;
 	uint32_t len, credits;
 
-	if (bytes < HEADER_BYTES || get32(message + 4) != bytes - HEADER_BYTES ||
-	    message[0] > MESSAGE_END) {
-		fail(pair, EPROTO, "sent a message that is none");
+	if (bytes < LSC_RDMA_HEADER || lsc_rdma_get32(message + 4) != bytes - LSC_RDMA_HEADER ||
+	    message[0] >= LSC_RDMA_MESSAGES) {
+		lsc_rdma_fail(pair, EPROTO, "sent a message that is none");
 		return;
 	}
-	len = bytes - HEADER_BYTES;
-	credits = get16(message + 2);
-	if (credits > SLOTS * 64 || pair->credits + credits > UINT16_MAX) {
-		fail(pair, EPROTO, "gives back more buffers than there are");
+	len = bytes - LSC_RDMA_HEADER;
+	credits = lsc_rdma_get16(message + 2);
+	if (credits > LSC_RDMA_SLOTS * 64 || pair->credits + credits > UINT16_MAX) {
+		lsc_rdma_fail(pair, EPROTO, "gives back more buffers than there are");
 		return;
 	}
 	pair->credits += credits;
-	if (message[0] == MESSAGE_DATA && len && !pair->ended) {
-		pair->arrived[(pair->first + pair->n_arrived) % SLOTS] =
-			(struct arrived){slot, len};
-		pair->n_arrived++;
-		return;
-	}
-	if (message[0] == MESSAGE_END)
+	switch (message[0]) {
+	case LSC_RDMA_DATA:
+	case LSC_RDMA_MARK:
+		if (keep(pair, slot, message[0] == LSC_RDMA_MARK, len))
+			return;
+		break;
+	case LSC_RDMA_END:
 		pair->ended = true;
+		break;
+	case LSC_RDMA_PLACE:
+		lsc_rdma_take_place(pair, message + LSC_RDMA_HEADER, len);
+		break;
+	case LSC_RDMA_PART:
+		lsc_rdma_take_part(pair, message + LSC_RDMA_HEADER, len);
+		break;
+	default:
+		break;
+	}
 	give_back(pair, slot);
 }
 
@@ -377,24 +344,39 @@ static void take_failure(struct lsc_rdma_pair *pair, const struct ibv_wc *wc)
 		pair->gone = true;
 		break;
 	case IBV_WC_RETRY_EXC_ERR:
-		fail(pair, ETIMEDOUT, "does not answer any more");
+		lsc_rdma_fail(pair, ETIMEDOUT, "does not answer any more");
 		break;
 	case IBV_WC_RNR_RETRY_EXC_ERR:
-		fail(pair, ETIMEDOUT, "takes no messages");
+		lsc_rdma_fail(pair, ETIMEDOUT, "takes no messages");
 		break;
 	default:
-		fail(pair, EIO, ibv_wc_status_str(wc->status));
+		lsc_rdma_fail(pair, EIO, ibv_wc_status_str(wc->status));
 	}
+}
+
+/* All up to this one are over. */
+static void take_sent(struct lsc_rdma_pair *pair, uint64_t number)
+{
+	while (pair->over < number)
+		pair->out.flown += pair->bytes_of[pair->over++ % LSC_RDMA_SLOTS];
+}
+
+static void take_written(struct lsc_rdma_pair *pair, uint16_t slot, uint32_t len)
+{
+	lsc_rdma_take_write(pair, len);
+	give_back(pair, slot);
 }
 
 static void take_completion(struct lsc_rdma_pair *pair, const struct ibv_wc *wc)
 {
 	if (wc->status != IBV_WC_SUCCESS)
 		take_failure(pair, wc);
-	else if (wc->wr_id & IS_RECEIVE)
-		take_message(pair, (uint16_t)wc->wr_id, wc->byte_len);
+	else if (!(wc->wr_id & IS_RECEIVE))
+		take_sent(pair, wc->wr_id);
+	else if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM)
+		take_written(pair, (uint16_t)wc->wr_id, ntohl(wc->imm_data));
 	else
-		pair->over = wc->wr_id;
+		take_message(pair, (uint16_t)wc->wr_id, wc->byte_len);
 }
 
 static void poll_all(struct lsc_rdma_pair *pair)
@@ -408,15 +390,31 @@ static void poll_all(struct lsc_rdma_pair *pair)
 			take_completion(pair, &wc[i]);
 	} while (n > 0);
 	if (n < 0)
-		fail(pair, EIO, "the device has no completions to give");
+		lsc_rdma_fail(pair, EIO, "the device has no completions to give");
+}
+
+int lsc_rdma_drain(struct lsc_rdma_pair *pair, uint64_t timeout_ns)
+{
+	uint64_t until = lsc_clock_ns() + timeout_ns;
+
+	lsc_timer_arm(pair->read_on, 0);
+	while (pair->out.flown < pair->out.moved && !pair->broken && !pair->gone) {
+		if (lsc_clock_ns() > until)
+			return -EBUSY;
+		poll_all(pair);
+	}
+	return 0;
 }
 
 /* Freed by the link's owner, perhaps: the last thing that is done. */
 static void tell(struct lsc_rdma_pair *pair)
 {
-	bool readable = pair->n_arrived || pair->ended || pair->gone || pair->broken;
+	bool over = pair->gone || pair->broken;
+	bool readable = pair->n_arrived || pair->ended || pair->news || over;
 
-	lsc_link_ready(pair->link, readable, sendable(pair) || pair->broken || pair->gone);
+	pair->news = false;
+	lsc_link_ready(pair->link, readable,
+		       lsc_rdma_sendable(pair) || pair->out.flown > pair->out.told || over);
 }
 
 static void on_completions(void *data, uint32_t events)
@@ -430,7 +428,7 @@ static void on_completions(void *data, uint32_t events)
 		return;
 	ibv_ack_cq_events(cq, 1);
 	if (ibv_req_notify_cq(cq, 0))
-		fail(pair, EIO, "the device tells of no completions");
+		lsc_rdma_fail(pair, EIO, "the device tells of no completions");
 	poll_all(pair);
 	settle(pair);
 	tell(pair);
@@ -438,6 +436,7 @@ static void on_completions(void *data, uint32_t events)
 
 static void on_read_on(void *data)
 {
+	settle(data); /* what could not be said before the connection was there */
 	tell(data);
 }
 
@@ -470,8 +469,8 @@ void lsc_rdma_pair_terms(const struct lsc_rdma_pair *pair, uint8_t terms[LSC_RDM
 {
 	(void)pair;
 	memcpy(terms, terms_magic, sizeof(terms_magic));
-	put16(terms + 4, SLOTS);
-	put16(terms + 6, SLOT_BYTES);
+	lsc_rdma_put16(terms + 4, LSC_RDMA_SLOTS);
+	lsc_rdma_put16(terms + 6, LSC_RDMA_SLOT_BYTES);
 }
 
 int lsc_rdma_pair_take_terms(struct lsc_rdma_pair *pair, const void *data, size_t len,
@@ -481,8 +480,8 @@ int lsc_rdma_pair_take_terms(struct lsc_rdma_pair *pair, const void *data, size_
 
 	if (len < LSC_RDMA_TERMS_BYTES || memcmp(terms, terms_magic, sizeof(terms_magic)) != 0)
 		return lsc_err_set(err, EPROTO, "speaks another protocol over RDMA");
-	pair->credits = get16(terms + 4);
-	pair->message_bytes = LSC_MIN(get16(terms + 6), SLOT_BYTES);
+	pair->credits = lsc_rdma_get16(terms + 4);
+	pair->message_bytes = LSC_MIN(lsc_rdma_get16(terms + 6), LSC_RDMA_SLOT_BYTES);
 	if (pair->credits < FEWEST_SLOTS || pair->message_bytes < LEAST_BYTES)
 		return lsc_err_set(err, EPROTO, "has %u buffers of %u bytes", pair->credits,
 				   pair->message_bytes);
@@ -492,8 +491,8 @@ int lsc_rdma_pair_take_terms(struct lsc_rdma_pair *pair, const void *data, size_
 static int make_queues(struct lsc_rdma_pair *pair, struct lsc_err *err)
 {
 	struct ibv_qp_init_attr attr = {
-		.cap = {.max_send_wr = SLOTS,
-			.max_recv_wr = SLOTS,
+		.cap = {.max_send_wr = LSC_RDMA_SLOTS,
+			.max_recv_wr = LSC_RDMA_SLOTS,
 			.max_send_sge = 1,
 			.max_recv_sge = 1},
 		.qp_type = IBV_QPT_RC,
@@ -503,7 +502,7 @@ static int make_queues(struct lsc_rdma_pair *pair, struct lsc_err *err)
 	pair->channel = ibv_create_comp_channel(device);
 	if (!pair->channel)
 		return lsc_err_set(err, errno, "no channel of completions: %m");
-	pair->cq = ibv_create_cq(device, 2 * SLOTS, pair, pair->channel, 0);
+	pair->cq = ibv_create_cq(device, 2 * LSC_RDMA_SLOTS, pair, pair->channel, 0);
 	if (!pair->cq)
 		return lsc_err_set(err, errno, "no queue of completions: %m");
 	attr.send_cq = attr.recv_cq = pair->cq;
@@ -515,7 +514,7 @@ static int make_queues(struct lsc_rdma_pair *pair, struct lsc_err *err)
 
 static int make_rings(struct lsc_rdma_pair *pair, struct lsc_err *err)
 {
-	size_t bytes = (size_t)2 * SLOTS * SLOT_BYTES;
+	size_t bytes = (size_t)2 * LSC_RDMA_SLOTS * LSC_RDMA_SLOT_BYTES;
 
 	pair->slots = aligned_alloc(4096, bytes);
 	if (!pair->slots)
@@ -524,7 +523,7 @@ static int make_rings(struct lsc_rdma_pair *pair, struct lsc_err *err)
 	pair->mr = ibv_reg_mr(pair->id->pd, pair->slots, bytes, IBV_ACCESS_LOCAL_WRITE);
 	if (!pair->mr)
 		return lsc_err_set(err, errno, "cannot register %zu bytes (ulimit -l): %m", bytes);
-	for (uint16_t slot = 0; slot < SLOTS; slot++) {
+	for (uint16_t slot = 0; slot < LSC_RDMA_SLOTS; slot++) {
 		int code = post_receive(pair, slot);
 
 		if (code)
@@ -579,6 +578,7 @@ void lsc_rdma_pair_free(struct lsc_rdma_pair *pair)
 	lsc_timer_free(pair->read_on);
 	if (pair->qp)
 		rdma_destroy_qp(pair->id);
+	lsc_rdma_drop_bodies(pair);
 	if (pair->mr)
 		ibv_dereg_mr(pair->mr);
 	if (pair->cq)

@@ -51,6 +51,34 @@ ssize_t lsc_rdma_pair_sendfile(struct lsc_rdma_pair *pair, const struct iovec *i
 void lsc_rdma_pair_read_on(struct lsc_rdma_pair *pair);
 void lsc_rdma_pair_shut(struct lsc_rdma_pair *pair);
 
+/* A body that the device puts in its place (rdma_body.c), one at a time each way. */
+struct lsc_rdma_body {
+	const void *data;
+	uint32_t len;
+	int fd; /* where it lies too, at offset; -1 */
+	uint64_t offset;
+};
+
+/* Sends a record whose body is to go so: record_len, 0 where it cannot, -EAGAIN or another errno.
+ * Then move() gives up to limit bytes of the body to the device, and says how many; flown() how
+ * many more are over. */
+ssize_t lsc_rdma_pair_mark(struct lsc_rdma_pair *pair, const void *record, uint32_t record_len,
+			   const struct lsc_rdma_body *body);
+ssize_t lsc_rdma_pair_move(struct lsc_rdma_pair *pair, size_t limit);
+size_t lsc_rdma_pair_flown(struct lsc_rdma_pair *pair);
+
+/* The rest of the body is in other memory from now on: 0, or negative errno. */
+int lsc_rdma_pair_own(struct lsc_rdma_pair *pair, const void *copy);
+
+/* Whether the body that is due comes so, and then to where; NULL: to nowhere. */
+bool lsc_rdma_pair_place(struct lsc_rdma_pair *pair, void *body, uint32_t len);
+
+/* What is still to come of it: 0, or negative errno where nothing does any more. */
+int lsc_rdma_pair_placed(struct lsc_rdma_pair *pair, uint32_t *ret_left);
+
+/* Its place is needed otherwise, which ends the link should the other end still write there. */
+void lsc_rdma_pair_skip(struct lsc_rdma_pair *pair);
+
 /* The words for what broke it; NULL: nothing did. */
 const char *lsc_rdma_pair_why(const struct lsc_rdma_pair *pair);
 
