@@ -9,6 +9,7 @@
 # WITH_CURL=auto, yes or no: lsc-replay's HTTP by libcurl, libcurl4-openssl-dev.
 # WITH_MICROHTTPD=auto, yes or no: lsc-gate's HTTP by libmicrohttpd, libmicrohttpd-dev.
 # WITH_RDMA=auto, yes or no: links over RDMA by libibverbs and librdmacm, librdmacm-dev.
+# WITH_URING=auto, yes or no: a disk read by io_uring, liburing-dev.
 # WITH_CUDA=auto, yes or no: a plugin that computes on NVIDIA's GPUs, by CUDA's nvcc in CUDA_HOME.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
 -include config.mk
@@ -31,6 +32,7 @@ WITH_TLS  ?= auto
 WITH_CURL ?= auto
 WITH_MICROHTTPD ?= auto
 WITH_RDMA ?= auto
+WITH_URING ?= auto
 WITH_CUDA ?= auto
 CUDA_HOME ?= /usr/local/cuda
 CUDA_ARCHS ?= 80 90
@@ -90,6 +92,13 @@ LSC_LIBS += -lrdmacm -libverbs
 else ifeq ($(WITH_RDMA),yes)
 $(error WITH_RDMA=yes, and rdma/rdma_cma.h is not there (librdmacm-dev))
 endif
+have_uring := $(if $(filter no,$(WITH_URING)),,$(call header_is_there,liburing.h))
+ifneq ($(have_uring),)
+LSC_CFLAGS += -DLSC_HAVE_URING
+LSC_LIBS += -luring
+else ifeq ($(WITH_URING),yes)
+$(error WITH_URING=yes, and liburing.h is not there (liburing-dev))
+endif
 # The plugin is built with the plain variant alone: nvcc knows no sanitizers.  It is no compiler
 # without one of C++ for the host.
 have_cxx := $(shell command -v $(CXX) 2>/dev/null)
@@ -127,7 +136,7 @@ benches	 += $(if $(have_cuda),$(B)/bench/gpu)
 all: $(tools) $(plugin)
 
 ## test-programs: build the unit tests as well
-test-programs: all $(units) $(fuzzers) $(gpu_emulated) $(gpu_real)
+test-programs: all $(units) $(fuzzers) $(gpu_emulated) $(gpu_real) $(B)/bad_read.so
 
 # A tool is tools/lsc-NAME.c and what is in tools/NAME/.
 parts_of = $(patsubst %.c,$(B)/%.o,$(filter tools/$(1:lsc-%=%)/%,$(part_src)))
@@ -154,6 +163,11 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(B)/liblsc.a
 # `make check` replays the corpus with any compiler.  tests/lib/fuzz links libFuzzer instead.
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/lib/fuzz_main.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(LSC_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LSC_LIBS)
+
+# For tests to LD_PRELOAD: without sanitizers, which want to come first.
+$(B)/bad_read.so: tests/lib/bad_read.c
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(filter-out -fsanitize=%,$(LSC_CFLAGS)) $(CPPFLAGS) \
+		$(CFLAGS) -shared $(LDFLAGS) -o $@ $<
 
 $(B)/libfuzzer/%: $(B)/tests/fuzz/%.o $(B)/liblsc.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \

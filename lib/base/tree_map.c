@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "base/macros.h"
+#include "base/runs.h"
 
 /* --- mapping --- */
 
@@ -24,10 +25,8 @@ static int map_one(const struct lsc_tree *tree, const struct lsc_tree_entry *ent
 	    lsc_tree_mtime(&st) != entry->mtime_ns)
 		return -EBUSY;
 	if (lsc_tree_is_large(tree, entry))
-		return mmap(data + entry->offset, entry->bytes, PROT_READ, MAP_SHARED | MAP_FIXED,
-			    fd, 0) == MAP_FAILED
-			       ? -errno
-			       : 0;
+		return lsc_runs_put(data, &(struct lsc_run){entry->offset, entry->bytes, fd, 0},
+				    PROT_READ);
 	n = lsc_read_full(fd, data + entry->offset, entry->bytes);
 	return n < 0 ? (int)n : (uint64_t)n == entry->bytes ? 0 : -EBUSY;
 }
@@ -80,20 +79,19 @@ int lsc_tree_map(const struct lsc_tree *tree, const char *path, uint8_t **ret_da
 		return lsc_err_set(err, EOPNOTSUPP,
 				   "files cannot be mapped: pages are larger "
 				   "than 4096 bytes here");
-	data = mmap(NULL, tree->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		    0);
-	if (data != MAP_FAILED && tree->packed_bytes &&
+	r = lsc_runs_reserve(tree->bytes, &data);
+	if (r == 0 && tree->packed_bytes &&
 	    mmap(data, tree->packed_bytes, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-		munmap(data, tree->bytes);
-		data = MAP_FAILED;
+		r = -errno;
+		lsc_runs_unmap(data, tree->bytes);
 	}
-	if (data == MAP_FAILED)
-		return lsc_err_set(err, errno, "'%s': no memory for %llu bytes of small files: %m",
+	if (r < 0)
+		return lsc_err_set(err, -r, "'%s': no memory for %llu bytes of small files: %m",
 				   path, (unsigned long long)tree->packed_bytes);
 	r = map_all(tree, path, data, err);
 	if (r < 0) {
-		munmap(data, tree->bytes);
+		lsc_runs_unmap(data, tree->bytes);
 		return r;
 	}
 	*ret_data = data;
@@ -102,8 +100,7 @@ int lsc_tree_map(const struct lsc_tree *tree, const char *path, uint8_t **ret_da
 
 void lsc_tree_unmap(const struct lsc_tree *tree, uint8_t *data)
 {
-	if (data)
-		munmap(data, tree->bytes);
+	lsc_runs_unmap(data, tree->bytes);
 }
 
 /* --- reading a part --- */

@@ -5,8 +5,8 @@
  * reader of the arrival records has them, DONE.
  *
  * The cast begins when all have answered, and without those that take GRACE_NS longer than the
- * first; these join when they come.  A schedule, and a coordinator that lacks pieces itself, wait
- * for all.
+ * first; these join when they come.  A schedule waits for all, and so does a coordinator that lacks
+ * pieces itself, until somebody has them.
  */
 #include "cast/cast.h"
 
@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "cast/cast_own.h"
+#include "cast/missing.h"
 #include "cast/usage.h"
 
 #define LINGER_NS 2000000000u
@@ -247,6 +248,8 @@ static void report_cast(struct lsc_cast *c)
 		     : c->o.rotate  ? "kway"
 				    : "throughput");
 	lsc_report_end(&c->report);
+	if (c->o.absent)
+		return;
 	record = lsc_report_begin(&c->report, "node");
 	lsc_pack_uint(record, "node", 0);
 	lsc_pack_str(record, "name", "local");
@@ -301,16 +304,14 @@ static void join(struct lsc_cast *c, struct lsc_control *node)
 }
 
 /* A piece that nobody has would be waited for in vain. */
-static int check_pieces(const struct lsc_cast *c, struct lsc_err *err)
+static int check_pieces(struct lsc_cast *c, struct lsc_err *err)
 {
-	uint32_t n = c->o.image->n_pieces;
-
-	for (uint32_t i = 0; c->o.segment && i < n; i++)
-		if (!lsc_bits_has(c->held, i) && !lsc_segment_has(c->o.segment, i, 1))
-			return lsc_err_set(err, ENODATA,
-					   "piece %u of %u is neither here nor at any other node",
-					   i, n);
-	return 0;
+	if (!c->o.segment && !c->o.absent)
+		return 0;
+	for (uint32_t i = 0; c->o.segment && i < c->o.image->n_pieces; i++)
+		if (lsc_segment_has(c->o.segment, i, 1))
+			lsc_bits_add(c->held, i);
+	return lsc_missing_check(c->o.image, c->held, err);
 }
 
 static int make_member(struct lsc_cast *c, struct lsc_err *err)
@@ -350,7 +351,7 @@ static void begin(struct lsc_cast *c)
 	};
 	int r = check_pieces(c, &err);
 
-	if (r == 0)
+	if (r == 0 && !c->o.absent)
 		r = make_member(c, &err);
 	if (r == 0)
 		r = lsc_planner_new(&c->planner, &options, &err);
@@ -361,18 +362,19 @@ static void begin(struct lsc_cast *c)
 	c->phase = LSC_CAST_CASTING;
 	c->progress_ns = lsc_clock_ns();
 	for (uint32_t i = 0; i < c->n_nodes; i++)
-		if (i == 0 || (c->nodes[i].ready && !c->nodes[i].failed))
+		if (i == 0 ? !c->o.absent : c->nodes[i].ready && !c->nodes[i].failed)
 			join(c, &c->nodes[i]);
 	on_replan(c);
 }
 
 static void consider_beginning(struct lsc_cast *c)
 {
-	bool wait = c->o.scheduled || c->o.segment, all = true;
 	uint32_t waits = 0;
+	bool wait, all = true;
 
 	if (!c->first_ready_ns)
 		return;
+	wait = c->o.scheduled || check_pieces(c, NULL) < 0;
 	for (uint32_t i = 1; i < c->n_nodes; i++) {
 		const struct lsc_control *node = &c->nodes[i];
 
@@ -462,12 +464,13 @@ static void on_tick(void *data)
 	lsc_cast_watch(c);
 	if (c->phase == LSC_CAST_OFFERING)
 		consider_beginning(c);
-	if (c->phase == LSC_CAST_CASTING) {
+	if (c->phase == LSC_CAST_CASTING && c->member) {
 		lsc_member_progress(c->member, &progress);
 		lsc_planner_progress(c->planner, 0, &progress, lsc_clock_ns());
 		note_offers(c, 0, &progress);
-		on_replan(c);
 	}
+	if (c->phase == LSC_CAST_CASTING)
+		on_replan(c);
 	if (c->o.on_tick)
 		c->o.on_tick(c->o.data, c);
 	if (c->phase < LSC_CAST_ENDING)
@@ -507,6 +510,7 @@ static int make_nodes(struct lsc_cast *c, struct lsc_err *err)
 			.index = i,
 			.name = lsc_cast_node_name(&c->o, i),
 			.source = i <= c->o.n_sources,
+			.part = i <= c->o.n_sources && i > c->o.n_sources - c->o.n_parts,
 			.accuses = LSC_NOBODY,
 		};
 	c->nodes[0].complete = true;

@@ -26,9 +26,11 @@ struct lsc_cast_options {
 	const struct lsc_image *image;     /* with its data */
 	const struct lsc_segment *segment; /* says which pieces of it are here; NULL: all */
 	const char *name;                  /* of the image at the nodes */
-	char *const *sources;              /* nodes that have it too: "HOST:PORT" */
+	bool absent;          /* nothing of it is here, data neither: this node only coordinates */
+	char *const *sources; /* nodes that have it too: "HOST:PORT" */
 	uint32_t n_sources;
-	char *const *to; /* nodes that are to have it */
+	uint32_t n_parts; /* of them, the last ones, that have only a part of it */
+	char *const *to;  /* nodes that are to have it */
 	uint32_t n_to;
 	bool scheduled; /* by order; else plans follow what nodes can take */
 	enum lsc_order order;

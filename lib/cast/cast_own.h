@@ -20,7 +20,7 @@ struct lsc_control {
 	struct lsc_cast *cast;
 	uint32_t index;
 	const char *name;
-	bool source;
+	bool source, part;     /* part: a source that need not have all */
 	struct lsc_link *link; /* NULL: this node, or it is closed */
 	bool open, ready, joined, complete;
 	bool rdma;  /* it can have links over RDMA, and its data is to go over them */

@@ -5,7 +5,6 @@
  */
 #include "cast/check.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,9 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/io.h"
 #include "base/macros.h"
+#include "mem/lender.h"
 #include "mem/segment.h"
 #include "model/files.h"
 #include "net/task.h"
@@ -27,6 +25,7 @@
 
 struct lsc_check {
 	char *path;
+	const char *dir, *name;
 	const void *manifest;
 	size_t manifest_len;
 	void (*fn)(void *data, const struct lsc_check_result *result);
@@ -38,7 +37,7 @@ struct lsc_check {
 
 	/* what is read */
 	struct lsc_image image;
-	int fd; /* an image's file; -1 */
+	struct lsc_segment segment; /* of a tier's image */
 	atomic_uint next, bad, first_bad;
 	atomic_int failed; /* -errno of a thread that could not go on */
 };
@@ -72,7 +71,11 @@ static int read_part(struct reader *reader, uint64_t offset, uint32_t bytes)
 	if (check->image.tree)
 		return lsc_tree_read(check->image.tree, check->path, &reader->walk, offset, to,
 				     bytes);
-	return lsc_pread_full(check->fd, to, bytes, offset);
+	if (check->segment.data) {
+		memcpy(to, check->segment.data + offset, bytes);
+		return 0;
+	}
+	return lsc_parts_read(&check->image.parts, to, bytes, offset);
 }
 
 static bool is_good(struct reader *reader, uint32_t piece)
@@ -166,10 +169,24 @@ static bool is_same_manifest(const struct lsc_check *check)
 	       !memcmp(check->image.manifest, check->manifest, check->manifest_len);
 }
 
+/* What a tier has is there when all of it is. */
+static int open_lent(struct lsc_check *check, struct lsc_err *err)
+{
+	int r = lsc_segment_open(&check->segment, check->dir, check->name, err);
+
+	if (r == 0 && check->segment.arrivals)
+		r = lsc_err_set(err, ENOENT, "it is arriving");
+	if (r == 0)
+		r = lsc_image_parse(&check->image, check->segment.manifest,
+				    check->segment.manifest_len, err);
+	if (r == 0 && !is_same_manifest(check))
+		r = lsc_err_set(err, EEXIST, "what has its name is another image");
+	return r;
+}
+
 /* Opens what is there, as what is asked for: -ENOENT, -EEXIST for something else, or -errno. */
 static int open_it(struct lsc_check *check, struct lsc_err *err)
 {
-	LSC_CLEANUP_FREE char *file = NULL;
 	bool files = lsc_files_is_manifest(check->manifest, check->manifest_len);
 	struct stat st;
 	int r;
@@ -184,21 +201,14 @@ static int open_it(struct lsc_check *check, struct lsc_err *err)
 		return r;
 	if (!is_same_manifest(check))
 		return lsc_err_set(err, EEXIST, "what has its name is another image");
-	if (files)
-		return 0;
-	if (asprintf(&file, "%s/image", check->path) < 0) {
-		file = NULL;
-		return lsc_err_set(err, ENOMEM, "cannot open an image: %m");
-	}
-	check->fd = open(file, O_RDONLY | O_CLOEXEC);
-	return check->fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", file) : 0;
+	return 0;
 }
 
 static void work(void *data)
 {
 	struct lsc_check *check = data;
 	struct lsc_err err = LSC_ERR_INIT;
-	int r = open_it(check, &err);
+	int r = lsc_lender_is(check->dir) ? open_lent(check, &err) : open_it(check, &err);
 
 	if (r == 0) {
 		atomic_store(&check->first_bad, check->image.n_pieces);
@@ -244,11 +254,13 @@ int lsc_check_start(struct lsc_check **ret_check, struct lsc_loop *loop, const c
 	check = calloc(1, sizeof(*check));
 	if (!check)
 		return lsc_err_set(err, ENOMEM, "cannot check an image: %m");
-	*check = (struct lsc_check){.manifest = manifest,
+	*check = (struct lsc_check){.dir = dir,
+				    .name = name,
+				    .segment = LSC_SEGMENT_INIT,
+				    .manifest = manifest,
 				    .manifest_len = manifest_len,
 				    .fn = fn,
-				    .data = data,
-				    .fd = -1};
+				    .data = data};
 	if (asprintf(&check->path, "%s/%s", dir, name) < 0) {
 		check->path = NULL;
 		r = lsc_err_set(err, ENOMEM, "cannot check an image: %m");
@@ -270,8 +282,7 @@ void lsc_check_stop(struct lsc_check *check)
 	atomic_store(&check->stop, true);
 	lsc_task_stop(check->task);
 	lsc_image_close(&check->image);
-	if (check->fd >= 0)
-		close(check->fd);
+	lsc_segment_close(&check->segment);
 	free(check->path);
 	free(check);
 }

@@ -20,7 +20,7 @@ static int take_ready(struct lsc_control *node, const struct lsc_record *record,
 	int r = lsc_ready_parse(record, c->o.image->n_pieces, &ready, c->held, &n, err);
 	struct lsc_pack *out;
 
-	if (r == 0 && (node->ready || (node->source && !ready.complete)))
+	if (r == 0 && (node->ready || (node->source && !node->part && !ready.complete)))
 		r = lsc_err_set(err, EPROTO, "is ready out of turn");
 	if (r == 0 && c->o.transport == LSC_TRANSPORT_RDMA && !ready.rdma)
 		r = lsc_err_set(err, ENODEV, "has no data links over RDMA");
@@ -196,6 +196,7 @@ int lsc_control_offer(struct lsc_control *node, struct lsc_err *err)
 	struct lsc_offer offer = {
 		.cast = c->id,
 		.source = node->source,
+		.part = node->part,
 		.cleartext = c->o.cleartext,
 		.proof = c->proof,
 	};

@@ -1,4 +1,5 @@
-/* host - accepts links and sorts them: a coordinator's opens a session, a sender's joins one
+/* host - accepts links and sorts them: a coordinator's opens a session, a sender's joins one, and
+ * who only asks is answered
  *
  * The first record of a link says which it is.  What a session does is in session.c.
  */
@@ -6,10 +7,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "cast/lookup.h"
 #include "cast/session.h"
+#include "mem/segment.h"
 #include "net/link.h"
 
 #define PATIENCE_NS      10000000000u
@@ -22,6 +25,7 @@ struct caller {
 	struct lsc_timer *deadline;  /* to say who it is, and to send the manifest it offers */
 	struct lsc_session *session; /* of a coordinator */
 	struct lsc_inlet inlet;      /* of a sender */
+	struct lsc_lookup *lookup;   /* of who asked; the manifest lies there while it is sent */
 	struct caller *next, *previous;
 };
 
@@ -34,6 +38,14 @@ struct lsc_host {
 
 /* --- callers --- */
 
+static void end_lookup(struct caller *caller)
+{
+	if (!caller->lookup)
+		return;
+	lsc_lookup_close(caller->lookup);
+	free(caller->lookup);
+}
+
 static void forget(struct caller *caller)
 {
 	if (caller->previous)
@@ -44,6 +56,7 @@ static void forget(struct caller *caller)
 		caller->next->previous = caller->previous;
 	lsc_inlet_close(&caller->inlet);
 	lsc_link_close(caller->link);
+	end_lookup(caller); /* after what is sent of it */
 	lsc_timer_free(caller->deadline);
 	free(caller);
 }
@@ -92,7 +105,7 @@ static const struct lsc_pass *find_proof(void *data, const uint8_t *id)
 /* A node with a key hears of casts over TLS alone, and over plain links for the one that they
  * proved. */
 static int check_plain(const struct caller *caller, const struct lsc_cast_id *cast,
-		       struct lsc_err *err)
+		       const char *what, struct lsc_err *err)
 {
 	const uint8_t *proved = lsc_link_proved(caller->link);
 
@@ -100,8 +113,7 @@ static int check_plain(const struct caller *caller, const struct lsc_cast_id *ca
 		return 0;
 	if (proved && cast && !memcmp(proved, cast->bytes, sizeof(cast->bytes)))
 		return 0;
-	return lsc_err_set(err, EKEYREJECTED, "%s over a link that is not encrypted",
-			   cast ? "sends for another cast than it proved," : "offers a cast");
+	return lsc_err_set(err, EKEYREJECTED, "%s over a link that is not encrypted", what);
 }
 
 /* Whoever neither takes part nor is about to would hold a descriptor for as long as he likes. */
@@ -111,13 +123,48 @@ static void on_deadline(void *data)
 
 	if (caller->link)
 		lsc_info("%s: took too long to %s", lsc_link_peer(caller->link),
-			 caller->session ? "send a manifest" : "say what it wants");
+			 caller->session  ? "send a manifest"
+			 : caller->lookup ? "take an answer"
+					  : "say what it wants");
 	if (caller->session)
 		end_session(caller);
 	forget(caller);
 }
 
 /* --- records --- */
+
+/* Says what is here of a name.  The link is only good for the answer then, until it is closed. */
+static int answer(struct caller *caller, const struct lsc_record *record, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	struct lsc_lookup *lookup = malloc(sizeof(*lookup));
+	struct lsc_err why = LSC_ERR_INIT;
+	struct lsc_want want;
+	uint32_t len = 0;
+	int r;
+
+	if (!lookup)
+		return lsc_err_set(err, ENOMEM, "cannot answer: %m");
+	*lookup = (struct lsc_lookup)LSC_LOOKUP_INIT;
+	caller->lookup = lookup;
+	r = lsc_want_parse(record, &want, err);
+	if (r == 0)
+		r = check_plain(caller, NULL, "asks for an image", err);
+	if (r < 0)
+		return r;
+	if (lsc_lookup_open(lookup, caller->host->o.dir, want.name, &why) < 0) {
+		r = lsc_absent_pack(&pack, why.text);
+	} else {
+		len = want.manifest ? (uint32_t)lookup->manifest_len : 0;
+		r = lsc_held_pack(&pack, &lookup->held, len);
+	}
+	if (r == 0)
+		r = lsc_link_send(caller->link, &pack, len ? lookup->manifest : NULL, len, NULL);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot answer: %m");
+	lsc_timer_arm(caller->deadline, caller->host->o.patience_ns + len * MANIFEST_BYTE_NS);
+	return 0;
+}
 
 static int first_record(struct caller *caller, const struct lsc_record *record, uint32_t body_len,
 			void **ret_body, struct lsc_err *err)
@@ -130,7 +177,7 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 
 	lsc_timer_disarm(caller->deadline);
 	if (lsc_record_is(record, "offer")) {
-		r = check_plain(caller, NULL, err);
+		r = check_plain(caller, NULL, "offers a cast", err);
 		if (r < 0)
 			return r;
 		r = lsc_session_open(&caller->session, host->loop, host->o.dir, host->o.exec,
@@ -141,13 +188,15 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 				      host->o.patience_ns + body_len * MANIFEST_BYTE_NS);
 		return r;
 	}
+	if (lsc_record_is(record, "want"))
+		return answer(caller, record, err);
 	if (!lsc_record_is(record, "peer"))
 		return lsc_err_set(err, EPROTO, "opens with a record '%.*s'", (int)record->type_len,
 				   record->type);
 	r = lsc_peer_parse(record, &cast, &node, err);
 	if (r < 0)
 		return r;
-	r = check_plain(caller, &cast, err);
+	r = check_plain(caller, &cast, "sends for another cast than it proved,", err);
 	if (r < 0)
 		return r;
 	member = find_member(host, &cast);
@@ -165,6 +214,8 @@ static int on_record(void *data, struct lsc_link *link, const struct lsc_record 
 	(void)link;
 	if (caller->inlet.member)
 		return lsc_inlet_record(&caller->inlet, record, body_len, ret_body, err);
+	if (caller->lookup)
+		return 0;
 	if (!caller->session)
 		return first_record(caller, record, body_len, ret_body, err);
 	r = lsc_session_record(caller->session, record, err);
@@ -184,8 +235,10 @@ static int on_body(void *data, struct lsc_link *link, struct lsc_err *err)
 	(void)link;
 	if (caller->inlet.member)
 		return lsc_inlet_body(&caller->inlet, err);
+	if (!caller->session)
+		return 0;
 	lsc_timer_disarm(caller->deadline);
-	return caller->session ? lsc_session_body(caller->session, err) : 0;
+	return lsc_session_body(caller->session, err);
 }
 
 static void on_close(void *data, struct lsc_link *link, const struct lsc_err *err)
@@ -277,13 +330,11 @@ int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 		  const struct lsc_host_options *options, struct lsc_err *err)
 {
 	struct lsc_host *host;
-	struct stat st;
 	int r;
 
-	if (stat(options->dir, &st) < 0)
-		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
-	if (!S_ISDIR(st.st_mode))
-		return lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", options->dir);
+	r = lsc_segment_check_dir(options->dir, err);
+	if (r < 0)
+		return r;
 	host = calloc(1, sizeof(*host));
 	if (!host)
 		return lsc_err_set(err, ENOMEM, "cannot serve '%s': %m", options->dir);

@@ -20,15 +20,24 @@
 #define STALL_NS    700000000u /* more than TCP takes to send again what was lost */
 #define TURNS_BYTES (1u << 20) /* that go elsewhere while one of many at a rate waits its turn */
 
-/* Says something of a piece to everyone who sends here, but one.  What cannot be said costs a
- * piece that comes twice, or once more later. */
-static void tell_others(struct lsc_inlet *inlet, const char *note, uint32_t piece)
+/* What cannot be said costs a piece that comes twice, or once more later. */
+void lsc_inlet_tell(struct lsc_member *m, const struct lsc_inlet *but, const char *note,
+		    uint32_t piece)
 {
-	struct lsc_member *m = inlet->member;
-
 	for (struct lsc_inlet *i = m->inlets; i; i = i->next)
-		if (i != inlet && !i->banned && lsc_piece_note_pack(&m->pack, note, piece) == 0)
+		if (i != but && !i->banned && lsc_piece_note_pack(&m->pack, note, piece) == 0)
 			lsc_link_send(i->link, &m->pack, NULL, 0, NULL);
+}
+
+void lsc_inlet_forgo(struct lsc_member *m, uint32_t piece)
+{
+	for (struct lsc_inlet *i = m->inlets; i; i = i->next) {
+		if (i->piece != piece)
+			continue;
+		lsc_link_skip_body(i->link);
+		i->piece = LSC_NOBODY;
+	}
+	lsc_bits_remove(m->coming, piece);
 }
 
 int lsc_inlet_open(struct lsc_inlet *inlet, struct lsc_member *m, struct lsc_link *link,
@@ -44,7 +53,8 @@ int lsc_inlet_open(struct lsc_inlet *inlet, struct lsc_member *m, struct lsc_lin
 	if (m->inlets)
 		m->inlets->previous = inlet;
 	m->inlets = inlet;
-	r = lsc_have_pack(&pack, m->here, m->o.image->n_pieces);
+	lsc_claimed_look(m);
+	r = lsc_have_pack(&pack, m->told, m->o.image->n_pieces);
 	if (r == 0)
 		r = lsc_link_send(link, &pack, NULL, 0, NULL);
 	if (r == 0)
@@ -62,7 +72,7 @@ static int blame(struct lsc_inlet *inlet, uint32_t piece, const struct lsc_err *
 	return 0;
 }
 
-/* A piece that is here, or on its way from someone else, is skipped. */
+/* A piece that is here, or on its way from someone else or a disk, is skipped. */
 int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, uint32_t body_len,
 		     void **ret_body, struct lsc_err *err)
 {
@@ -84,7 +94,8 @@ int lsc_inlet_record(struct lsc_inlet *inlet, const struct lsc_record *record, u
 		return blame(inlet, LSC_NOBODY, err);
 	}
 	m->received += bytes;
-	if (lsc_bits_has(m->here, piece) || lsc_bits_has(m->coming, piece))
+	if (lsc_bits_has(m->here, piece) || lsc_bits_has(m->coming, piece) ||
+	    !lsc_claimed_take(m, piece))
 		return 0;
 	offset = lsc_image_piece_offset(m->o.image, piece);
 	if (lsc_segment_prepare(m->o.segment, offset, bytes, err) < 0) {
@@ -114,10 +125,10 @@ int lsc_inlet_body(struct lsc_inlet *inlet, struct lsc_err *err)
 	if (lsc_hash_equal(&hash, &m->o.image->pieces[piece])) {
 		lsc_outlet_has(m, inlet->node, piece);
 		lsc_member_take(m, piece);
-		tell_others(inlet, "got", piece);
+		lsc_inlet_tell(m, inlet, "got", piece);
 		return 0;
 	}
-	tell_others(inlet, "lack", piece);
+	lsc_inlet_tell(m, inlet, "lack", piece);
 	lsc_err_set(err, EBADMSG, "sent piece %u with a wrong hash", piece);
 	return blame(inlet, piece, err);
 }
@@ -148,7 +159,7 @@ void lsc_inlet_watch(struct lsc_inlet *inlet, uint64_t now)
 	lsc_link_skip_body(inlet->link);
 	lsc_bits_remove(m->coming, piece);
 	inlet->piece = LSC_NOBODY;
-	tell_others(inlet, "lack", piece);
+	lsc_inlet_tell(m, inlet, "lack", piece);
 	if (lsc_piece_note_pack(&m->pack, "lack", piece) == 0)
 		lsc_link_send(inlet->link, &m->pack, NULL, 0, NULL);
 }
@@ -167,7 +178,7 @@ void lsc_inlet_close(struct lsc_inlet *inlet)
 		m->inlets = inlet->next;
 	if (inlet->piece != LSC_NOBODY) {
 		lsc_bits_remove(m->coming, inlet->piece);
-		tell_others(inlet, "lack", inlet->piece);
+		lsc_inlet_tell(m, inlet, "lack", inlet->piece);
 	}
 	inlet->member = NULL;
 }

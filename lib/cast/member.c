@@ -28,17 +28,19 @@ void lsc_member_free(struct lsc_member *m)
 		m->outlets = outlet->next;
 		lsc_outlet_free(outlet);
 	}
+	lsc_claimed_stop(m);
 	lsc_pack_release(&m->pack);
 	free(m->here);
 	free(m->coming);
+	free(m->told);
 	free(m->blocks);
 	free(m);
 }
 
-/* Counts a piece that is here and verified; true when its block is whole. */
-static bool count_piece(struct lsc_member *m, uint32_t piece)
+bool lsc_member_count(struct lsc_member *m, uint32_t piece)
 {
 	lsc_bits_add(m->here, piece);
+	lsc_bits_add(m->told, piece);
 	m->n_here++;
 	m->bytes_here += lsc_image_piece_bytes(m->o.image, piece);
 	return --m->blocks[lsc_image_piece_block(m->o.image, piece)] == 0;
@@ -56,8 +58,9 @@ int lsc_member_new(struct lsc_member **ret_member, const struct lsc_member_optio
 	m->data = m->o.data ? m->o.data : m->o.segment->data;
 	m->here = lsc_bits_new(image->n_pieces);
 	m->coming = lsc_bits_new(image->n_pieces);
+	m->told = lsc_bits_new(image->n_pieces);
 	m->blocks = calloc(image->n_blocks + (size_t)1, sizeof(m->blocks[0]));
-	if (!m->here || !m->coming || !m->blocks) {
+	if (!m->here || !m->coming || !m->told || !m->blocks) {
 		lsc_member_free(m);
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	}
@@ -65,7 +68,11 @@ int lsc_member_new(struct lsc_member **ret_member, const struct lsc_member_optio
 		m->blocks[i] = image->blocks[i].n_pieces;
 	for (uint32_t i = 0; i < image->n_pieces; i++)
 		if (!m->o.segment || lsc_segment_has(m->o.segment, i, 1))
-			count_piece(m, i);
+			lsc_member_count(m, i);
+	if (lsc_claimed_start(m, err) < 0) {
+		lsc_member_free(m);
+		return -ENOMEM;
+	}
 	*ret_member = m;
 	return 0;
 }
@@ -134,21 +141,25 @@ void lsc_member_pump(struct lsc_member *m)
 		lsc_outlet_pump(outlet);
 }
 
-void lsc_member_take(struct lsc_member *m, uint32_t piece)
+void lsc_member_report(struct lsc_member *m, uint32_t block, bool whole)
 {
-	uint32_t block = lsc_image_piece_block(m->o.image, piece);
-	bool whole = count_piece(m, piece);
-
-	lsc_segment_wrote(m->o.segment, lsc_image_piece_offset(m->o.image, piece),
-			  lsc_image_piece_bytes(m->o.image, piece));
-	lsc_segment_mark(m->o.segment, piece);
-	lsc_member_pump(m);
 	if (!m->planned)
 		return; /* blocks are reported by the first plan */
 	if (whole)
 		m->o.events->on_block(m->o.data_of_events, block);
 	if (m->n_here == m->o.image->n_pieces)
 		m->o.events->on_all(m->o.data_of_events);
+}
+
+void lsc_member_take(struct lsc_member *m, uint32_t piece)
+{
+	bool whole = lsc_member_count(m, piece);
+
+	lsc_segment_wrote(m->o.segment, lsc_image_piece_offset(m->o.image, piece),
+			  lsc_image_piece_bytes(m->o.image, piece));
+	lsc_segment_mark(m->o.segment, piece);
+	lsc_member_pump(m);
+	lsc_member_report(m, lsc_image_piece_block(m->o.image, piece), whole);
 }
 
 /* --- plans --- */

@@ -42,6 +42,8 @@ int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_
 	lsc_pack_bin(pack, "cast", offer->cast.bytes, LSC_CAST_ID_BYTES);
 	lsc_pack_str(pack, "name", offer->name);
 	lsc_pack_bool(pack, "source", offer->source);
+	if (offer->part)
+		lsc_pack_bool(pack, "part", true);
 	if (offer->check)
 		lsc_pack_bool(pack, "check", true);
 	if (offer->cleartext)
@@ -80,11 +82,13 @@ int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, stru
 		r = parse_secret(record, ret, err);
 	if (r == 0)
 		r = lsc_record_bool_or(record, "check", false, &ret->check, err);
+	if (r == 0)
+		r = lsc_record_bool_or(record, "part", false, &ret->part, err);
 	return r < 0 ? r : lsc_record_bool_or(record, "source", false, &ret->source, err);
 }
 
 /* On the wire bits stand in bytes: piece p is bit p % 8 of byte p / 8. */
-static int pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces)
+int lsc_message_pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces)
 {
 	uint32_t n = bits ? (uint32_t)lsc_div_up(n_pieces, 8) : 0;
 	uint8_t *bytes = malloc(n + (size_t)1);
@@ -100,8 +104,8 @@ static int pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pie
 	return 0;
 }
 
-static int parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
-		      uint32_t *ret_n, struct lsc_err *err)
+int lsc_message_parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
+			   uint32_t *ret_n, struct lsc_err *err)
 {
 	const uint8_t *bytes;
 	const void *data;
@@ -133,7 +137,7 @@ int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready, const u
 		lsc_pack_str(pack, "exec", ready->exec);
 	if (ready->rdma)
 		lsc_pack_bool(pack, "rdma", true);
-	r = pack_bits(pack, bits, n_pieces);
+	r = lsc_message_pack_bits(pack, bits, n_pieces);
 	return r < 0 ? r : lsc_pack_end(pack);
 }
 
@@ -147,7 +151,7 @@ int lsc_ready_parse(const struct lsc_record *record, uint32_t n_pieces, struct l
 		r = lsc_record_bool_or(record, "rdma", false, &ret->rdma, err);
 	if (r == 0 && lsc_record_get(record, "exec"))
 		r = lsc_record_text(record, "exec", ret->exec, sizeof(ret->exec), err);
-	return r < 0 ? r : parse_bits(record, n_pieces, ret_bits, ret_n, err);
+	return r < 0 ? r : lsc_message_parse_bits(record, n_pieces, ret_bits, ret_n, err);
 }
 
 static const char *const duties[LSC_DUTIES] = {"all", "inject", "part"};
@@ -360,8 +364,7 @@ int lsc_failed_pack(struct lsc_pack *pack, const struct lsc_failed *failed)
 	return lsc_pack_end(pack);
 }
 
-/* Text from a peer that people will read: one line, no terminal tricks. */
-static void make_plain(char *text)
+void lsc_message_plain(char *text)
 {
 	for (; *text; text++)
 		if ((unsigned char)*text < ' ' || *text == 127)
@@ -385,7 +388,7 @@ int lsc_failed_parse(const struct lsc_record *record, struct lsc_failed *ret, st
 	if (r < 0)
 		return r;
 	ret->code = code ? (int)code : EPROTO;
-	make_plain(ret->why);
+	lsc_message_plain(ret->why);
 	return 0;
 }
 
@@ -439,7 +442,7 @@ int lsc_checked_parse(const struct lsc_record *record, struct lsc_check_result *
 	if (r < 0)
 		return r;
 	ret->first_bad = (uint32_t)first;
-	make_plain(ret->why);
+	lsc_message_plain(ret->why);
 	for (ret->state = LSC_CHECK_GOOD; ret->state <= LSC_CHECK_ABSENT; ret->state++)
 		if (!strcmp(state, lsc_check_state_name(ret->state)))
 			return 0;
@@ -467,7 +470,7 @@ int lsc_have_pack(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces
 	int r;
 
 	lsc_pack_begin(pack, "have");
-	r = pack_bits(pack, bits, n_pieces);
+	r = lsc_message_pack_bits(pack, bits, n_pieces);
 	return r < 0 ? r : lsc_pack_end(pack);
 }
 
@@ -476,7 +479,7 @@ int lsc_have_parse(const struct lsc_record *record, uint32_t n_pieces, uint64_t 
 {
 	uint32_t n;
 
-	return parse_bits(record, n_pieces, ret_bits, &n, err);
+	return lsc_message_parse_bits(record, n_pieces, ret_bits, &n, err);
 }
 
 int lsc_piece_note_pack(struct lsc_pack *pack, const char *type, uint32_t piece)

@@ -14,6 +14,9 @@
  *   stats     the answer: what it has cost the node
  *   checked   the answer to an offer that only asks: what is there
  *
+ * Before a cast, on a link of its own, `want` asks what a node has, which answers with `held` or
+ * `absent` (cast/want.h).
+ *
  * From a node to those it sends to, on links it opens (data links), and back:
  *
  *   peer      which cast, and which node is speaking
@@ -54,6 +57,7 @@ struct lsc_offer {
 	struct lsc_cast_id cast;
 	char name[LSC_CAST_NAME];
 	bool source;           /* the node is to have the image already */
+	bool part;             /* as a source, or a part of it */
 	bool cleartext;        /* data links are plain, and prove that they were given: */
 	struct lsc_pass proof; /* whose id is the cast's */
 	bool check;            /* nothing is to be moved: what is there is to be looked at */
@@ -124,6 +128,14 @@ struct lsc_stats {
 	uint64_t received, sent; /* bytes of pieces */
 	uint64_t memory;         /* the most that the process took beside what it maps */
 };
+
+/* Text from a peer that people will read, made one line without terminal tricks. */
+void lsc_message_plain(char *text);
+
+/* The key `bits` of ready, have and held.  Both as with lsc_ready_pack() below. */
+int lsc_message_pack_bits(struct lsc_pack *pack, const uint64_t *bits, uint32_t n_pieces);
+int lsc_message_parse_bits(const struct lsc_record *record, uint32_t n_pieces, uint64_t *ret_bits,
+			   uint32_t *ret_n, struct lsc_err *err);
 
 int lsc_offer_pack(struct lsc_pack *pack, const struct lsc_offer *offer, uint32_t manifest_len);
 int lsc_offer_parse(const struct lsc_record *record, struct lsc_offer *ret, struct lsc_err *err);

@@ -21,6 +21,8 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/tree.h"
+#include "mem/claims.h"
+#include "mem/lender.h"
 #include "model/files.h"
 #include "net/task.h"
 
@@ -89,7 +91,6 @@ static int make_index(struct lsc_reuse *reuse, struct lsc_err *err)
 struct source {
 	const char *name;
 	struct lsc_image image;
-	int fd;         /* an image's file; -1 */
 	bool no_clone;  /* its file system, or that of the segment, cannot, or it is another */
 	const char *at; /* the root of files */
 	struct lsc_tree_walk walk;
@@ -103,21 +104,25 @@ static int read_piece(struct source *source, uint32_t piece, uint8_t *to, uint32
 	if (source->walking)
 		return lsc_tree_read(source->image.tree, source->at, &source->walk, offset, to,
 				     bytes);
-	return lsc_pread_full(source->fd, to, bytes, offset);
+	return lsc_parts_read(&source->image.parts, to, bytes, offset);
 }
 
 /* Lets both files share the piece's blocks on disk, where the file system can. */
 static bool clone_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
 			uint32_t ours, uint32_t bytes)
 {
+	uint64_t offset = lsc_image_piece_offset(&source->image, theirs);
+	const struct lsc_run *run = lsc_parts_at(&source->image.parts, offset);
 	struct file_clone_range range = {
-		.src_fd = source->fd,
-		.src_offset = lsc_image_piece_offset(&source->image, theirs),
 		.src_length = bytes,
 		.dest_offset = lsc_image_piece_offset(reuse->image, ours),
 	};
 
-	if (source->fd < 0 || reuse->image_fd < 0 || source->no_clone ||
+	if (!run || run->bytes - (offset - run->offset) < bytes) /* of files, or of two runs */
+		return false;
+	range.src_fd = run->fd;
+	range.src_offset = run->fd_offset + (offset - run->offset);
+	if (reuse->image_fd < 0 || source->no_clone ||
 	    (range.src_offset | range.dest_offset | bytes) % 4096)
 		return false;
 	source->no_clone = ioctl(reuse->image_fd, FICLONERANGE, &range) < 0;
@@ -139,8 +144,7 @@ static int unshare(struct lsc_reuse *reuse, uint64_t offset, uint32_t bytes)
 }
 
 /* Puts a piece in its place: 1, 0 where it is not what it should be, or negative errno. */
-static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
-		      uint32_t ours)
+static int put_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs, uint32_t ours)
 {
 	uint32_t bytes = lsc_image_piece_bytes(reuse->image, ours);
 	uint64_t offset = lsc_image_piece_offset(reuse->image, ours);
@@ -166,8 +170,26 @@ static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t t
 		return cloned ? unshare(reuse, offset, bytes) : 0;
 	}
 	lsc_segment_mark(reuse->segment, ours);
-	reuse->n_found++;
 	return 1;
+}
+
+/* The same, unless someone else fills its block, or has done so. */
+static int take_piece(struct lsc_reuse *reuse, struct source *source, uint32_t theirs,
+		      uint32_t ours)
+{
+	struct lsc_claims *claims = reuse->segment->claims;
+	uint32_t block = claims ? lsc_image_piece_block(reuse->image, ours) : 0;
+	int r;
+
+	if (claims && !lsc_claims_take(claims, block))
+		return 0;
+	r = claims && lsc_segment_has(reuse->segment, ours, 1)
+		    ? 1
+		    : put_piece(reuse, source, theirs, ours);
+	if (claims)
+		lsc_claims_drop(claims, block);
+	reuse->n_found += r > 0;
+	return r;
 }
 
 static int take_same(struct lsc_reuse *reuse, struct source *source, uint32_t theirs)
@@ -213,7 +235,6 @@ static int look_into(struct lsc_reuse *reuse, struct source *source)
 
 static int open_source(struct source *source, const char *path, bool files, struct lsc_err *err)
 {
-	char image[PATH_MAX];
 	int r;
 
 	if (files) {
@@ -225,19 +246,13 @@ static int open_source(struct source *source, const char *path, bool files, stru
 		source->walking = r == 0;
 		return r < 0 ? lsc_err_set(err, -r, "cannot open '%s': %m", path) : 0;
 	}
-	r = lsc_image_open(&source->image, path, err);
-	if (r < 0)
-		return r;
-	if (snprintf(image, sizeof(image), "%s/image", path) >= (int)sizeof(image))
-		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", path);
-	source->fd = open(image, O_RDONLY | O_CLOEXEC);
-	return source->fd < 0 ? lsc_err_set(err, errno, "cannot open '%s': %m", image) : 0;
+	return lsc_image_open(&source->image, path, err);
 }
 
 /* A source that is no good is none, and no failure. */
 static int try_source(struct lsc_reuse *reuse, const char *name, bool files)
 {
-	struct source source = {.name = name, .fd = -1};
+	struct source source = {.name = name};
 	struct lsc_err err = LSC_ERR_INIT;
 	char path[PATH_MAX];
 	int r = 0;
@@ -251,8 +266,6 @@ static int try_source(struct lsc_reuse *reuse, const char *name, bool files)
 		lsc_info("%s; its pieces are not used", err.text);
 	if (source.walking)
 		lsc_tree_walk_end(&source.walk);
-	if (source.fd >= 0)
-		close(source.fd);
 	lsc_image_close(&source.image);
 	return r;
 }
@@ -296,13 +309,16 @@ static int try_files(struct lsc_reuse *reuse)
 	return r;
 }
 
+/* A tier shares blocks by itself. */
 static int search(struct lsc_reuse *reuse, struct lsc_err *err)
 {
 	LSC_CLEANUP_FREE char *image = NULL;
-	int r = make_index(reuse, err);
+	int r = lsc_lender_is(reuse->dir) ? 0 : make_index(reuse, err);
 
 	reuse->image_fd = -1;
-	if (r == 0 && !reuse->image->tree && asprintf(&image, "%s/image", reuse->segment->dir) >= 0)
+	if (r < 0 || lsc_lender_is(reuse->dir))
+		return r;
+	if (!reuse->image->tree && asprintf(&image, "%s/image", reuse->segment->dir) >= 0)
 		reuse->image_fd = open(image, O_RDWR | O_CLOEXEC); /* it can do without */
 	if (r == 0 && !is_enough(reuse))
 		r = lsc_segment_each(reuse->dir, try_image, reuse, err);

@@ -12,14 +12,18 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "cast/commit.h"
 #include "cast/reuse.h"
 #include "cast/usage.h"
+#include "mem/lender.h"
 #include "model/files.h"
 
-#define MAX_UNREAD 65536
+#define MAX_UNREAD    65536
+#define LENT_LOOK_NS  10000000ull
+#define LENT_STALL_NS 10000000000ull
 
 struct lsc_session {
 	struct lsc_loop *loop;
@@ -31,6 +35,9 @@ struct lsc_session {
 	uint32_t manifest_len;
 
 	struct lsc_image image;      /* its tables: ours, or of the image that is here */
+	struct lsc_segment lent;     /* the image that is here, where a tier has it */
+	uint32_t lent_count;         /* pieces of it, while it comes from disk, */
+	uint64_t lent_ns;            /* and since when so many */
 	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
 	struct lsc_check *check; /* of an offer that only asks */
@@ -159,18 +166,41 @@ static const struct lsc_member_events member_events = {on_block, on_all, on_faul
 
 /* --- the offer --- */
 
+/* The same of a tier: what is arriving there goes on to, or is somebody else's, which it knows.  A
+ * source waits for what comes from disk: 2. */
+static int look_in_tier(struct lsc_session *s, struct lsc_err *err)
+{
+	int r = lsc_segment_open(&s->lent, s->dir, s->offer.name, err);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && s->lent.arrivals && (!s->offer.source || s->offer.part)) {
+		lsc_segment_close(&s->lent);
+		return 0;
+	}
+	if (r == 0)
+		r = lsc_image_parse(&s->image, s->lent.manifest, s->lent.manifest_len, err);
+	s->image.data = s->lent.data;
+	return r < 0 ? r : s->lent.arrivals ? 2 : 1;
+}
+
 /* Whether the directory has NAME, and it is what the manifest says: 1, 0 for no NAME. */
 static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 {
 	char path[PATH_MAX];
 	struct stat st;
-	int r;
+	bool tier = lsc_lender_is(s->dir);
+	int r = tier ? look_in_tier(s, err) : 0;
 
+	if (tier && r <= 0)
+		return r;
 	if (snprintf(path, sizeof(path), "%s/%s", s->dir, s->offer.name) >= (int)sizeof(path))
 		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", s->dir, s->offer.name);
-	if (stat(path, &st) < 0 && errno == ENOENT)
+	if (!tier && stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
-	if (!lsc_files_is_manifest(s->manifest, s->manifest_len))
+	if (tier)
+		r = 0;
+	else if (!lsc_files_is_manifest(s->manifest, s->manifest_len))
 		r = lsc_image_open(&s->image, path, err);
 	else if (lsc_files_is(path)) {
 		r = lsc_files_open_cast(&s->image, path, true, err);
@@ -186,7 +216,7 @@ static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 	    memcmp(s->image.manifest, s->manifest, s->manifest_len))
 		return lsc_err_set(err, EEXIST, "'%s' is there already, and is another image",
 				   s->offer.name);
-	return 1;
+	return s->lent.arrivals ? 2 : 1;
 }
 
 static int make_segment(struct lsc_session *s, struct lsc_err *err)
@@ -227,7 +257,9 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 		.loop = s->loop,
 		.cast = s->offer.cast,
 		.image = &s->image,
-		.data = segment ? NULL : s->image.data,
+		.data = !segment          ? s->image.data
+			: s->offer.source ? segment->data /* and takes nothing */
+					  : NULL,
 		.data_fd = segment ? segment->image_fd : lsc_image_fd(&s->image),
 		.segment = segment,
 		.key = lsc_link_key(s->link),
@@ -251,10 +283,19 @@ static void be_ready(struct lsc_session *s)
 		tell(s);
 }
 
+static void take_part(struct lsc_session *s)
+{
+	struct lsc_err err = LSC_ERR_INIT;
+
+	if (make_member(s, s->segment, &err) < 0)
+		fail(s, &err);
+	else
+		be_ready(s);
+}
+
 static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_err *why)
 {
 	struct lsc_session *s = data;
-	struct lsc_err err = LSC_ERR_INIT;
 
 	(void)pieces;
 	if (result == -ENOSPC) {
@@ -263,19 +304,49 @@ static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_
 	}
 	if (result < 0) /* then they have to come */
 		lsc_info("cast of '%s': %s", s->offer.name, why->text);
-	if (make_member(s, s->segment, &err) < 0)
-		fail(s, &err);
-	else
-		be_ready(s);
+	take_part(s);
 }
 
 /* Allocates a part of the image, and lets the loop go on before the next. */
+/* Ready to send what is here. */
+static int be_source(struct lsc_session *s, struct lsc_err *err)
+{
+	int r = make_member(s, NULL, err);
+
+	if (r == 0)
+		be_ready(s);
+	return r;
+}
+
+/* Waits for what a tier brings from disk, as long as it does: 1; 0 when it is there. */
+static int await_lent(struct lsc_session *s, struct lsc_err *err)
+{
+	uint32_t count = lsc_segment_count(&s->lent);
+	uint64_t now = lsc_clock_ns();
+
+	if (lsc_segment_has(&s->lent, 0, s->lent.n_pieces))
+		return be_source(s, err);
+	if (count != s->lent_count || !s->lent_ns) {
+		s->lent_count = count;
+		s->lent_ns = now;
+	}
+	if (now - s->lent_ns > LENT_STALL_NS)
+		return lsc_err_set(err, ETIMEDOUT, "'%s' does not come from disk", s->offer.name);
+	lsc_timer_arm(s->grow, LENT_LOOK_NS);
+	return 1;
+}
+
 static void on_grow(void *data)
 {
 	struct lsc_session *s = data;
 	struct lsc_err err = LSC_ERR_INIT;
-	int r = lsc_segment_grow(s->segment, &err);
+	int r = s->segment ? lsc_segment_grow(s->segment, &err) : await_lent(s, &err);
 
+	if (!s->segment) {
+		if (r < 0)
+			fail(s, &err);
+		return;
+	}
 	if (r > 0) {
 		lsc_timer_arm(s->grow, 0);
 		return;
@@ -283,12 +354,29 @@ static void on_grow(void *data)
 	if (r < 0) {
 		free(s->segment);
 		s->segment = NULL;
+	} else if (s->offer.source) {
+		take_part(s);
 	} else {
 		r = lsc_reuse_start(&s->reuse, s->loop, s->dir, &s->image, s->segment, on_reused, s,
 				    &err);
 	}
 	if (r < 0)
 		fail(s, &err);
+}
+
+/* Whether a part of what the manifest says is here, for a source of that: it is taken up as for
+ * receiving, so that nobody else does meanwhile, and one of another image would be lost by that. */
+static int look_for_part(struct lsc_session *s, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_segment_close) struct lsc_segment segment = LSC_SEGMENT_INIT;
+	bool files = lsc_files_is_manifest(s->manifest, s->manifest_len);
+
+	if (files || lsc_segment_open(&segment, s->dir, s->offer.name, err) < 0 ||
+	    segment.manifest_len != s->manifest_len ||
+	    memcmp(segment.manifest, s->manifest, s->manifest_len) != 0)
+		return lsc_err_set(err, ENOENT, "has no part of image '%s' to be a source of",
+				   s->offer.name);
+	return 0;
 }
 
 static void on_checked(void *data, const struct lsc_check_result *result)
@@ -311,16 +399,19 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 	if (r < 0)
 		return r;
 	s->complete = r > 0;
-	if (!s->complete && s->offer.source)
+	if (!s->complete && s->offer.source && !s->offer.part)
 		return lsc_err_set(err, ENOENT, "has no image '%s' to be a source of",
 				   s->offer.name);
+	if (!s->complete && s->offer.source && (r = look_for_part(s, err)) < 0)
+		return r;
 	if (s->complete) {
 		if (s->image.tree)
 			lsc_segment_sweep(s->dir, s->offer.name);
-		r = make_member(s, NULL, err); /* it may be asked to send */
-		if (r == 0)
-			be_ready(s);
-		return r;
+		if (r == 2) {
+			lsc_timer_arm(s->grow, 0);
+			return 0;
+		}
+		return be_source(s, err); /* it may be asked to send */
 	}
 	r = lsc_image_parse_any(&s->image, s->manifest, s->manifest_len, err);
 	if (r == 0)
@@ -340,8 +431,12 @@ int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, co
 
 	if (!s)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
-	*s = (struct lsc_session){
-		.loop = loop, .link = link, .dir = dir, .exec = exec, .rdma = rdma};
+	*s = (struct lsc_session){.loop = loop,
+				  .link = link,
+				  .dir = dir,
+				  .exec = exec,
+				  .rdma = rdma,
+				  .lent = LSC_SEGMENT_INIT};
 	s->cpu_s = lsc_usage_cpu_s();
 	s->report_ns = LSC_CAST_PROGRESS_NS;
 	r = lsc_offer_parse(record, &s->offer, err);
@@ -454,6 +549,7 @@ void lsc_session_close(struct lsc_session *s)
 	lsc_reuse_stop(s->reuse);
 	close_segment(s);
 	lsc_image_close(&s->image);
+	lsc_segment_close(&s->lent);
 	lsc_timer_free(s->progress);
 	lsc_timer_free(s->grow);
 	lsc_pack_release(&s->pack);

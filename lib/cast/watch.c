@@ -21,7 +21,8 @@ static bool own_piece_is_good(const struct lsc_cast *c, uint32_t piece)
 	const struct lsc_image *image = c->o.image;
 	struct lsc_hash hash;
 
-	if (piece >= image->n_pieces || !lsc_bits_has(lsc_member_here(c->member), piece))
+	if (!c->member || piece >= image->n_pieces ||
+	    !lsc_bits_has(lsc_member_here(c->member), piece))
 		return true;
 	hash = lsc_hash_of(image->data + lsc_image_piece_offset(image, piece),
 			   lsc_image_piece_bytes(image, piece));

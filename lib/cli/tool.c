@@ -66,6 +66,11 @@ static void print_features(void)
 #else
 	printf("microhttpd no\n");
 #endif
+#ifdef LSC_HAVE_URING
+	printf("uring yes\n");
+#else
+	printf("uring no\n");
+#endif
 #ifdef LSC_HAVE_RDMA
 	printf("rdma yes\n");
 #else

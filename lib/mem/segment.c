@@ -31,16 +31,21 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/parts.h"
+#include "base/runs.h"
 #include "base/tree.h"
+#include "mem/claims.h"
+#include "mem/lender.h"
 #include "mem/marks.h"
+#include "mem/segment_tier.h"
 #include "mem/segment_tree.h"
 #include "mem/writeback.h"
 
 #define PART         ".part"
-#define MAX_NAME     200
 #define MAX_MANIFEST (256u << 20)
 #define GROW_BYTES   (256ull << 20)
 
@@ -50,7 +55,7 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err)
 {
 	size_t len = strlen(name);
 
-	if (len == 0 || len > MAX_NAME || name[0] == '.' || strchr(name, '/'))
+	if (len == 0 || len >= LSC_SEGMENT_NAME || name[0] == '.' || strchr(name, '/'))
 		return lsc_err_set(err, EINVAL, "'%.64s' is no name for an image", name);
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)name[i] < ' ' || name[i] == 127)
@@ -61,6 +66,18 @@ int lsc_segment_check_name(const char *name, struct lsc_err *err)
 			err, EINVAL,
 			"'%s': a name that ends in '" PART "' is for images on their way", name);
 	return 0;
+}
+
+int lsc_segment_check_dir(const char *dir, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
+	struct stat st;
+
+	if (lsc_lender_is(dir))
+		return lsc_lender_open(&lender, dir, err);
+	if (stat(dir, &st) < 0 || access(dir, R_OK | X_OK) < 0)
+		return lsc_err_set(err, errno, "cannot serve '%s': %m", dir);
+	return S_ISDIR(st.st_mode) ? 0 : lsc_err_set(err, ENOTDIR, "cannot serve '%s': %m", dir);
 }
 
 static int name_path(char path[PATH_MAX], const char *dir, const char *name, const char *suffix,
@@ -97,6 +114,19 @@ static int map_fd(int fd, const char *path, size_t len, int prot, void **ret, st
 	if (at == MAP_FAILED)
 		return lsc_err_set(err, errno, "cannot map '%s': %m", path);
 	*ret = at;
+	return 0;
+}
+
+/* The image, in large pages where there are any: so that what arrives in them is made, and what is
+ * not in memory yet is read, in these, which are faster to use. */
+static int map_data(struct lsc_segment *segment, const struct lsc_run *runs, size_t n,
+		    uint64_t bytes, int prot, struct lsc_err *err)
+{
+	int r = lsc_runs_map(runs, n, bytes, prot, &segment->data, err);
+
+	if (r < 0)
+		return lsc_err_prefix(err, "'%s/image': ", segment->dir);
+	segment->bytes = bytes;
 	return 0;
 }
 
@@ -146,9 +176,10 @@ void lsc_segment_close(struct lsc_segment *segment)
 {
 	if (!segment)
 		return;
+	lsc_segment_tier_close(segment);
 	lsc_writeback_stop(segment->writeback);
-	if (segment->data)
-		munmap(segment->data, segment->bytes);
+	lsc_claims_close(segment->claims);
+	lsc_runs_unmap(segment->data, segment->bytes);
 	if (segment->manifest)
 		munmap((void *)segment->manifest, segment->manifest_len);
 	if (segment->arrivals)
@@ -216,7 +247,7 @@ static bool same_size(const struct lsc_segment *segment)
 
 static int map_arrivals(struct lsc_segment *segment, uint32_t n_pieces, struct lsc_err *err)
 {
-	size_t len = lsc_marks_bytes(n_pieces);
+	size_t len = lsc_marks_bytes(n_pieces, 0);
 	void *at = NULL;
 	int r;
 
@@ -295,7 +326,7 @@ static int allocate_some(struct lsc_segment *segment, struct lsc_err *err)
  * processor does (tests/bench/results/path.md), and are faster to read for who executes. */
 static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 {
-	void *at = NULL;
+	struct lsc_run run;
 	int r;
 
 	if (segment->tree) {
@@ -304,13 +335,11 @@ static int map_image(struct lsc_segment *segment, struct lsc_err *err)
 		segment->image_fd = -1;
 		return r;
 	}
-	r = map_fd(segment->image_fd, segment->dir, segment->bytes, PROT_READ | PROT_WRITE, &at,
-		   err);
+	run = (struct lsc_run){0, segment->bytes, segment->image_fd, 0};
+	r = map_data(segment, &run, segment->bytes > 0, segment->bytes, PROT_READ | PROT_WRITE,
+		     err);
 	if (r < 0)
 		return r;
-	segment->data = at;
-	if (at)
-		madvise(at, segment->bytes, MADV_HUGEPAGE);
 	segment->writeback = lsc_writeback_start(segment->image_fd, segment->bytes);
 	return 0;
 }
@@ -338,8 +367,8 @@ static int take_up(struct lsc_segment *segment, const void *manifest, size_t man
 
 	if (r < 0)
 		return r;
-	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces))
-		lsc_marks_start(segment->arrivals, n_pieces);
+	if (!same || !lsc_marks_take_up(segment->arrivals, n_pieces, 0))
+		lsc_marks_start(segment->arrivals, n_pieces, 0);
 	if (!same)
 		segment->new_manifest = manifest;
 	segment->manifest_len = manifest_len;
@@ -382,8 +411,10 @@ static int grow_some(struct lsc_segment *segment, struct lsc_err *err)
 
 int lsc_segment_grow(struct lsc_segment *segment, struct lsc_err *err)
 {
-	int r = grow_some(segment, err);
+	int r = segment->loan ? lsc_segment_tier_grow(segment, err) : grow_some(segment, err);
 
+	if (segment->loan)
+		return r;
 	if (r > 0)
 		return r;
 	if (r == 0 && segment->new_manifest)
@@ -446,6 +477,8 @@ int lsc_segment_begin(struct lsc_segment *segment, const char *dir, const char *
 		      const void *manifest, size_t manifest_len, uint64_t bytes, uint32_t n_pieces,
 		      struct lsc_err *err)
 {
+	if (lsc_lender_is(dir))
+		return lsc_segment_tier_begin(segment, dir, name, manifest, manifest_len, err);
 	return begin(segment, dir, name, manifest, manifest_len, bytes, NULL, n_pieces, err);
 }
 
@@ -453,6 +486,9 @@ int lsc_segment_begin_tree(struct lsc_segment *segment, const char *dir, const c
 			   const void *manifest, size_t manifest_len, const struct lsc_tree *tree,
 			   uint32_t n_pieces, struct lsc_err *err)
 {
+	if (lsc_lender_is(dir))
+		return lsc_err_set(err, EOPNOTSUPP,
+				   "a tier keeps images, and no files as they are");
 	return begin(segment, dir, name, manifest, manifest_len, tree->bytes, tree, n_pieces, err);
 }
 
@@ -528,6 +564,8 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 	int r;
 
 	assert(lsc_segment_has(segment, 0, segment->n_pieces));
+	if (segment->loan)
+		return lsc_segment_tier_commit(segment, err);
 	if (strlen(segment->dir) >= sizeof(to))
 		return lsc_err_set(err, ENAMETOOLONG, "'%s': %m", segment->dir);
 	strcpy(to, segment->dir);
@@ -557,6 +595,8 @@ int lsc_segment_commit(struct lsc_segment *segment, struct lsc_err *err)
 
 int lsc_segment_discard(struct lsc_segment *segment, struct lsc_err *err)
 {
+	if (segment->loan)
+		return lsc_segment_tier_discard(segment, err);
 	lsc_marks_end(segment->arrivals, LSC_MARKS_DISCARDED);
 	lsc_segment_tree_remove(segment);
 	return lsc_dir_remove(segment->dir, err);
@@ -567,7 +607,7 @@ void lsc_segment_sweep(const char *dir, const char *name)
 	char path[PATH_MAX], file[PATH_MAX];
 	LSC_CLEANUP_FD int fd = -1;
 
-	if (name_path(path, dir, name, PART, "", NULL) < 0 ||
+	if (lsc_lender_is(dir) || name_path(path, dir, name, PART, "", NULL) < 0 ||
 	    name_path(file, path, "arrivals", "", "", NULL) < 0)
 		return;
 	fd = open(file, O_RDWR | O_CLOEXEC);
@@ -576,6 +616,14 @@ void lsc_segment_sweep(const char *dir, const char *name)
 }
 
 /* --- the user --- */
+
+static int open_data(struct lsc_segment *segment, struct lsc_err *err)
+{
+	LSC_CLEANUP(lsc_parts_close) struct lsc_parts parts = LSC_PARTS_INIT;
+	int r = lsc_parts_open(&parts, segment->dir, err);
+
+	return r < 0 ? r : map_data(segment, parts.runs, parts.n, parts.bytes, PROT_READ, err);
+}
 
 static int open_at(struct lsc_segment *segment, const char *dir, const char *name,
 		   const char *suffix, struct lsc_err *err)
@@ -590,15 +638,9 @@ static int open_at(struct lsc_segment *segment, const char *dir, const char *nam
 	if (r == 0)
 		r = map_manifest(segment, err);
 	if (r == 0)
-		r = map_file(path, "image", INT64_MAX, &at, &len, err);
-	if (r < 0)
+		r = open_data(segment, err);
+	if (r < 0 || !*suffix)
 		return r;
-	/* What is not in memory yet is read in large pages, which are faster to use. */
-	madvise(at, len, MADV_HUGEPAGE);
-	segment->data = at;
-	segment->bytes = len;
-	if (!*suffix)
-		return 0;
 	r = map_file(path, "arrivals", UINT32_MAX, &at, &len, err);
 	if (r < 0)
 		return r;
@@ -626,6 +668,8 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 	static const char *const suffixes[] = {"", PART, ""};
 	int r = lsc_segment_check_name(name, err);
 
+	if (r == 0 && lsc_lender_is(dir))
+		return lsc_segment_tier_open(segment, dir, name, NULL, true, err);
 	for (unsigned i = 0; r == 0 && i < LSC_ARRAY_SIZE(suffixes); i++) {
 		*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
 		r = open_at(segment, dir, name, suffixes[i], err);
@@ -644,13 +688,25 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 	return r;
 }
 
+int lsc_segment_look(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err)
+{
+	int r = lsc_segment_check_name(name, err);
+
+	if (r == 0 && lsc_lender_is(dir))
+		return lsc_segment_tier_open(segment, dir, name, NULL, false, err);
+	return r < 0 ? r : lsc_segment_open(segment, dir, name, err);
+}
+
 int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bool arriving),
 		     void *data, struct lsc_err *err)
 {
-	DIR *d = opendir(dir);
+	DIR *d = lsc_lender_is(dir) ? NULL : opendir(dir);
 	struct dirent *entry;
 	int r = 0;
 
+	if (!d && lsc_lender_is(dir))
+		return lsc_segment_tier_each(dir, fn, data, err);
 	if (!d)
 		return lsc_err_set(err, errno, "cannot open directory '%s': %m", dir);
 	while (r == 0 && (entry = readdir(d))) {
@@ -670,6 +726,45 @@ int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bo
 	}
 	closedir(d);
 	return r;
+}
+
+struct search {
+	struct lsc_segment *segment;
+	const char *dir;
+	const struct lsc_hash *id;
+};
+
+/* What cannot be opened may be somebody's that is just going. */
+static int try_name(void *data, const char *name, bool arriving)
+{
+	struct search *search = data;
+	struct lsc_segment *segment = search->segment;
+	struct lsc_hash id;
+
+	(void)arriving;
+	if (lsc_segment_open(segment, search->dir, name, NULL) < 0)
+		return 0;
+	id = lsc_hash_of(segment->manifest, segment->manifest_len);
+	if (lsc_hash_equal(&id, search->id))
+		return 1;
+	lsc_segment_close(segment);
+	return 0;
+}
+
+int lsc_segment_find(struct lsc_segment *segment, const char *dir, const struct lsc_hash *id,
+		     struct lsc_err *err)
+{
+	struct search search = {segment, dir, id};
+	char text[LSC_HASH_TEXT];
+	int r;
+
+	if (lsc_lender_is(dir))
+		return lsc_segment_tier_open(segment, dir, NULL, id, true, err);
+	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
+	r = lsc_segment_each(dir, try_name, &search, err);
+	if (r == 0)
+		return lsc_err_set(err, ENOENT, "no image %s here", lsc_hash_text(id, text));
+	return r < 0 ? r : 0;
 }
 
 bool lsc_segment_has(const struct lsc_segment *segment, uint32_t first, uint32_t n)

@@ -6,6 +6,9 @@
  *
  * One process (the receiver) writes pieces and marks them; any number may map and wait.  Marking
  * is a release store, seeing a mark an acquire load: who sees a piece marked sees its bytes.
+ *
+ * Where DIR is `unix:PATH`, the tier that listens there keeps images, on disk and in memory that
+ * it lends (lsc-tier(5)), and what is below works on those.
  */
 #ifndef LSC_MEM_SEGMENT_H
 #define LSC_MEM_SEGMENT_H
@@ -16,9 +19,14 @@
 
 #include "base/err.h"
 
+struct lsc_claims;    /* mem/claims.h */
+struct lsc_hash;      /* base/hash.h */
+struct lsc_loan;      /* mem/segment_tier.c */
 struct lsc_marks;     /* mem/marks.h */
 struct lsc_tree;      /* base/tree.h */
 struct lsc_writeback; /* mem/writeback.h */
+
+#define LSC_SEGMENT_NAME 201 /* a name's longest, and the 0 behind it */
 
 struct lsc_segment {
 	char *dir; /* where NAME or NAME.part is now */
@@ -31,8 +39,10 @@ struct lsc_segment {
 	uint32_t n_pieces;               /* 0 likewise */
 	size_t arrivals_len;             /* of the mapping */
 	int lock_fd;                     /* the receiver's; -1 */
+	struct lsc_claims *claims;       /* the receiver's, where others fill data, too; NULL */
 	int image_fd;                    /* the receiver's, of what data maps; -1 */
 	struct lsc_writeback *writeback; /* the receiver's; may be NULL */
+	struct lsc_loan *loan;           /* where a tier lends it; NULL */
 
 	/* while it is made */
 	uint64_t allocated;
@@ -53,6 +63,9 @@ struct lsc_segment {
 /* A name from outside that is safe to make a directory of: no '/', no leading '.', not NAME.part,
  * 200 bytes at most.  -EINVAL. */
 int lsc_segment_check_name(const char *name, struct lsc_err *err);
+
+/* Whether images can be served from there: a directory that can be read, or a tier that answers. */
+int lsc_segment_check_dir(const char *dir, struct lsc_err *err);
 
 /* The receiver's side.  Makes DIR/NAME.part of bytes with this manifest; where it is there already
  * with the same manifest it is taken up again with the pieces it has (they were verified before
@@ -103,6 +116,15 @@ void lsc_segment_sweep(const char *dir, const char *name);
 
 /* The user's side, read-only: DIR/NAME, or DIR/NAME.part.  -ENOENT when there is neither. */
 int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err);
+
+/* The same, to know of it alone: what a tier has on disk and not in memory does not come for that,
+ * and has a manifest and no data then. */
+int lsc_segment_look(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err);
+
+/* The same of the image whose manifest has this hash. */
+int lsc_segment_find(struct lsc_segment *segment, const char *dir, const struct lsc_hash *id,
 		     struct lsc_err *err);
 
 /* Names of images in dir, arrived (NAME) or arriving (NAME.part), without the suffix: calls fn for

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/runs.h"
 #include "base/tree.h"
 
 #define STEP_BYTES (256ull << 20) /* as in segment.c */
@@ -67,32 +68,33 @@ int lsc_segment_tree_reserve(struct lsc_segment *segment, struct lsc_err *err)
 {
 	const struct lsc_tree *tree = segment->tree;
 	uint8_t *at;
+	int r;
 
 	if (sysconf(_SC_PAGESIZE) > LSC_TREE_ALIGN)
 		return lsc_err_set(err, EOPNOTSUPP,
 				   "files cannot be mapped: pages are larger "
 				   "than 4096 bytes here");
-	at = mmap(NULL, tree->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED)
-		return lsc_err_set(err, errno, "cannot map '%s': %m", segment->dir);
+	r = lsc_runs_reserve(tree->bytes, &at);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot map '%s': %m", segment->dir);
 	segment->data = at;
-	if (tree->packed_bytes && mmap(at, tree->packed_bytes, PROT_READ | PROT_WRITE,
-				       MAP_SHARED | MAP_FIXED, segment->image_fd, 0) == MAP_FAILED)
-		return lsc_err_set(err, errno, "cannot map '%s/image': %m", segment->dir);
-	return 0;
+	if (tree->packed_bytes)
+		r = lsc_runs_put(at, &(struct lsc_run){0, tree->packed_bytes, segment->image_fd, 0},
+				 PROT_READ | PROT_WRITE);
+	return r < 0 ? lsc_err_set(err, -r, "cannot map '%s/image': %m", segment->dir) : 0;
 }
 
 static int grow_file(struct lsc_segment *segment, const struct lsc_tree_entry *entry,
 		     struct lsc_tree_walk *walk, const char *root, struct lsc_err *err)
 {
 	LSC_CLEANUP_FD int fd = lsc_tree_make_file(entry, walk, root, err);
+	int r;
 
 	if (fd < 0)
 		return fd;
-	if (mmap(segment->data + entry->offset, entry->bytes, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
-		return lsc_err_set(err, errno, "cannot map '%s/%s': %m", root, entry->path);
-	return 0;
+	r = lsc_runs_put(segment->data, &(struct lsc_run){entry->offset, entry->bytes, fd, 0},
+			 PROT_READ | PROT_WRITE);
+	return r < 0 ? lsc_err_set(err, -r, "cannot map '%s/%s': %m", root, entry->path) : 0;
 }
 
 int lsc_segment_tree_grow(struct lsc_segment *segment, struct lsc_err *err)

@@ -1,11 +1,12 @@
 /* image - opening an image and finding one's way in it */
 #include "model/image.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,19 +79,22 @@ static int open_manifest(struct lsc_map *manifest, const char *dir, struct lsc_e
 	return r;
 }
 
-/* The image's own descriptor: who sends it need not copy it from the map. */
+/* The descriptors stay open: who sends the image need not copy it from the map. */
 static int open_data(struct lsc_image *image, const char *dir, struct lsc_err *err)
 {
-	LSC_CLEANUP_FREE char *path = NULL;
+	struct lsc_parts *parts = &image->parts;
+	int r = lsc_parts_open(parts, dir, err);
 
-	if (asprintf(&path, "%s/image", dir) < 0) {
-		path = NULL;
-		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", dir);
-	}
-	image->data_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (image->data_fd < 0)
-		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
-	image->data = image->data_map.data;
+	if (r < 0)
+		return r;
+	if (parts->bytes != image->bytes)
+		return lsc_err_set(
+			err, EBADMSG, "image '%s': it has %llu bytes where its manifest says %llu",
+			dir, (unsigned long long)parts->bytes, (unsigned long long)image->bytes);
+	r = lsc_runs_map(parts->runs, parts->n, parts->bytes, PROT_READ, &image->data_map, err);
+	if (r < 0)
+		return lsc_err_prefix(err, "'%s/image': ", dir);
+	image->data = image->data_map;
 	return 0;
 }
 
@@ -104,15 +108,8 @@ int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err
 	if (r < 0)
 		return r;
 	r = parse_mapped(image, dir, &manifest, err);
-	image->data_fd = -1; /* until it is open: 0 is someone's */
 	image->manifest_map = manifest;
 	if (r == 0)
-		r = map_in(&image->data_map, dir, "image", err);
-	if (r == 0 && image->data_map.len != image->bytes)
-		r = lsc_err_set(err, EBADMSG,
-				"image '%s': it has %zu bytes where its manifest says %llu", dir,
-				image->data_map.len, (unsigned long long)image->bytes);
-	if (r == 0 && image->data_map.data)
 		r = open_data(image, dir, err);
 	if (r < 0)
 		lsc_image_close(image);
@@ -134,15 +131,20 @@ void lsc_image_close(struct lsc_image *image)
 	free(image->tree);
 	free(image->own_manifest);
 	lsc_map_close(&image->manifest_map);
-	if (image->data_map.data && image->data_fd >= 0)
-		close(image->data_fd);
-	lsc_map_close(&image->data_map);
+	lsc_runs_unmap(image->data_map, image->bytes);
+	lsc_parts_close(&image->parts);
 	*image = (struct lsc_image)LSC_IMAGE_INIT;
 }
 
 int lsc_image_fd(const struct lsc_image *image)
 {
-	return image->data && image->data == image->data_map.data ? image->data_fd : -1;
+	return image->data && image->data == image->data_map ? lsc_parts_fd(&image->parts) : -1;
+}
+
+const struct lsc_run *lsc_image_runs(const struct lsc_image *image, uint32_t *ret_n)
+{
+	*ret_n = image->parts.n;
+	return image->parts.runs;
 }
 
 bool lsc_image_is(const char *path)
@@ -201,6 +203,19 @@ uint32_t lsc_image_piece_bytes(const struct lsc_image *image, uint32_t piece)
 	uint64_t before = (uint64_t)(piece - block->first_piece) * image->piece_bytes;
 
 	return (uint32_t)LSC_MIN(block->bytes - before, image->piece_bytes);
+}
+
+struct lsc_hash lsc_image_block_hash(const struct lsc_image *image, uint32_t block)
+{
+	const struct lsc_block *b = &image->blocks[block];
+	struct lsc_hash pieces =
+		lsc_hash_of(&image->pieces[b->first_piece], b->n_pieces * sizeof(*image->pieces));
+	uint8_t all[LSC_HASH_BYTES + 8];
+
+	memcpy(all, pieces.bytes, LSC_HASH_BYTES);
+	for (int i = 0; i < 8; i++)
+		all[LSC_HASH_BYTES + i] = (uint8_t)(b->bytes >> (8 * i));
+	return lsc_hash_of(all, sizeof(all));
 }
 
 /* --- verifying --- */

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "base/parts.h"
 #include "model/chat.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
@@ -105,8 +106,8 @@ struct lsc_image {
 	uint8_t *own_manifest; /* where it was made here */
 
 	struct lsc_map manifest_map; /* while opened from a directory */
-	struct lsc_map data_map;
-	int data_fd;             /* of it; see lsc_image_fd() */
+	struct lsc_parts parts;      /* likewise: the files that data is the mapping of */
+	uint8_t *data_map;
 	const uint8_t *manifest; /* the bytes all of this was parsed from */
 	size_t manifest_len;
 	const uint8_t *data; /* the image's bytes; NULL when only the manifest was parsed */
@@ -117,7 +118,7 @@ struct lsc_image {
 		0                                                                                  \
 	}
 
-/* Maps both files of a directory and checks the manifest and the image's size, not the pieces. */
+/* Maps the files of a directory and checks the manifest and the image's size, not the pieces. */
 int lsc_image_open(struct lsc_image *image, const char *dir, struct lsc_err *err);
 
 /* From a manifest's bytes alone, which must outlive the image.  One of files is refused: for what
@@ -127,8 +128,12 @@ int lsc_image_parse_any(struct lsc_image *image, const void *manifest, size_t le
 			struct lsc_err *err);
 void lsc_image_close(struct lsc_image *image);
 
-/* The file that data is the mapping of, at offset 0; -1 where it is not. */
+/* The file that data is the mapping of, at offset 0; -1 where it is not, or is of several. */
 int lsc_image_fd(const struct lsc_image *image);
+
+/* What data is the mapping of, in order and without a gap, for who reads it otherwise; none where
+ * the image was not opened from a directory.  They are the image's. */
+const struct lsc_run *lsc_image_runs(const struct lsc_image *image, uint32_t *ret_n);
 
 /* Whether path is a directory with a manifest in it. */
 bool lsc_image_is(const char *path);
@@ -140,6 +145,10 @@ const struct lsc_tensor *lsc_image_tensor(const struct lsc_image *image, uint32_
 uint64_t lsc_image_piece_offset(const struct lsc_image *image, uint32_t piece);
 uint32_t lsc_image_piece_bytes(const struct lsc_image *image, uint32_t piece);
 uint32_t lsc_image_piece_block(const struct lsc_image *image, uint32_t piece);
+
+/* What a block is known by, wherever it lies: XXH3-128 of the hash of its pieces' hashes, in their
+ * order, and its length (8 bytes, little-endian). */
+struct lsc_hash lsc_image_block_hash(const struct lsc_image *image, uint32_t block);
 
 /* The first piece whose bytes do not match, n_pieces when all do.  threads <= 1: this thread. */
 int lsc_image_verify(const struct lsc_image *image, unsigned threads, uint32_t *ret_piece,

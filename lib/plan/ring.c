@@ -3,7 +3,8 @@
  * There are as many segments as there are sources, or receivers where these are fewer: each has a
  * ring of its own, so that the sources do not send the same pieces twice.  A segment that has lost
  * its source is merged into another; sources of one that is complete help the segment that lacks
- * most.
+ * most.  Who has only a part of the image helps a source that has it all, and has no segment of its
+ * own, whose receivers would wait for the rest; where nobody has all, there is one segment.
  */
 #include "plan/ring.h"
 
@@ -96,13 +97,33 @@ static void empty_segment(struct lsc_ring_segment *segment, double first)
 	};
 }
 
+/* Whether it is a source that has everything, or one that has not. */
+static bool is_source(const struct lsc_ring *ring, uint32_t id, bool lacks)
+{
+	const struct lsc_ring_node *node = &ring->nodes[id];
+
+	return node->here && node->source && node->lacks == lacks;
+}
+
+/* Deals the sources out, those that have everything first. */
+static void deal_sources(struct lsc_ring *ring, uint64_t now_ns)
+{
+	uint32_t n = 0;
+
+	for (int lacks = 0; lacks < 2; lacks++)
+		for (uint32_t i = 0; i < ring->n_order; i++)
+			if (is_source(ring, ring->order[i], lacks))
+				assign(ring, ring->order[i], n++ % ring->n_segments, now_ns);
+}
+
 /* Deals sources and receivers out to as many segments as have one of both. */
 static void deal(struct lsc_ring *ring, uint64_t now_ns)
 {
-	uint32_t n[2] = {0, 0}, at[2] = {0, 0};
+	uint32_t n[2] = {0, 0}, at = 0;
 
 	for (uint32_t i = 0; i < ring->n_order; i++)
-		n[ring->nodes[ring->order[i]].source]++;
+		if (!ring->nodes[ring->order[i]].lacks)
+			n[ring->nodes[ring->order[i]].source]++;
 	ring->n_segments = LSC_MAX(1, LSC_MIN(n[0], n[1]));
 	for (uint32_t g = 0; g < ring->n_segments; g++)
 		empty_segment(&ring->segments[g], ring->rotate ? (double)g / ring->n_segments : 0);
@@ -110,14 +131,9 @@ static void deal(struct lsc_ring *ring, uint64_t now_ns)
 		uint32_t id = ring->order[i];
 
 		if (!ring->nodes[id].source)
-			lsc_ring_put(ring, id, at[0]++ % ring->n_segments);
+			lsc_ring_put(ring, id, at++ % ring->n_segments);
 	}
-	for (uint32_t i = 0; i < ring->n_order; i++) {
-		uint32_t id = ring->order[i];
-
-		if (ring->nodes[id].source)
-			assign(ring, id, at[1]++ % ring->n_segments, now_ns);
-	}
+	deal_sources(ring, now_ns);
 	for (uint32_t g = 0; g < ring->n_segments; g++) {
 		struct lsc_ring_segment *segment = &ring->segments[g];
 
@@ -127,13 +143,15 @@ static void deal(struct lsc_ring *ring, uint64_t now_ns)
 	ring->started = ring->dirty = true;
 }
 
-/* The segment with the fewest receivers among those that have a source, but this. */
-static uint32_t smallest(const struct lsc_ring *ring, uint32_t but)
+/* The segment with the fewest receivers, but this, among those led by a source that has everything,
+ * or a part. */
+static uint32_t smallest(const struct lsc_ring *ring, uint32_t but, bool lacks)
 {
 	uint32_t best = LSC_RING_NONE;
 
 	for (uint32_t g = 0; g < ring->n_segments; g++) {
-		if (g == but || ring->segments[g].leader == LSC_RING_NONE)
+		if (g == but || ring->segments[g].leader == LSC_RING_NONE ||
+		    ring->nodes[ring->segments[g].leader].lacks != lacks)
 			continue;
 		if (best == LSC_RING_NONE || ring->segments[g].n < ring->segments[best].n)
 			best = g;
@@ -153,9 +171,11 @@ static void merge(struct lsc_ring *ring, uint32_t from, uint32_t to)
 
 static void add_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 {
-	uint32_t g = smallest(ring, LSC_RING_NONE);
+	uint32_t g = smallest(ring, LSC_RING_NONE, false);
 	struct lsc_ring_segment *segment;
 
+	if (g == LSC_RING_NONE)
+		g = smallest(ring, LSC_RING_NONE, true);
 	for (uint32_t i = 0; g == LSC_RING_NONE; i++)
 		if (ring->segments[i].n || i + 1 == ring->n_segments)
 			g = i;
@@ -199,6 +219,26 @@ static void remove_receiver(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 	}
 }
 
+/* Has the sources of one segment, or of all (LSC_RING_NONE), go to another; returns whether they
+ * did.  all: those, too, that have only a part. */
+static bool move_sources(struct lsc_ring *ring, uint32_t from, uint32_t to, bool all,
+			 uint64_t now_ns)
+{
+	bool moved = false;
+
+	for (uint32_t i = 0; i < ring->n_order; i++) {
+		uint32_t id = ring->order[i];
+
+		if (from != LSC_RING_NONE && ring->nodes[id].segment != from)
+			continue;
+		if (!is_source(ring, id, false) && !(all && is_source(ring, id, true)))
+			continue;
+		assign(ring, id, to, now_ns);
+		moved = true;
+	}
+	return moved;
+}
+
 static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 {
 	uint32_t g = ring->nodes[id].segment, to;
@@ -208,24 +248,22 @@ static void remove_source(struct lsc_ring *ring, uint32_t id, uint64_t now_ns)
 		return;
 	segment->leader = LSC_RING_NONE;
 	segment->probe = LSC_RING_NONE;
-	for (uint32_t i = 0; i < ring->n_order; i++) {
-		struct lsc_ring_node *node = &ring->nodes[ring->order[i]];
-
-		if (node->here && node->source && node->segment == g) {
-			assign(ring, ring->order[i], g, now_ns);
-			return;
-		}
-	}
-	to = smallest(ring, g);
+	if (move_sources(ring, g, g, false, now_ns))
+		return;
+	to = smallest(ring, g, false);
 	if (to != LSC_RING_NONE) {
 		start_at(ring, ring->segments[to].leader, frontier(ring, segment));
 		merge(ring, g, to);
+		move_sources(ring, g, to, true, now_ns);
 		return;
 	}
 	/* Nobody has it all, or only receivers do: one ring of all of them. */
-	for (uint32_t i = 0; i < ring->n_segments; i++)
+	for (uint32_t i = 0; i < ring->n_segments; i++) {
 		if (i != g)
 			merge(ring, i, g);
+		ring->segments[i].leader = LSC_RING_NONE;
+	}
+	move_sources(ring, LSC_RING_NONE, g, true, now_ns);
 }
 
 int lsc_ring_new(struct lsc_ring **ret_ring, uint32_t max_nodes, uint64_t bytes, bool rotate,

@@ -14,11 +14,18 @@
 #include "stream/json.h"
 #include "stream/record.h"
 
+static uint32_t n_from(const struct lsc_forecast *f)
+{
+	return f->n_sources + !f->absent;
+}
+
 static const char *name_of(const struct lsc_forecast *f, uint32_t rank)
 {
-	if (rank == 0)
+	uint32_t node = rank + f->absent;
+
+	if (node == 0)
 		return "local";
-	return rank <= f->n_sources ? f->sources[rank - 1] : f->to[rank - 1 - f->n_sources];
+	return node <= f->n_sources ? f->sources[node - 1] : f->to[node - 1 - f->n_sources];
 }
 
 /* --- edges --- */
@@ -89,18 +96,17 @@ int lsc_forecast_make(struct lsc_forecast *f, struct lsc_err *err)
 {
 	const struct lsc_image *image = f->image;
 	uint32_t pieces = LSC_MAX(image->n_pieces, 1u);
-	uint64_t nodes = 1 + (uint64_t)f->n_sources + f->n_to;
+	uint64_t nodes = (uint64_t)n_from(f) + f->n_to;
 	double more;
 	int r;
 
 	if (nodes > LSC_SCHEDULE_MAX_NODES)
 		return lsc_err_set(err, EINVAL, "a cast has %u nodes at most",
 				   LSC_SCHEDULE_MAX_NODES);
-	r = lsc_schedule_init(&f->schedule, f->order, (uint32_t)nodes, f->n_sources + 1, pieces,
-			      err);
+	r = lsc_schedule_init(&f->schedule, f->order, (uint32_t)nodes, n_from(f), pieces, err);
 	if (r < 0)
 		return r;
-	for (uint32_t rank = f->n_sources + 1; r == 0 && rank < nodes; rank++)
+	for (uint32_t rank = n_from(f); r == 0 && rank < nodes; rank++)
 		r = add_feeders(f, rank);
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot plan a cast: %m");
@@ -148,7 +154,7 @@ int lsc_forecast_text(const struct lsc_forecast *f, struct lsc_buf *buf)
 	r = lsc_buf_printf(
 		buf, "'%s': %llu bytes, %u pieces in %u blocks, to %u node%s from %u, %s order\n",
 		f->name, (unsigned long long)image->bytes, image->n_pieces, image->n_blocks,
-		f->n_to, f->n_to == 1 ? "" : "s", f->n_sources + 1, f->order_name);
+		f->n_to, f->n_to == 1 ? "" : "s", n_from(f), f->order_name);
 	for (uint32_t rank = 0; r == 0 && rank < f->schedule.nodes; rank++) {
 		uint32_t n;
 		const uint64_t *edge = edges_from(f, rank, &n);
@@ -180,12 +186,12 @@ static void pack_node(const struct lsc_forecast *f, uint32_t rank, struct lsc_pa
 	const uint64_t *edge = edges_from(f, rank, &n);
 
 	lsc_pack_map(pack, NULL, 4);
-	lsc_pack_uint(pack, "node", rank);
+	lsc_pack_uint(pack, "node", rank + f->absent);
 	lsc_pack_str(pack, "name", name_of(f, rank));
-	lsc_pack_str(pack, "role", rank <= f->n_sources ? "source" : "receiver");
+	lsc_pack_str(pack, "role", rank < n_from(f) ? "source" : "receiver");
 	lsc_pack_array(pack, "feeds", n);
 	for (uint32_t i = 0; i < n; i++)
-		lsc_pack_uint(pack, NULL, (uint32_t)edge[i]);
+		lsc_pack_uint(pack, NULL, (uint32_t)edge[i] + f->absent);
 }
 
 int lsc_forecast_json(const struct lsc_forecast *f, struct lsc_buf *buf)

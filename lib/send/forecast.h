@@ -21,6 +21,7 @@
 struct lsc_forecast {
 	const struct lsc_image *image;
 	const char *name;     /* of the image at the nodes */
+	bool absent;          /* this node has nothing of it, and sends nothing */
 	char *const *sources; /* beside this node */
 	uint32_t n_sources;
 	char *const *to;
@@ -33,7 +34,8 @@ struct lsc_forecast {
 	struct lsc_schedule schedule;
 	double copies;   /* the time in units of one copy over one link */
 	double seconds;  /* the same; 0: no rate is known */
-	uint64_t *edges; /* from << 32 | to, sorted: ranks */
+	uint64_t *edges; /* from << 32 | to, sorted: ranks, which are the numbers of nodes, less one
+			  * where this one is absent */
 	uint32_t n_edges;
 };
 

@@ -47,6 +47,25 @@ int lsc_sending_settle(struct lsc_names *to, struct lsc_names *sources,
 	return r < 0 ? r : lsc_names_check_unique(to, sources, err);
 }
 
+int lsc_sending_settle_asked(struct lsc_names *ask, const struct lsc_names *to,
+			     const struct lsc_names *exclude, uint64_t port, struct lsc_err *err)
+{
+	struct lsc_names sorted = {.n = to->n};
+	int r;
+
+	lsc_names_exclude(ask, exclude);
+	r = lsc_names_set_port(ask, (uint16_t)(port ? port : DEFAULT_PORT), err);
+	if (r < 0 || !ask->n)
+		return r;
+	sorted.names = malloc((to->n + (size_t)1) * sizeof(sorted.names[0]));
+	if (!sorted.names)
+		return lsc_err_set(err, ENOMEM, "cannot list nodes: %m");
+	memcpy(sorted.names, to->names, to->n * sizeof(sorted.names[0]));
+	lsc_names_exclude(ask, &sorted); /* which sorts them */
+	free(sorted.names);
+	return lsc_names_check_unique(ask, NULL, err);
+}
+
 /* --- orders --- */
 
 int lsc_sending_order_parse(const char *name, int *ret_order, struct lsc_err *err)
@@ -71,8 +90,11 @@ int lsc_sending_order_parse(const char *name, int *ret_order, struct lsc_err *er
 /* A ring, while that is short against the pieces; else a schedule that needs fewer rounds. */
 void lsc_sending_choose(int order, struct lsc_cast_options *options)
 {
-	uint32_t group = 1 + (uint32_t)lsc_div_up(options->n_to, options->n_sources + 1);
-	bool chain = options->segment || lsc_chain_is_fastest(group, options->image->n_pieces);
+	uint32_t whole =
+		options->n_sources - options->n_parts + !(options->segment || options->absent);
+	uint32_t group = 1 + (uint32_t)lsc_div_up(options->n_to, LSC_MAX(whole, 1u));
+	bool chain = options->segment || options->n_parts || !whole ||
+		     lsc_chain_is_fastest(group, options->image->n_pieces);
 
 	if (order == LSC_SENDING_DEFAULT)
 		order = options->n_sources ? LSC_SENDING_KWAY : LSC_SENDING_THROUGHPUT;

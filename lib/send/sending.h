@@ -63,6 +63,10 @@ int lsc_sending_settle(struct lsc_names *to, struct lsc_names *sources,
 		       const struct lsc_names *exclude, uint64_t port, bool launch,
 		       struct lsc_err *err);
 
+/* The same of nodes that are only asked what they have: those that are in to are asked anyway. */
+int lsc_sending_settle_asked(struct lsc_names *ask, const struct lsc_names *to,
+			     const struct lsc_names *exclude, uint64_t port, struct lsc_err *err);
+
 /* Whether there may be links to all nodes (net/access.h).  A cast that launches nodes, and has no
  * key and may not do without, gets one that is drawn for it; -EINVAL where nodes that serve already
  * could not know that. */

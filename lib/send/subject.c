@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "mem/lender.h"
 #include "model/files.h"
 
 #define PART ".part"
@@ -45,6 +46,16 @@ static int open_part(struct lsc_subject *subject, const char *path, size_t dir_l
 	return r;
 }
 
+/* What a tier has of it: `unix:PATH/NAME`. */
+static int open_lent(struct lsc_subject *subject, const char *path, size_t dir_len,
+		     struct lsc_err *err)
+{
+	int r = open_part(subject, path, dir_len - 1, err);
+
+	subject->partial = subject->segment.arrivals != NULL;
+	return r;
+}
+
 static int open_image(struct lsc_subject *subject, const char *path, struct lsc_err *err)
 {
 	int r = lsc_image_open(&subject->image, path, err);
@@ -61,15 +72,34 @@ int lsc_subject_open(struct lsc_subject *subject, const char *path, bool raw, st
 
 	if (raw)
 		return lsc_files_open(&subject->image, path, cpus > 0 ? (unsigned)cpus : 1, err);
+	if (lsc_lender_is(path) && dir_len)
+		return open_lent(subject, path, dir_len, err);
 	if (len <= strlen(PART) || strcmp(subject->name + len - strlen(PART), PART) != 0)
 		return open_image(subject, path, err);
 	take_name(subject, path, strlen(PART));
 	return open_part(subject, path, dir_len, err);
 }
 
+int lsc_subject_name(struct lsc_subject *subject, const char *name, struct lsc_err *err)
+{
+	int r = lsc_segment_check_name(name, err);
+
+	if (r < 0)
+		return r;
+	snprintf(subject->name, sizeof(subject->name), "%s", name);
+	subject->absent = true;
+	return 0;
+}
+
+int lsc_subject_take(struct lsc_subject *subject, const void *manifest, size_t len,
+		     struct lsc_err *err)
+{
+	return lsc_image_parse_any(&subject->image, manifest, len, err);
+}
+
 void lsc_subject_close(struct lsc_subject *subject)
 {
-	if (subject->partial)
+	if (subject->segment.data)
 		subject->image.data = NULL; /* the segment's */
 	lsc_image_close(&subject->image);
 	lsc_segment_close(&subject->segment);

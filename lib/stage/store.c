@@ -1,6 +1,7 @@
 /* store - the images of a directory, opened when they are first asked for */
 #include "stage/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,67 +115,46 @@ static int open_engine(struct lsc_store *store, struct lsc_store_image *image, s
 	return lsc_engine_open(&image->engine, &image->image, segment->data, &store->engine, err);
 }
 
-struct search {
-	struct lsc_store *store;
-	const struct lsc_hash *id;
-	struct lsc_store_image *found;
-	struct lsc_err *err;
-};
-
-/* 1 where name is the image that is looked for, negative errno where it cannot be used, 0 to go
- * on looking: what cannot be opened may be somebody's that is just going. */
-static int try_name(void *data, const char *name, bool arriving)
+static struct lsc_store_image *image_new(struct lsc_store *store)
 {
-	struct search *search = data;
 	struct lsc_store_image *image = calloc(1, sizeof(*image));
-	struct lsc_hash id;
-	int r;
 
-	(void)arriving;
 	if (!image)
-		return lsc_err_set(search->err, ENOMEM, "no memory for an image");
-	image->store = search->store;
+		return NULL;
+	image->store = store;
 	image->segment = (struct lsc_segment)LSC_SEGMENT_INIT;
 	pthread_mutex_init(&image->lock, NULL);
 	pthread_cond_init(&image->wake, NULL);
-	if (lsc_segment_open(&image->segment, search->store->dir, name, NULL) < 0) {
-		image_free(image);
-		return 0;
-	}
-	id = lsc_hash_of(image->segment.manifest, image->segment.manifest_len);
-	if (!lsc_hash_equal(&id, search->id)) {
-		image_free(image);
-		return 0;
-	}
-	r = open_engine(search->store, image, search->err);
-	if (r < 0) {
-		image_free(image);
-		return lsc_err_prefix(search->err, "image '%s': ", name);
-	}
-	search->found = image;
-	return 1;
+	return image;
 }
 
 int lsc_store_find(struct lsc_store *store, const struct lsc_hash *id,
 		   struct lsc_store_image **ret_image, struct lsc_err *err)
 {
-	struct search search = {store, id, NULL, err};
-	char text[LSC_HASH_TEXT];
+	struct lsc_store_image *image;
+	char name[LSC_SEGMENT_NAME] = "";
 	int r;
 
-	for (struct lsc_store_image *image = store->images; image; image = image->next)
+	for (image = store->images; image; image = image->next)
 		if (lsc_hash_equal(&image->image.id, id) && !image->gone) {
 			*ret_image = image;
 			return 0;
 		}
-	r = lsc_segment_each(store->dir, try_name, &search, err);
-	if (r < 0)
-		return r;
-	if (!search.found)
-		return lsc_err_set(err, ENOENT, "no image %s here", lsc_hash_text(id, text));
-	search.found->next = store->images;
-	store->images = search.found;
-	*ret_image = search.found;
+	image = image_new(store);
+	if (!image)
+		return lsc_err_set(err, ENOMEM, "no memory for an image");
+	r = lsc_segment_find(&image->segment, store->dir, id, err);
+	if (r == 0) {
+		snprintf(name, sizeof(name), "%s", image->segment.name);
+		r = open_engine(store, image, err);
+	}
+	if (r < 0) {
+		image_free(image);
+		return *name ? lsc_err_prefix(err, "image '%s': ", name) : r;
+	}
+	image->next = store->images;
+	store->images = image;
+	*ret_image = image;
 	return 0;
 }
 

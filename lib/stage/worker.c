@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "mem/segment.h"
 #include "net/frame.h"
 #include "net/link.h"
 #include "stage/worker_own.h"
@@ -235,8 +236,9 @@ static int start(struct lsc_worker *worker, const struct lsc_endpoint *at,
 					      options->wait_ns ? options->wait_ns : WAIT_NS};
 	int r;
 
-	if (access(options->dir, R_OK | X_OK) < 0)
-		return lsc_err_set(err, errno, "cannot serve '%s': %m", options->dir);
+	r = lsc_segment_check_dir(options->dir, err);
+	if (r < 0)
+		return r;
 	worker->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->event_fd < 0)
 		return lsc_err_set(err, errno, "cannot make an eventfd: %m");

@@ -389,7 +389,10 @@ unsigned lsc_stream_major(const char *kind)
 
 unsigned lsc_stream_minor(const char *kind)
 {
-	return !strcmp(kind, "exec") ? 3 : !strcmp(kind, "requests") ? 2 : !strcmp(kind, "cast");
+	return !strcmp(kind, "exec")       ? 3
+	       : !strcmp(kind, "requests") ? 2
+	       : !strcmp(kind, "cast")     ? 1
+					   : 0;
 }
 
 int lsc_record_hello(const struct lsc_record *record, const char *kind, struct lsc_err *err)

@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/endpoint.h"
+#include "cast/want.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -25,7 +26,8 @@ static void try_offer(const struct lsc_record *record)
 	check(lsc_offer_pack(&pack, &offer, 1) == 0);
 	reparse(&copy, &pack);
 	check(lsc_offer_parse(&copy, &again, NULL) == 0 && !strcmp(again.name, offer.name) &&
-	      again.source == offer.source && again.cleartext == offer.cleartext &&
+	      again.source == offer.source && again.part == offer.part &&
+	      again.cleartext == offer.cleartext &&
 	      (!offer.cleartext || !memcmp(&again.proof, &offer.proof, sizeof(offer.proof))) &&
 	      !memcmp(&again.cast, &offer.cast, sizeof(offer.cast)));
 }
@@ -111,6 +113,52 @@ static void try_failed(const struct lsc_record *record)
 		check((unsigned char)*c >= ' ' && *c != 127);
 }
 
+static void try_want(const struct lsc_record *record)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
+	struct lsc_want want, again;
+
+	if (lsc_want_parse(record, &want, NULL) < 0)
+		return;
+	check(*want.name && *want.name != '.' && !strchr(want.name, '/'));
+	check(lsc_want_pack(&pack, &want) == 0);
+	reparse(&copy, &pack);
+	check(lsc_want_parse(&copy, &again, NULL) == 0 && !strcmp(again.name, want.name) &&
+	      again.manifest == want.manifest);
+}
+
+static void try_held(const struct lsc_record *record)
+{
+	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
+	LSC_CLEANUP(lsc_record_release) struct lsc_record copy = LSC_RECORD_INIT;
+	struct lsc_held held, again;
+
+	if (lsc_held_parse(record, &held, NULL) < 0)
+		return;
+	check(held.tier <= LSC_HELD_DISK && held.n_here <= held.n_pieces &&
+	      !held.bits == held.complete);
+	check(held.complete ? held.n_here == held.n_pieces
+			    : held.n_here == lsc_bits_count(held.bits, held.n_pieces));
+	check(lsc_held_pack(&pack, &held, 0) == 0);
+	reparse(&copy, &pack);
+	check(lsc_held_parse(&copy, &again, NULL) == 0 && again.n_here == held.n_here &&
+	      again.bytes == held.bytes && again.tier == held.tier &&
+	      again.complete == held.complete && lsc_hash_equal(&again.id, &held.id));
+	lsc_held_release(&again);
+	lsc_held_release(&held);
+}
+
+static void try_absent(const struct lsc_record *record)
+{
+	char why[LSC_CAST_WHY];
+
+	if (lsc_absent_parse(record, why, NULL) < 0)
+		return;
+	for (const char *c = why; *c; c++)
+		check((unsigned char)*c >= ' ' && *c != 127);
+}
+
 static void try_pieces(const struct lsc_record *record, uint32_t n_pieces)
 {
 	uint64_t bits[2] = {0};
@@ -138,6 +186,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	try_plan(&record);
 	try_progress(&record);
 	try_failed(&record);
+	try_want(&record);
+	try_held(&record);
+	try_absent(&record);
 	lsc_stats_parse(&record, &stats, NULL);
 	if (lsc_checked_parse(&record, &checked, NULL) == 0)
 		check(checked.state <= LSC_CHECK_ABSENT);

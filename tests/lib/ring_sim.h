@@ -664,7 +664,7 @@ static bool run(struct sim *sim)
 	for (uint32_t i = 0; i < sim->n_nodes; i++) {
 		struct node *node = &sim->nodes[i];
 
-		if (node->source)
+		if (node->source && !count(&node->has)) /* else it has a part */
 			node->has = whole(sim->pieces);
 		node->n_has = count(&node->has);
 		node->noted = node->has;
@@ -677,7 +677,7 @@ static bool run(struct sim *sim)
 			lsc_ring_join(sim->ring, i, node->source, ns(0));
 	}
 	for (uint32_t i = 0; i < sim->n_nodes; i++)
-		if (sim->nodes[i].n_has && !sim->nodes[i].source)
+		if (sim->nodes[i].n_has)
 			lsc_ring_held(sim->ring, i, sim->nodes[i].n_has * PIECE, ns(0));
 	vary(sim);
 	while (sim->now < 40 * sim->seconds && !(done = finished(sim))) {

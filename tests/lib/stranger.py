@@ -4,8 +4,11 @@
     stranger.py image DIR                         hold an image to the rules; print its counts
     stranger.py tokenize DIR                      the ids of standard input, and back
     stranger.py run DIR N ID... [KEY=VALUE...]    N tokens of an f32 image, by itself
-    stranger.py receive DIR [MAJOR]               take part in one cast; print where at first
+    stranger.py receive DIR [VERSION]             take part in one cast; print where at first
+    stranger.py hold DIR ID                       be a source in one cast of the image at DIR
+    stranger.py want ADDRESS NAME                 what a node has of it
     stranger.py send DIR ORDER ADDRESS...         cast an image to nodes
+    stranger.py part DIR ADDRESS BLOCK...         give a node some blocks of it, and leave
     stranger.py work DIR                          be a worker; print where at first
     stranger.py ask ARRIVALS DIR STAGES N ID... [KEY=VALUE...]
                                                   N tokens from so many workers of a cast;
@@ -122,7 +125,7 @@ class Link(Stream):
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock.makefile("rb"))
-        version = version or ((2, 0) if kind == "cast" else (1, 2))
+        version = version or ((2, 1) if kind == "cast" else (1, 2))
         self.say("hello", kind=kind, version=list(version))
 
     def say(self, type_, body=None, **keys):
@@ -736,12 +739,32 @@ class Coordinator(Member):
         self.ended.put(0)
 
 
+def part(path, address, *blocks):
+    c = Coordinator(path, "throughput", address)
+    blocks, link = {int(b) for b in blocks}, connect(address, "cast")
+    link.say("offer", c.manifest, cast=c.cast, name=c.name)
+    link.hello("cast")
+    t = None
+    while t != "ready":
+        t, r, _ = link.next()
+        assert t in ("progress", "ready"), r
+    link.say("plan", node=1, first=0, timeout=10, to=[], gone=[])
+    data = Outlet(c, address)
+    for piece, (block, offset, length) in enumerate(c.image.pieces):
+        if block in blocks:
+            data.link.say("piece", piece=piece, body=c.data[offset:offset + length])
+    while blocks:
+        t, r, _ = link.next()
+        assert t in ("progress", "block"), r
+        blocks.discard(r.get("block"))
+
+
 class Receiver(Member):
     """Takes part in one cast."""
 
-    def __init__(self, root, major=2):
+    def __init__(self, root, version="2.1"):
         super().__init__()
-        self.root, self.version = root, (int(major), 7 if int(major) > 2 else 0)
+        self.root, self.version = root, tuple(int(n) for n in version.split("."))
         self.planned, self.inlets = False, []
         self.listener = socket.create_server(("127.0.0.1", 0))
 
@@ -756,11 +779,18 @@ class Receiver(Member):
 
     def talk(self, link):
         link.hello("cast")
-        t, r, body = link.next()
+        try:
+            t, r, body = link.next()
+        except (EOFError, OSError):
+            return  # it only looked who is here
         if t == "peer":
             assert r["cast"] == self.cast
             return self.take_pieces(link)
-        assert t == "offer" and not r.get("source")
+        if t == "want" and self.version >= (2, 1):
+            return self.answer(link, r)
+        if t == "want":
+            return link.say("abort", code=71, why="opens with a record 'want'")
+        assert t == "offer" and self.may(r)
         self.take_offer(link, r, body)
         while t != "end":
             t, r, _ = link.next()
@@ -770,6 +800,12 @@ class Receiver(Member):
                 self.begin()
         link.say("stats", cpu=0, received=self.received, sent=self.sent, memory=0)
         self.ended.put(0)
+
+    def may(self, offer):
+        return not offer.get("source")
+
+    def answer(self, link, want):
+        link.say("absent", why="a stranger has nothing")
 
     def take_offer(self, link, offer, manifest):
         self.control, self.cast = link, offer["cast"]
@@ -839,6 +875,60 @@ class Receiver(Member):
                 self.control.say("block", block=block)
             if not any(self.missing):
                 self.tell(whole[-1])
+
+
+class Holder(Receiver):
+    """Has an image, and is a source of it; its id, which is a hash, it is told."""
+
+    def __init__(self, path, name):
+        super().__init__(path)
+        self.id, self.name = bytes.fromhex(name), os.path.basename(path)
+        with open(path + "/manifest", "rb") as f:
+            self.manifest = f.read()
+        with open(path + "/image", "rb") as f:
+            self.data = f.read()
+        self.image = Image(io.BytesIO(self.manifest))
+        self.here.update(range(len(self.image.pieces)))
+
+    def may(self, offer):
+        return offer.get("source")
+
+    def answer(self, link, want):
+        if want["name"] != self.name:
+            return link.say("absent", why="another name")
+        link.say("held", self.manifest if want.get("manifest") else None, id=self.id,
+                 bytes=len(self.data), pieces=len(self.image.pieces), complete=True, tier="host")
+        while link.file.read(4096):
+            pass  # until it closes
+
+    def take_offer(self, link, offer, manifest):
+        assert manifest == self.manifest
+        self.control, self.cast, self.planned = link, offer["cast"], True
+        bits = bytearray(len(self.image.pieces) // 8 + 1)
+        for p in self.here:
+            bits[p // 8] |= 1 << p % 8
+        link.say("ready", bits=bytes(bits), complete=True)
+        self.spawn(self.report)
+
+
+def want(address, name):
+    link = connect(address, "cast")
+    link.hello("cast")
+    link.say("want", name=name)
+    t, r, body = link.next()
+    assert body is None
+    if t == "absent":
+        print(t, r["why"])
+        return
+    n = r["pieces"] if r.get("complete") else len(numbers(r.get("bits", b"")))
+    print(t, r["id"].hex(), n, "of", r["pieces"], r.get("tier", "disk"))
+    link = connect(address, "cast")
+    link.say("want", name=name, manifest=True)
+    link.hello("cast")
+    t, again, body = link.next()
+    assert t == "held" and again["id"] == r["id"]
+    image = Image(io.BytesIO(body))
+    assert (len(image.pieces), image.layout["bytes"]) == (r["pieces"], r["bytes"])
 
 
 # --- a worker ---
@@ -1059,9 +1149,11 @@ def say(address, kind, major, *types):
 if __name__ == "__main__":
     if sys.argv[1] == "receive":
         Receiver(*sys.argv[2:]).serve()
+    if sys.argv[1] == "hold":
+        Holder(*sys.argv[2:]).serve()
     if sys.argv[1] == "work":
         Worker(sys.argv[2]).serve()
     if sys.argv[1] == "send":
         Coordinator(*sys.argv[2:]).run()
     {"image": image, "tokenize": tokenize, "run": run, "ask": ask, "request": request,
-     "say": say}[sys.argv[1]](*sys.argv[2:])
+     "say": say, "want": want, "part": part}[sys.argv[1]](*sys.argv[2:])

@@ -173,7 +173,7 @@ kill -KILL $pid
 wait $pid 2>/dev/null
 sleep 0.5
 expect_status 74 'a part that is not all of it' lsc-cast send "$SCRATCH/one/image.lsc.part" --to "$two"
-expect_one_line 'is neither here nor at any other node'
+expect_one_line ' at no node'
 clear_nodes
 
 # The file of the source is written over while it is cast.

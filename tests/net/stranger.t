@@ -1,7 +1,7 @@
 #!/bin/sh
 # What was written from the man pages alone (tests/lib/stranger.py) beside what they describe.
 . tests/lib/tap.sh
-requires_command python3
+requires_command python3 jq
 
 stranger_py=$TOP/tests/lib/stranger.py
 stranger() { python3 "$stranger_py" "$@"; }
@@ -17,7 +17,7 @@ stranger_server() { # stranger_server NAME ARGUMENT...: its address in $NAME
 	read -r "$tap_var" <"$SCRATCH/ready.$tap_var"
 }
 
-start_stranger() { # start_stranger NAME [MAJOR]: a receiver of one cast
+start_stranger() { # start_stranger NAME [VERSION]: a receiver of one cast
 	mkdir -p "$SCRATCH/$1"
 	stranger_server "$1" receive "$SCRATCH/$1" ${2:-}
 }
@@ -113,6 +113,15 @@ expect_equal "is told when the cast is ended" $? 1
 grep -q "the cast was interrupted" "$SCRATCH/log.aborted"
 ok $? "and why"
 
+# --- what nodes have ---
+
+id=$(lsc-shard ls --json "$SCRATCH/tiny" | jq -r .id)
+pieces=$(lsc-shard ls --json "$SCRATCH/tiny" | jq -r .pieces)
+expect_status 0 "a stranger asks what a node has" stranger want "$sent" tiny
+expect_equal "which says it" "$(cat "$SCRATCH/out")" "held $id $pieces of $pieces disk"
+expect_status 0 "and asks for what it has not" stranger want "$sent" other
+expect_equal "which says that" "$(cat "$SCRATCH/out")" "absent it is not there"
+
 # --- refusals ---
 
 refused() { # refused NAME WHY ARGUMENT...
@@ -127,7 +136,7 @@ refused "and another protocol" "expected a stream of kind 'cast', got 'exec'" "$
 refused "and who does not say what it wants" "opens with a record 'have'" "$one" cast 2 have
 refused "and who leaves out what is needed" "record 'peer': key 'cast' is missing" \
 	"$one" cast 2 peer
-start_stranger later 3
+start_stranger later 3.7
 expect_status 76 "a node of version 3 is refused" lsc-cast send "$SCRATCH/image.lsc" --to "$later"
 expect_one_line "'cast' stream has version 3.7; this program reads 2.x"
 

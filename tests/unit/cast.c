@@ -542,6 +542,112 @@ static void test_parts(void)
 	tear_down(&run);
 }
 
+/* Gives a host the pieces of these blocks, as a cast that ended early leaves them. */
+static void give_blocks(struct run *run, uint32_t host, uint32_t first, uint32_t last)
+{
+	struct lsc_segment s = LSC_SEGMENT_INIT;
+	struct lsc_err err = LSC_ERR_INIT;
+	char path[PATH_MAX];
+
+	path_of(path, run, host, "");
+	if (lsc_segment_create(&s, path, "image.lsc", image.manifest, image.manifest_len,
+			       image.bytes, image.n_pieces, &err) < 0)
+		abort();
+	for (uint32_t i = 0; i < image.n_pieces; i++) {
+		uint64_t at = lsc_image_piece_offset(&image, i);
+		uint32_t block = lsc_image_piece_block(&image, i);
+
+		if (block < first || block > last)
+			continue;
+		memcpy(s.data + at, image.data + at, lsc_image_piece_bytes(&image, i));
+		lsc_segment_mark(&s, i);
+	}
+	lsc_segment_close(&s);
+}
+
+/* A cast that is started where there is only a manifest. */
+static void start_absent(struct run *run, uint32_t n_hosts, uint32_t n_sources, int order,
+			 struct lsc_image *tables)
+{
+	set_up(run, n_hosts, n_sources, order);
+	*tables = image;
+	tables->data = NULL;
+	run->options.image = tables;
+	run->options.absent = true;
+}
+
+static void test_absent(void)
+{
+	static const int orders[] = {THROUGHPUT, KWAY, LSC_ORDER_ROUND_OPTIMAL, LSC_ORDER_TREE};
+	struct lsc_image tables;
+	struct run run;
+
+	for (size_t i = 0; i < LSC_ARRAY_SIZE(orders); i++) {
+		for (uint32_t k = 1; k <= 3; k += 2) {
+			start_absent(&run, k + 4, k, orders[i], &tables);
+			cast(&run, NULL);
+			ok(run.result == 0 && all_have_it(&run) && run.completes == 4,
+			   "%s from %u others: %s", order_name(orders[i]), k, run.err.text);
+			tear_down(&run);
+		}
+	}
+	start_absent(&run, 3, 3, THROUGHPUT, &tables);
+	run.options.n_sources = 0;
+	run.options.to = run.names;
+	run.options.n_to = 3;
+	cast(&run, NULL);
+	ok(run.result == 0 && run.completes == 3 && !run.received, "to those that have it: %s",
+	   run.err.text);
+	tear_down(&run);
+	start_absent(&run, 2, 0, THROUGHPUT, &tables);
+	cast(&run, NULL);
+	ok(run.result == -ENODATA && strstr(run.err.text, "blocks 0-"), "nobody has it: %s",
+	   run.err.text);
+	tear_down(&run);
+}
+
+/* Sources of a part each, which receive nothing. */
+static void test_part_sources(void)
+{
+	uint32_t half = image.n_blocks / 2, last = image.n_blocks - 1;
+	struct lsc_image tables;
+	char path[PATH_MAX];
+	struct run run;
+
+	for (uint32_t from = 0; from <= 1; from++) {
+		start_absent(&run, 5, 0, KWAY, &tables);
+		run.options.sources = run.names;
+		run.options.n_sources = run.options.n_parts = 2;
+		run.options.to = run.names + 2;
+		run.options.n_to = 3;
+		give_blocks(&run, 0, from, half);
+		give_blocks(&run, 1, half, last);
+		cast(&run, NULL);
+		if (from) {
+			ok(run.result == -ENODATA && strstr(run.err.text, "in block 0"),
+			   "a block is at neither of two: %s", run.err.text);
+			give_blocks(&run, 3, 0, 0);
+			cast(&run, NULL);
+		}
+		path_of(path, &run, 0, "image.lsc");
+		ok(run.result == 0 && has_image(&run, 2) && has_image(&run, 3) &&
+			   has_image(&run, 4) && access(path, F_OK) < 0,
+		   "from two parts%s: %s", from ? " and a receiver's" : "", run.err.text);
+		path_of(path, &run, 0, "image.lsc.part");
+		ok(access(path, F_OK) == 0, "which stay parts");
+		tear_down(&run);
+	}
+	start_absent(&run, 4, 2, KWAY, &tables);
+	run.options.n_sources = 3;
+	run.options.n_parts = 1;
+	run.options.to = run.names + 3;
+	run.options.n_to = 1;
+	cast(&run, NULL);
+	ok(run.result == 0 && run.failures == 1 && has_image(&run, 3),
+	   "a source that has no part after all is left out");
+	tear_down(&run);
+}
+
 /* A rate of R bytes/s holds a cast of M bytes to M/R at least, and not to much more. */
 static void test_rate(void)
 {
@@ -588,6 +694,8 @@ int main(void)
 	test_twice();
 	test_refusals();
 	test_parts();
+	test_absent();
+	test_part_sources();
 	test_rate();
 	lsc_loop_free(loop);
 	lsc_image_close(&image);

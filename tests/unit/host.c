@@ -13,6 +13,8 @@
 #include "base/macros.h"
 #include "cast/host.h"
 #include "cast/message.h"
+#include "cast/want.h"
+#include "mem/segment.h"
 #include "model/image.h"
 #include "small_model.h"
 
@@ -22,7 +24,7 @@ static const struct lsc_model_config small = SMALL_MODEL(2, 100);
 
 static struct lsc_loop *loop;
 static struct lsc_host *host;
-static char dir[PATH_MAX];
+static char dir[PATH_MAX - 300], image_dir[PATH_MAX];
 static struct lsc_image image = LSC_IMAGE_INIT;
 static struct lsc_err err;
 static struct lsc_pack pack = LSC_PACK_INIT;
@@ -289,6 +291,99 @@ static void test_unknown(void)
 	hang_up(&caller);
 }
 
+/* --- questions --- */
+
+static void want(struct caller *caller, const char *name, bool manifest)
+{
+	struct lsc_want question = {.manifest = manifest};
+
+	strcpy(question.name, name);
+	call(caller);
+	say_hello(caller);
+	lsc_want_pack(&pack, &question);
+	say_pack(caller);
+}
+
+static void test_questions(void)
+{
+	struct caller caller;
+	char path[PATH_MAX];
+
+	want(&caller, "img", false);
+	listen_until(&caller, "not there", 5000);
+	ok(was_told(&caller, "absent") && !caller.closed, "who asks for what is not here is told");
+	listen_for(&caller, 1000);
+	ok(caller.closed, "and left, when he does not go");
+	hang_up(&caller);
+	want(&caller, "../up", false);
+	listen_for(&caller, 5000);
+	ok(caller.closed && was_told(&caller, "abort"), "a name that leads elsewhere is refused");
+	hang_up(&caller);
+
+	snprintf(path, sizeof(path), "%s/img", dir);
+	if (symlink(image_dir, path) < 0)
+		abort();
+	want(&caller, "img", false);
+	listen_until(&caller, "complete", 5000);
+	ok(was_told(&caller, "held") && !was_told(&caller, "body"), "what is here is told");
+	lsc_pack_begin(&pack, "offer");
+	lsc_pack_uint(&pack, "body", 3);
+	lsc_pack_end(&pack);
+	say_pack(&caller);
+	say(&caller, "\xc4\x03xyz", 5);
+	listen_for(&caller, 50);
+	ok(!caller.closed && !was_told(&caller, "failed"), "and that was all of the talk");
+	hang_up(&caller);
+	want(&caller, "img", true);
+	do
+		listen_for(&caller, 20);
+	while (!caller.closed && caller.got.len < image.manifest_len + 100);
+	ok(caller.got.len > image.manifest_len &&
+		   memmem(caller.got.data, caller.got.len, image.manifest, image.manifest_len),
+	   "with its manifest, where that is wanted");
+	hang_up(&caller);
+	want(&caller, "img", true);
+	hang_up(&caller);
+	unlink(path);
+}
+
+/* A part that is offered as another image's is neither sent nor lost. */
+static void test_part(void)
+{
+	struct lsc_offer offer = {.cast = cast, .name = "img", .source = true, .part = true};
+	struct lsc_segment segment = LSC_SEGMENT_INIT;
+	struct caller caller;
+	char path[PATH_MAX];
+
+	for (int other = 0; other < 2; other++) {
+		uint8_t header[5];
+		const char *text = other ? "another manifest" : (const char *)image.manifest;
+		size_t len = other ? strlen(text) : image.manifest_len;
+
+		if (lsc_segment_create(&segment, dir, "img", text, len, image.bytes, image.n_pieces,
+				       &err) < 0)
+			abort();
+		lsc_segment_mark(&segment, 1);
+		lsc_segment_close(&segment);
+		call(&caller);
+		say_hello(&caller);
+		lsc_offer_pack(&pack, &offer, (uint32_t)image.manifest_len);
+		say_pack(&caller);
+		say(&caller, header, lsc_body_header(header, (uint32_t)image.manifest_len));
+		say(&caller, image.manifest, image.manifest_len);
+		listen_until(&caller, other ? "failed" : "ready", 5000);
+		ok(was_told(&caller, other ? "no part" : "ready"),
+		   other ? "a part of another image is none" : "a part makes a source");
+		hang_up(&caller);
+		if (lsc_segment_open(&segment, dir, "img", &err) < 0)
+			abort();
+		is_int(lsc_segment_count(&segment), 1, "and stays");
+		snprintf(path, sizeof(path), "%s/img.part", dir);
+		lsc_dir_remove(path, NULL);
+		lsc_segment_close(&segment);
+	}
+}
+
 /* --- those who do not play --- */
 
 static void test_silent(void)
@@ -351,15 +446,14 @@ int main(void)
 {
 	struct lsc_image_options image_options = {.dtype = LSC_DTYPE_BF16, .blocks = 2};
 	struct lsc_host_options options = {.dir = dir, .patience_ns = PATIENCE_NS};
-	char path[PATH_MAX];
 	int fds;
 
-	snprintf(path, sizeof(path), "%s/image.lsc", scratch());
+	snprintf(image_dir, sizeof(image_dir), "%s/image.lsc", scratch());
 	snprintf(dir, sizeof(dir), "%s/host", scratch());
 	mkdir(dir, 0777);
 	image_options.piece_bytes = 4096;
-	if (lsc_image_pack_dummy(&small, path, &image_options, &err) < 0 ||
-	    lsc_image_open(&image, path, &err) < 0 || lsc_loop_new(&loop, &err) < 0 ||
+	if (lsc_image_pack_dummy(&small, image_dir, &image_options, &err) < 0 ||
+	    lsc_image_open(&image, image_dir, &err) < 0 || lsc_loop_new(&loop, &err) < 0 ||
 	    lsc_endpoint_parse(&options.listen, "127.0.0.1:0", &err) < 0 ||
 	    lsc_host_open(&host, loop, &options, &err) < 0) {
 		printf("Bail out! %s\n", err.text);
@@ -370,6 +464,8 @@ int main(void)
 	test_manifests();
 	test_plans();
 	test_unknown();
+	test_questions();
+	test_part();
 	test_silent();
 	test_garbage();
 	for (int i = 0; i < 60; i++)
@@ -379,7 +475,7 @@ int main(void)
 	lsc_host_close(host);
 	lsc_loop_free(loop);
 	lsc_image_close(&image);
-	lsc_dir_remove(path, NULL);
+	lsc_dir_remove(image_dir, NULL);
 	lsc_dir_remove(dir, NULL);
 	lsc_pack_release(&pack);
 	return done_testing();

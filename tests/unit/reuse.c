@@ -2,12 +2,15 @@
 #include "tap.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/tree.h"
 #include "cast/reuse.h"
+#include "mem/claims.h"
+#include "mem/marks.h"
 #include "model/files.h"
 #include "small_model.h"
 
@@ -128,6 +131,43 @@ static void test_model(void)
 	lsc_image_close(&image);
 }
 
+/* A disk has claimed a block of the memory that is filled. */
+static void test_claimed(void)
+{
+	struct lsc_image image = LSC_IMAGE_INIT;
+	struct lsc_claims *disk = NULL;
+	struct lsc_segment segment;
+	uint32_t theirs;
+	size_t len;
+	int fd;
+
+	is_int(lsc_image_open(&image, model, &err), 0, "opened");
+	begin(&segment, &image, "new");
+	pack(in("old"), 1);
+	munmap(segment.arrivals, segment.arrivals_len);
+	len = segment.arrivals_len = lsc_marks_bytes(image.n_pieces, image.n_blocks);
+	fd = memfd_create("arrivals", MFD_CLOEXEC);
+	is_int(ftruncate(fd, (off_t)len), 0, "a table with claims");
+	segment.arrivals = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	lsc_marks_start(segment.arrivals, image.n_pieces, image.n_blocks);
+	lsc_claims_open(&segment.claims, segment.arrivals, fd, LSC_CLAIM_CAST, &err);
+	lsc_claims_open(&disk, segment.arrivals, fd, LSC_CLAIM_DISK, &err);
+	ok(disk && segment.claims && lsc_claims_take(disk, 1), "a disk has a block");
+	theirs = image.blocks[1].n_pieces;
+	lsc_segment_mark(&segment, 0); /* it came; no byte of it is to be written again */
+	is_int(lsc_reuse_now(dir, &image, &segment, &err), image.n_pieces - theirs - 1,
+	       "all but that are taken");
+	ok(!lsc_segment_has(&segment, image.blocks[1].first_piece, 1) &&
+		   lsc_claims_of(segment.arrivals, 0, NULL) == LSC_CLAIM_NONE &&
+		   lsc_claims_of(segment.arrivals, 1, NULL) == LSC_CLAIM_DISK,
+	   "and no block is kept");
+	lsc_claims_close(disk);
+	drop(&segment);
+	close(fd);
+	lsc_dir_remove(in("old"), NULL);
+	lsc_image_close(&image);
+}
+
 /* --- in the background --- */
 
 static void on_done(void *data, int result, uint32_t pieces, const struct lsc_err *why)
@@ -236,6 +276,7 @@ int main(void)
 	if (lsc_loop_new(&loop, &err) < 0)
 		return 1;
 	test_model();
+	test_claimed();
 	test_background();
 	test_files();
 	lsc_loop_free(loop);

@@ -324,6 +324,50 @@ static void test_partial(void)
 	}
 }
 
+/* The sources after the first whole ones have a part each, which together is everything. */
+static bool run_parts(struct sim *sim, uint32_t n_whole, uint32_t n_parts, uint32_t n)
+{
+	setup(sim, n_whole + n_parts, n);
+	sim->rotate = true;
+	for (uint32_t piece = 0; piece < sim->pieces; piece++)
+		put_in(&sim->nodes[n_whole + piece * n_parts / sim->pieces].has, piece);
+	return run(sim);
+}
+
+static void test_part_sources(void)
+{
+	double worst = 0, with_whole = 0;
+	bool good = true, good_with = true;
+	struct sim sim;
+
+	for (uint32_t n = 1; n <= 8; n++) {
+		for (uint32_t parts = 1; parts <= 4; parts++) {
+			good = run_parts(&sim, 0, parts, n) && good;
+			worst = LSC_MAX(worst, latest(&sim, NOBODY) - fill(&sim));
+			good_with = run_parts(&sim, 2, parts, n) && good_with;
+			with_whole = LSC_MAX(with_whole, latest(&sim, NOBODY) - fill(&sim));
+		}
+	}
+	ok(good && worst < 1.6, "sources of a part each, 1 to 4 and 1 to 8 receivers: %.3f copies",
+	   worst);
+	/* Not better than without them (1.05): they send what is on its way around the ring. */
+	ok(good_with && with_whole < 2, "beside two that have it all: %.3f copies", with_whole);
+
+	good = true;
+	for (uint32_t n = 2; n <= 8; n++) {
+		setup(&sim, 4, n);
+		sim.rotate = true;
+		for (uint32_t piece = 0; piece < sim.pieces; piece++)
+			put_in(&sim.nodes[2 + piece % 2].has, piece);
+		sim.dies[0] = 0;
+		sim.dies[1] = 1;
+		sim.dies_at[0] = 0.2 * sim.seconds;
+		sim.dies_at[1] = 0.3 * sim.seconds;
+		good = run(&sim) && good;
+	}
+	ok(good, "those that have it all die: parts at two others are enough");
+}
+
 static void test_late(void)
 {
 	double worst = 0, others = 0;
@@ -572,6 +616,7 @@ int main(int argc, char **argv)
 	test_receiver_dies();
 	test_source_dies();
 	test_partial();
+	test_part_sources();
 	test_end(false);
 	test_end(true);
 	test_anything();

@@ -1,6 +1,7 @@
 /* lsc-cast send - its command line, and which of the things it does is asked for */
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -25,9 +26,12 @@ enum {
 	KEY_VERIFY,
 	KEY_CLEARTEXT,
 	KEY_TRANSPORT,
+	KEY_ASK,
+	KEY_INVENTORY,
 };
 
 static const struct argp_option send_table[] = {
+	{"ask", KEY_ASK, "NODES", 0, "With --sources auto: others that may have the image", 0},
 	{"cleartext-data", KEY_CLEARTEXT, NULL, 0,
 	 "With a key, encrypt what nodes agree on, and not the image", 0},
 	LSC_ACCESS_ROWS,
@@ -35,6 +39,8 @@ static const struct argp_option send_table[] = {
 	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
 	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"inventory", KEY_INVENTORY, "FILE", 0,
+	 "With --sources auto: ask the nodes of an inventory, too", 0},
 	{"json", KEY_JSON, NULL, 0, "Write arrival records, or a plan, as JSON lines", 0},
 	{"launch", KEY_LAUNCH, "HOW", 0,
 	 "Start receivers for the time of the cast: ssh, srun, or a command", 0},
@@ -53,7 +59,8 @@ static const struct argp_option send_table[] = {
 	{"program", KEY_PROGRAM, "PATH", 0, "lsc-cast at launched nodes (default lsc-cast)", 0},
 	{"progress", KEY_PROGRESS, NULL, 0, "Draw bars whatever standard error is", 0},
 	{"raw", 'w', NULL, 0, "Send a file or directory as it is", 0},
-	{"sources", 's', "NODES", 0, "Other nodes that have the image and send it too", 0},
+	{"sources", 's', "NODES", 0,
+	 "Other nodes that have the image and send it too; auto: whoever has it", 0},
 	{"stats", KEY_STATS, NULL, 0, "Say in the end what the cast cost each node", 0},
 	{"timeout", 'T', "TIME", 0,
 	 "Give a node up after so long without a sign of it (default 2s)", 0},
@@ -64,6 +71,22 @@ static const struct argp_option send_table[] = {
 	 "Send nothing: have the nodes read what they have, and say whether it is good", 0},
 	{0},
 };
+
+static void check_auto(const struct send_options *opt, struct argp_state *state)
+{
+	if (!opt->automatic && (opt->ask.n || opt->inventory))
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--%s is for --sources auto",
+			     opt->ask.n ? "ask" : "inventory");
+	if (!opt->automatic)
+		return;
+	if (opt->sources.n)
+		argp_failure(state, LSC_EXIT_USAGE, 0,
+			     "--sources is auto or nodes; --ask names others that may have it");
+	if (opt->launch)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--sources auto asks nodes that are there");
+	if (opt->verify_only)
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only has no sources");
+}
 
 static void check_send(struct send_options *opt, struct argp_state *state)
 {
@@ -79,10 +102,17 @@ static void check_send(struct send_options *opt, struct argp_state *state)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--dir is for --launch");
 	if (opt->verify_only && opt->launch)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only asks nodes that are there");
+	check_auto(opt, state);
+	if (opt->inventory && lsc_cast_send_inventory(&opt->ask, opt->inventory, &err) < 0)
+		exit(lsc_tool_finish(-err.code, &err));
 	lsc_tool_check(state,
 		       lsc_sending_settle(&opt->to, &opt->sources, &opt->exclude, opt->port,
 					  opt->launch, &err),
 		       &err);
+	lsc_tool_check(
+		state,
+		lsc_sending_settle_asked(&opt->ask, &opt->to, &opt->exclude, opt->port, &err),
+		&err);
 }
 
 static int parse_timeout(const char *arg, double *ret_seconds, struct lsc_err *err)
@@ -101,7 +131,12 @@ static int parse_value(int key, char *arg, struct send_options *opt, struct lsc_
 	case 't':
 		return lsc_names_add(&opt->to, arg, err);
 	case 's':
+		opt->automatic = opt->automatic || !strcmp(arg, "auto");
+		if (!strcmp(arg, "auto"))
+			return 0;
 		return lsc_names_add(&opt->sources, arg, err);
+	case KEY_ASK:
+		return lsc_names_add(&opt->ask, arg, err);
 	case KEY_EXCLUDE:
 		return lsc_names_add(&opt->exclude, arg, err);
 	case KEY_PORT:
@@ -142,6 +177,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'N':
 		opt->name = arg;
+		return 0;
+	case KEY_INVENTORY:
+		opt->inventory = arg;
 		return 0;
 	case 'w':
 		opt->raw = true;
@@ -198,6 +236,24 @@ static void on_cut_file(int number)
 	_exit(LSC_EXIT_IO);
 }
 
+/* Whether the image is one that others have, and IMAGE its name there. */
+static bool is_elsewhere(const struct send_options *opt)
+{
+	return opt->automatic && !strchr(opt->image, '/') && access(opt->image, F_OK) < 0 &&
+	       errno == ENOENT;
+}
+
+static int open_subject(struct lsc_subject *subject, const struct send_options *opt,
+			struct lsc_err *err)
+{
+	if (!is_elsewhere(opt))
+		return lsc_subject_open(subject, opt->image, opt->raw, err);
+	if (opt->exec)
+		return lsc_err_set(err, EINVAL, "--exec, and there is no image '%s' here",
+				   opt->image);
+	return lsc_subject_name(subject, opt->name ? opt->name : opt->image, err);
+}
+
 static int run_send(struct send_options *opt, struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_subject_close) struct lsc_subject subject = LSC_SUBJECT_INIT;
@@ -207,15 +263,16 @@ static int run_send(struct send_options *opt, struct lsc_err *err)
 
 	if (opt->raw)
 		signal(SIGBUS, on_cut_file);
-	r = lsc_subject_open(&subject, opt->image, opt->raw, err);
+	r = open_subject(&subject, opt, err);
 	name = opt->name ? opt->name : subject.name;
 	if (r < 0)
 		return r;
-	if (opt->dry_run)
+	if (opt->dry_run && !opt->automatic)
 		return lsc_cast_send_plan(opt, &subject, name, err);
 	r = lsc_loop_new(&loop, err);
 	if (r == 0)
 		r = opt->verify_only ? lsc_cast_send_verify(opt, &subject, name, loop, err)
+		    : opt->automatic ? lsc_cast_send_auto(opt, &subject, name, loop, err)
 				     : lsc_cast_send_run(opt, &subject, name, loop, err);
 	lsc_loop_free(loop);
 	return r;
@@ -229,6 +286,8 @@ static int open_access(struct send_options *opt, struct lsc_err *err)
 	if (r == 0)
 		r = lsc_sending_check_access(&opt->access, &opt->to, &opt->sources, opt->launch,
 					     err);
+	if (r == 0)
+		r = lsc_sending_check_access(&opt->access, &opt->ask, &opt->sources, false, err);
 	if (r == 0 && opt->cleartext && !opt->access.key)
 		r = lsc_err_set(err, EINVAL,
 				"--cleartext-data needs --key-file: without a key "
@@ -259,12 +318,13 @@ int lsc_cast_send_main(int argc, char **argv)
 	int r;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
-	r = opt.dry_run ? 0 : open_access(&opt, &err);
+	r = opt.dry_run && !opt.automatic ? 0 : open_access(&opt, &err);
 	if (r == 0)
 		r = run_send(&opt, &err);
 	lsc_access_close(&opt.access);
 	lsc_names_release(&opt.to);
 	lsc_names_release(&opt.sources);
 	lsc_names_release(&opt.exclude);
+	lsc_names_release(&opt.ask);
 	return lsc_tool_finish(r, &err);
 }

@@ -17,7 +17,10 @@ struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
-	struct lsc_names to, sources, exclude;
+	const char *inventory; /* whose nodes are asked, too; NULL */
+	struct lsc_names to, sources, exclude, ask;
+	bool automatic;   /* sources are those who have it */
+	uint32_t n_parts; /* of the sources, the last ones, that have a part of it */
 	struct lsc_access access;
 	bool cleartext;
 	enum lsc_transport transport;
@@ -41,8 +44,16 @@ int lsc_cast_send_plan(const struct send_options *opt, const struct lsc_subject 
 int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subject, const char *name,
 		      struct lsc_loop *loop, struct lsc_err *err);
 
-/* Asks the nodes for what they have, and moves nothing. */
+/* Asks the nodes what they have, makes sources of those that have it, and then is one of the above.
+ * The subject may be closed, and is what others have then. */
+int lsc_cast_send_auto(struct send_options *opt, struct lsc_subject *subject, const char *name,
+		       struct lsc_loop *loop, struct lsc_err *err);
+
+/* Has the nodes read what they have, and moves nothing. */
 int lsc_cast_send_verify(const struct send_options *opt, const struct lsc_subject *subject,
 			 const char *name, struct lsc_loop *loop, struct lsc_err *err);
+
+/* Adds the nodes of an inventory that are not among those to ask yet. */
+int lsc_cast_send_inventory(struct lsc_names *ask, const char *path, struct lsc_err *err);
 
 #endif

@@ -97,6 +97,8 @@ int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subjec
 			{
 				.image = &subject->image,
 				.segment = subject->partial ? &subject->segment : NULL,
+				.absent = subject->absent,
+				.n_parts = opt->n_parts,
 				.name = name,
 				.rate = opt->rate,
 				.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
@@ -151,12 +153,14 @@ int lsc_cast_send_plan(const struct send_options *opt, const struct lsc_subject 
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
 	struct lsc_cast_options chosen = {
 		.image = &subject->image,
+		.absent = subject->absent,
 		.n_sources = opt->sources.n,
 		.n_to = opt->to.n,
 	};
 	struct lsc_forecast forecast = {
 		.image = &subject->image,
 		.name = name,
+		.absent = subject->absent,
 		.sources = opt->sources.names,
 		.n_sources = opt->sources.n,
 		.to = opt->to.names,
