@@ -29,6 +29,7 @@ struct lsc_session {
 	struct lsc_loop *loop;
 	struct lsc_link *link;
 	const char *dir, *exec;
+	bool rdma;
 	struct lsc_offer offer;
 	uint8_t *manifest;
 	uint32_t manifest_len;
@@ -273,7 +274,7 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 /* Says that it is ready, and with how much of the image. */
 static void be_ready(struct lsc_session *s)
 {
-	struct lsc_ready ready = {.complete = s->complete};
+	struct lsc_ready ready = {.complete = s->complete, .rdma = s->rdma};
 
 	if (s->exec)
 		snprintf(ready.exec, sizeof(ready.exec), "%s", s->exec);
@@ -421,16 +422,21 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 }
 
 int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, const char *dir,
-		     const char *exec, struct lsc_link *link, const struct lsc_record *record,
-		     uint32_t body_len, void **ret_body, struct lsc_err *err)
+		     const char *exec, bool rdma, struct lsc_link *link,
+		     const struct lsc_record *record, uint32_t body_len, void **ret_body,
+		     struct lsc_err *err)
 {
 	struct lsc_session *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
-	*s = (struct lsc_session){
-		.loop = loop, .link = link, .dir = dir, .exec = exec, .lent = LSC_SEGMENT_INIT};
+	*s = (struct lsc_session){.loop = loop,
+				  .link = link,
+				  .dir = dir,
+				  .exec = exec,
+				  .rdma = rdma,
+				  .lent = LSC_SEGMENT_INIT};
 	s->cpu_s = lsc_usage_cpu_s();
 	s->report_ns = LSC_CAST_PROGRESS_NS;
 	r = lsc_offer_parse(record, &s->offer, err);

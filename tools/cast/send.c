@@ -25,6 +25,7 @@ enum {
 	KEY_STATS,
 	KEY_VERIFY,
 	KEY_CLEARTEXT,
+	KEY_TRANSPORT,
 	KEY_ASK,
 	KEY_INVENTORY,
 };
@@ -64,6 +65,8 @@ static const struct argp_option send_table[] = {
 	{"timeout", 'T', "TIME", 0,
 	 "Give a node up after so long without a sign of it (default 2s)", 0},
 	{"to", 't', "NODES", 0, "The nodes to send to: host,host:7400,node[01-16],@FILE,slurm:", 0},
+	{"transport", KEY_TRANSPORT, "HOW", 0,
+	 "Move the image over auto, tcp or rdma (default auto: RDMA where both ends have it)", 0},
 	{"verify-only", KEY_VERIFY, NULL, 0,
 	 "Send nothing: have the nodes read what they have, and say whether it is good", 0},
 	{0},
@@ -189,6 +192,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_CLEARTEXT:
 		opt->cleartext = true;
+		return 0;
+	case KEY_TRANSPORT:
+		lsc_tool_check(state, lsc_transport_parse(arg, &opt->transport, &err), &err);
 		return 0;
 	case KEY_JSON:
 		opt->json = true;

@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "net/access.h"
 #include "net/loop.h"
+#include "net/transport.h"
 
 struct send_options {
 	const char *image;
@@ -22,6 +23,7 @@ struct send_options {
 	uint32_t n_parts; /* of the sources, the last ones, that have a part of it */
 	struct lsc_access access;
 	bool cleartext;
+	enum lsc_transport transport;
 	uint64_t port; /* of nodes that name none; 0: not given */
 	int order;     /* as lsc_sending_choose() takes it */
 	double rate, link, timeout_s;
