@@ -208,24 +208,24 @@ static void close_leases(struct lsc_loan *loan)
 		}
 }
 
-/* Makes the segment of the answer `lent` and what follows it. */
+/* Makes the segment of the answer, `lent` and what follows it, or `cold`. */
 static int take(struct lsc_segment *segment, struct lsc_err *err)
 {
 	struct lsc_loan *loan = segment->loan;
 	const struct lsc_record *record = &loan->lender.packet.record;
+	bool cold = lsc_record_is(record, "cold"), whole = cold;
 	char name[LSC_SEGMENT_NAME];
-	uint64_t n_cells;
-	bool whole;
+	uint64_t n_cells = 0;
 	int r;
 
-	if (!lsc_record_is(record, "lent"))
+	if (!cold && !lsc_record_is(record, "lent"))
 		return wrong(err);
 	r = lsc_record_text(record, "name", name, sizeof(name), err);
 	if (r == 0)
 		r = lsc_record_uint(record, "bytes", INT64_MAX, &segment->bytes, err);
-	if (r == 0)
+	if (r == 0 && !cold)
 		r = lsc_record_uint(record, "cells", MAX_CELLS, &n_cells, err);
-	if (r == 0)
+	if (r == 0 && !cold)
 		r = lsc_record_bool_or(record, "whole", false, &whole, err);
 	if (r == 0)
 		r = map_tables(segment, whole, err);
@@ -236,13 +236,17 @@ static int take(struct lsc_segment *segment, struct lsc_err *err)
 	loan->cells = calloc(n_cells + 1, sizeof(*loan->cells));
 	if (!segment->name || !loan->cells)
 		return lsc_err_set(err, ENOMEM, "no memory for '%s'", name);
+	if (cold)
+		return 0;
 	r = lsc_runs_reserve(segment->bytes, &segment->data);
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot map '%s': %m", name);
 	r = take_cells(segment, (uint32_t)n_cells, err);
-	if (r == 0)
-		close_leases(loan);
-	return r;
+	if (r < 0)
+		return r;
+	madvise(segment->data, segment->bytes, MADV_HUGEPAGE);
+	close_leases(loan);
+	return 0;
 }
 
 /* --- the user --- */
@@ -257,7 +261,7 @@ static int connect_to(struct lsc_segment *segment, const char *dir, struct lsc_e
 }
 
 int lsc_segment_tier_open(struct lsc_segment *segment, const char *dir, const char *name,
-			  const struct lsc_hash *id, struct lsc_err *err)
+			  const struct lsc_hash *id, bool load, struct lsc_err *err)
 {
 	struct lsc_lender *lender;
 	int r;
@@ -271,6 +275,8 @@ int lsc_segment_tier_open(struct lsc_segment *segment, const char *dir, const ch
 			lsc_pack_bin(&lender->pack, "id", id->bytes, LSC_HASH_BYTES);
 		else
 			lsc_pack_str(&lender->pack, "name", name);
+		if (!load)
+			lsc_pack_bool(&lender->pack, "load", false);
 		lsc_pack_end(&lender->pack);
 		r = lsc_lender_ask(lender, NULL, 0, err);
 	}

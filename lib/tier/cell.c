@@ -15,6 +15,7 @@
 #include "base/macros.h"
 
 #define SMALL_PAGE   4096ull
+#define LARGE_PAGES  "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define LARGE_PAGE   (2ull << 20)
 #define SEALS        (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 #define SEAL_TRIES   20 /* what is being sent from it is pinned for a moment */
@@ -116,6 +117,25 @@ static int own(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_t 
 uint64_t lsc_cell_room(uint64_t bytes, bool huge)
 {
 	return round_up(bytes, huge ? LARGE_PAGE : SMALL_PAGE);
+}
+
+static bool is_above_0(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	unsigned long n = 0;
+
+	if (!file)
+		return false;
+	if (fscanf(file, "%lu", &n) != 1)
+		n = 0;
+	fclose(file);
+	return n > 0;
+}
+
+bool lsc_cell_has_large_pages(void)
+{
+	return is_above_0(LARGE_PAGES "free_hugepages") ||
+	       is_above_0(LARGE_PAGES "nr_overcommit_hugepages");
 }
 
 int lsc_cell_new(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_t bytes, bool huge,

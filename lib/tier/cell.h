@@ -31,6 +31,9 @@ struct lsc_cell {
 /* Bytes of memory that one for such a block takes, at most. */
 uint64_t lsc_cell_room(uint64_t bytes, bool huge);
 
+/* Whether the system has large pages to give: a reserve of them, or leave to make some. */
+bool lsc_cell_has_large_pages(void);
+
 /* A cell to be filled; its pages are taken as it is.  huge: of the system's reserve of large pages,
  * where it has enough; of all NUMA nodes in turn.  It has no user. */
 int lsc_cell_new(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_t bytes, bool huge,

@@ -15,8 +15,8 @@ struct lsc_fetch {
 	struct lsc_claims *claims;
 	struct lsc_load_events events;
 	struct lsc_image file; /* what is on disk */
-	uint8_t *data;      /* the image's range; cells that are not whole can be written */
-	int end_fd;         /* an eventfd */
+	uint8_t *data;         /* the image's range; cells that are not whole can be written */
+	int end_fd;            /* an eventfd */
 	struct lsc_watch *watch;
 	void (*fn)(void *data, struct lsc_holding *holding, int result, const struct lsc_err *err);
 	void *fn_data;
@@ -27,17 +27,6 @@ struct lsc_fetch {
 };
 
 /* --- from the load's thread --- */
-
-/* All pages at once are cheaper than a fault for each. */
-static int on_begin(void *data, uint32_t block, struct lsc_err *err)
-{
-	struct lsc_fetch *fetch = data;
-	const struct lsc_block *b = &fetch->holding->image.blocks[block];
-
-	(void)err;
-	madvise(fetch->data + b->offset, b->bytes, MADV_POPULATE_WRITE);
-	return 0;
-}
 
 static void on_failed(void *data, uint32_t block, uint32_t piece, const struct lsc_err *err)
 {
@@ -81,7 +70,11 @@ static int map_cells(struct lsc_fetch *fetch, struct lsc_err *err)
 		r = lsc_runs_put(fetch->data, &run,
 				 holding->cells[i]->whole ? PROT_READ : PROT_READ | PROT_WRITE);
 	}
-	return r < 0 ? lsc_err_set(err, -r, "cannot map '%s': %m", holding->name) : 0;
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot map '%s': %m", holding->name);
+	/* Where the kernel makes large pages of memory like this, if it is asked to. */
+	madvise(fetch->data, holding->image.bytes, MADV_HUGEPAGE);
+	return 0;
 }
 
 static int open_file(struct lsc_fetch *fetch, const char *dir, struct lsc_err *err)
@@ -94,8 +87,7 @@ static int open_file(struct lsc_fetch *fetch, const char *dir, struct lsc_err *e
 		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", dir, holding->name);
 	r = lsc_image_open(&fetch->file, path, err);
 	if (r == 0 && !lsc_hash_equal(&fetch->file.id, &holding->image.id))
-		r = lsc_err_set(err, ESTALE, "'%s' on disk is another image by now",
-				holding->name);
+		r = lsc_err_set(err, ESTALE, "'%s' on disk is another image by now", holding->name);
 	return r;
 }
 
@@ -136,8 +128,7 @@ int lsc_fetch_start(struct lsc_fetch **ret_fetch, struct lsc_loop *loop, const c
 	if (!fetch)
 		return lsc_err_set(err, ENOMEM, "no memory to load '%s'", holding->name);
 	*fetch = (struct lsc_fetch){.holding = holding, .fn = fn, .fn_data = data, .file = {{{0}}}};
-	fetch->events = (struct lsc_load_events){
-		.on_begin = on_begin, .on_failed = on_failed, .on_end = on_end};
+	fetch->events = (struct lsc_load_events){.on_failed = on_failed, .on_end = on_end};
 	fetch->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = fetch->end_fd < 0 ? lsc_err_set(err, errno, "cannot make an eventfd: %m") : 0;
 	if (r == 0)

@@ -14,13 +14,18 @@ struct lsc_stock {
 	struct lsc_keep *keep;
 	struct lsc_watch *holder; /* whether it lives */
 	bool keeping;             /* all is just being kept again */
-	int dir_fd;               /* its lock: one tier a directory */
+	int lock_fd;              /* its lock: one tier a directory */
 	struct lsc_timer *sweep;
 	uint64_t events[LSC_STOCK_EVENTS];
 
 	/* of the directory (stock_disk.c) */
 	struct lsc_holding *saving; /* one at a time */
 	int inotify_fd;
+	struct lsc_chore *chore; /* one at a time */
+	lsc_chore_fn *chore_fn;
+	void *chore_data;
+	bool share;         /* what is on disk has changed since blocks were last shared */
+	uint64_t disk_used; /* bytes, when that was last looked at; 0: never */
 	struct lsc_watch *change;
 	struct lsc_timer *later;
 	uint64_t later_ns;
@@ -51,6 +56,9 @@ void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding);
 /* The same as empty, and says so. */
 void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why);
 
+/* -EBUSY, with words, where it is in use, arrives, or is pinned. */
+int lsc_stock_may_leave(const struct lsc_holding *holding, struct lsc_err *err);
+
 /* Bytes of its tables. */
 uint64_t lsc_stock_tables(const struct lsc_holding *holding);
 
@@ -66,6 +74,7 @@ void lsc_stock_end_fetch(struct lsc_holding *holding);
 
 /* Begins to write what is not on disk, if it may, and nothing else is being written. */
 void lsc_stock_save(struct lsc_stock *stock);
+void lsc_stock_share(struct lsc_stock *stock); /* if there is reason to */
 void lsc_stock_end_save(struct lsc_stock *stock, struct lsc_holding *holding);
 uint64_t lsc_stock_on_disk(const struct lsc_stock *stock); /* bytes of images */
 
