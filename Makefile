@@ -8,6 +8,7 @@
 # WITH_TLS=auto, yes or no: links encrypted by OpenSSL, libssl-dev.
 # WITH_CURL=auto, yes or no: lsc-replay's HTTP by libcurl, libcurl4-openssl-dev.
 # WITH_MICROHTTPD=auto, yes or no: lsc-gate's HTTP by libmicrohttpd, libmicrohttpd-dev.
+# WITH_RDMA=auto, yes or no: links over RDMA by libibverbs and librdmacm, librdmacm-dev.
 # WITH_URING=auto, yes or no: a disk read by io_uring, liburing-dev.
 # WITH_CUDA=auto, yes or no: a plugin that computes on NVIDIA's GPUs, by CUDA's nvcc in CUDA_HOME.
 # CFLAGS, LDFLAGS and CC are the user's; config.mk (ignored by git) may set them.
@@ -83,6 +84,13 @@ ifneq ($(have_microhttpd),)
 LSC_CFLAGS += -DLSC_HAVE_MICROHTTPD
 else ifeq ($(WITH_MICROHTTPD),yes)
 $(error WITH_MICROHTTPD=yes, and microhttpd.h is not there (libmicrohttpd-dev))
+endif
+have_rdma := $(if $(filter no,$(WITH_RDMA)),,$(call header_is_there,rdma/rdma_cma.h))
+ifneq ($(have_rdma),)
+LSC_CFLAGS += -DLSC_HAVE_RDMA
+LSC_LIBS += -lrdmacm -libverbs
+else ifeq ($(WITH_RDMA),yes)
+$(error WITH_RDMA=yes, and rdma/rdma_cma.h is not there (librdmacm-dev))
 endif
 have_uring := $(if $(filter no,$(WITH_URING)),,$(call header_is_there,liburing.h))
 ifneq ($(have_uring),)
@@ -287,6 +295,16 @@ check-man:
 check-cli: all
 	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" tests/lib/check-cli
 
+## check-rdma: tests of RDMA on a device of its own, in a virtual machine, or on LSC_TEST_RDMA=ADDRESS
+check-rdma: rdma-deps
+	$(Q)$(MAKE) --no-print-directory rdma-run
+
+rdma-deps:
+	$(Q)tests/lib/deps rdma
+
+rdma-run: test-programs
+	$(Q)LSC_BIN=$(BIN) LSC_BUILD=$(B) tests/rdma/check
+
 ## fuzz: fuzz every reader for FUZZ_SECONDS each (clang)
 FUZZ_SECONDS ?= 20
 fuzz:
@@ -360,6 +378,6 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 .PHONY: all test-programs check check-run check-san san-run tsan-run check-all check-layers \
-	check-man check-cli fuzz fuzz-http fuzz-http-run soak bench completions figures deps install uninstall format clean help FORCE
+	check-man check-cli check-rdma rdma-deps rdma-run fuzz fuzz-http fuzz-http-run soak bench completions figures deps install uninstall format clean help FORCE
 .SECONDARY:
 -include $(shell [ -d $(B) ] && find $(B) -name '*.d')

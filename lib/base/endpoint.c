@@ -71,6 +71,12 @@ int lsc_endpoint_parse(struct lsc_endpoint *ep, const char *text, struct lsc_err
 		return set_name(ep, LSC_ENDPOINT_MEMORY, text + 7, err);
 	if (!strncmp(text, "tcp://", 6))
 		return parse_host_port(ep, text + 6, err);
+	if (!strncmp(text, "rdma://", 7)) {
+		int r = parse_host_port(ep, text + 7, err);
+
+		ep->kind = LSC_ENDPOINT_RDMA;
+		return r;
+	}
 	if (strchr(text, '/') || !strchr(text, ':'))
 		return set_name(ep, LSC_ENDPOINT_PATH, text, err);
 	return parse_host_port(ep, text, err);
@@ -95,6 +101,10 @@ const char *lsc_endpoint_text(const struct lsc_endpoint *ep, char text[LSC_ENDPO
 		break;
 	case LSC_ENDPOINT_TCP:
 		snprintf(text, size, strchr(ep->name, ':') ? "tcp://[%s]:%u" : "tcp://%s:%u",
+			 ep->name, ep->port);
+		break;
+	case LSC_ENDPOINT_RDMA:
+		snprintf(text, size, strchr(ep->name, ':') ? "rdma://[%s]:%u" : "rdma://%s:%u",
 			 ep->name, ep->port);
 		break;
 	case LSC_ENDPOINT_NULL:

@@ -4,6 +4,7 @@
  *	fd:N              a descriptor that was inherited
  *	unix:PATH         a Unix socket
  *	tcp://HOST:PORT   or plain HOST:PORT where only a peer can be meant
+ *	rdma://HOST:PORT  a peer, by RDMA
  *	memory:NAME       a peer in the same process (tests)
  *	null:             nowhere
  *	PATH              a file (anything else with a '/' or without a ':')
@@ -24,6 +25,7 @@ enum lsc_endpoint_kind {
 	LSC_ENDPOINT_FD,
 	LSC_ENDPOINT_UNIX,
 	LSC_ENDPOINT_TCP,
+	LSC_ENDPOINT_RDMA,
 	LSC_ENDPOINT_NULL,
 	LSC_ENDPOINT_PATH,
 	LSC_ENDPOINT_MEMORY,
@@ -32,9 +34,9 @@ enum lsc_endpoint_kind {
 struct lsc_endpoint {
 	enum lsc_endpoint_kind kind;
 	int fd;                       /* FD */
-	uint16_t port;                /* TCP; 0 lets the kernel choose when listening */
-	char name[LSC_ENDPOINT_TEXT]; /* TCP: the host without brackets; UNIX, PATH: the path;
-					 MEMORY */
+	uint16_t port;                /* TCP, RDMA; 0 lets the kernel choose when listening */
+	char name[LSC_ENDPOINT_TEXT]; /* TCP, RDMA: the host without brackets; UNIX, PATH:
+					 the path; MEMORY */
 };
 
 int lsc_endpoint_parse(struct lsc_endpoint *ep, const char *text, struct lsc_err *err);

@@ -37,8 +37,7 @@ struct opening {
 	const char *path;
 	int dir;
 	struct lsc_shares shares;
-	struct stat table; /* that shares was read from */
-	bool has_table;
+	int table;                         /* that shares was read from; -1 where there is none */
 	int by_file[LSC_SHARES_MAX_FILES]; /* of share.N; -1: not open yet */
 	uint64_t sizes[LSC_SHARES_MAX_FILES];
 };
@@ -71,33 +70,29 @@ static int open_file(struct lsc_parts *parts, const struct opening *o, const cha
 
 static int read_table(struct opening *o, struct lsc_err *err)
 {
-	LSC_CLEANUP_FD int fd = openat(o->dir, "shares", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf text = LSC_BUF_INIT;
 	int r;
 
-	o->has_table = fd >= 0;
-	if (fd < 0)
+	o->table = openat(o->dir, "shares", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (o->table < 0)
 		return errno == ENOENT
 			       ? 0
 			       : lsc_err_set(err, errno, "cannot open '%s/shares': %m", o->path);
-	if (fstat(fd, &o->table) < 0)
-		return lsc_err_set(err, errno, "cannot stat '%s/shares': %m", o->path);
-	r = lsc_fd_read(fd, "shares", LSC_SHARES_MAX_BYTES, &text, err);
+	r = lsc_fd_read(o->table, "shares", LSC_SHARES_MAX_BYTES, &text, err);
 	if (r == 0)
 		r = lsc_shares_parse(&o->shares, text.data, text.len, err);
 	return r < 0 ? lsc_err_prefix(err, "'%s/shares': ", o->path) : 0;
 }
 
-/* Whether the table is another one by now.  That which was read is not there any more then, but its
- * number may be taken: a time that is another says so. */
+/* Whether the table is another one by now; that which was read is open still, so that no other has
+ * its number. */
 static bool has_changed(const struct opening *o)
 {
-	struct stat st;
+	struct stat st, table;
 
 	if (fstatat(o->dir, "shares", &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return o->has_table;
-	return !o->has_table || st.st_ino != o->table.st_ino ||
-	       memcmp(&st.st_ctim, &o->table.st_ctim, sizeof(st.st_ctim)) != 0;
+		return o->table >= 0;
+	return o->table < 0 || fstat(o->table, &table) < 0 || st.st_ino != table.st_ino;
 }
 
 static int add_run(struct lsc_parts *parts, const struct opening *o, int fd, uint64_t size,
@@ -135,7 +130,7 @@ static int make_runs(struct lsc_parts *parts, struct opening *o, int image, uint
 	int r = 0;
 
 	memset(o->by_file, 0xff, sizeof(o->by_file));
-	parts->bytes = o->has_table ? o->shares.bytes : size;
+	parts->bytes = o->table >= 0 ? o->shares.bytes : size;
 	parts->runs = calloc(o->shares.n * (size_t)2 + 1, sizeof(*parts->runs));
 	if (!parts->runs)
 		return lsc_err_set(err, ENOMEM, "cannot open '%s': %m", o->path);
@@ -174,12 +169,15 @@ int lsc_parts_open(struct lsc_parts *parts, const char *dir, struct lsc_err *err
 	if (o->dir < 0)
 		return lsc_err_set(err, errno, "cannot open '%s': %m", dir);
 	for (unsigned i = 0; r == -EAGAIN && i < TRIES; i++) {
+		o->table = -1;
 		r = try_open(parts, o, err);
 		if (has_changed(o))
 			r = lsc_err_set(err, EAGAIN, "'%s' changes all the time", dir);
 		if (r < 0)
 			lsc_parts_close(parts);
 		lsc_shares_release(&o->shares);
+		if (o->table >= 0)
+			close(o->table);
 	}
 	close(o->dir);
 	return r;

@@ -299,6 +299,8 @@ static void join(struct lsc_cast *c, struct lsc_control *node)
 	node->progress_ns = lsc_clock_ns();
 	lsc_planner_join(c->planner, node->index, node->source || node->complete, node->name,
 			 node->index ? node->bytes : own_bytes(c), node->progress_ns);
+	if (node->rdma)
+		lsc_planner_rdma(c->planner, node->index);
 }
 
 /* A piece that nobody has would be waited for in vain. */
@@ -345,6 +347,7 @@ static void begin(struct lsc_cast *c)
 		.rate = c->o.rate,
 		.timeout_ns = c->o.timeout_ns,
 		.report_ns = c->report_ns,
+		.rdma = c->o.transport == LSC_TRANSPORT_RDMA,
 	};
 	int r = check_pieces(c, &err);
 
@@ -514,6 +517,26 @@ static int make_nodes(struct lsc_cast *c, struct lsc_err *err)
 	return 0;
 }
 
+/* RDMA encrypts nothing. */
+static int choose_transport(struct lsc_cast *c, struct lsc_err *err)
+{
+	bool must = c->o.transport == LSC_TRANSPORT_RDMA;
+	int r;
+
+	if (c->o.transport == LSC_TRANSPORT_TCP)
+		return 0;
+	if (c->o.key && !c->o.cleartext)
+		return must ? lsc_err_set(
+				      err, EINVAL,
+				      "data over RDMA is not encrypted: --transport rdma with a "
+				      "key needs --cleartext-data")
+			    : 0;
+	r = lsc_transport_find_rdma(must ? err : NULL);
+	c->rdma = true; /* between others, where there is none here */
+	c->nodes[0].rdma = r == 0;
+	return must ? r : 0;
+}
+
 int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 		   const struct lsc_cast_options *options, struct lsc_err *err)
 {
@@ -543,6 +566,8 @@ int lsc_cast_start(struct lsc_cast **ret_cast, struct lsc_loop *loop,
 		r = lsc_timer_new(loop, on_replan, c, &c->replan, err);
 	if (r == 0)
 		r = make_nodes(c, err);
+	if (r == 0)
+		r = choose_transport(c, err);
 	for (uint32_t i = 1; r == 0 && i < c->n_nodes; i++)
 		r = lsc_control_offer(&c->nodes[i], err);
 	if (r == 0)

@@ -16,6 +16,7 @@
 #include "mem/segment.h"
 #include "model/image.h"
 #include "net/loop.h"
+#include "net/transport.h"
 #include "plan/schedule.h"
 
 struct lsc_cast;
@@ -38,7 +39,8 @@ struct lsc_cast_options {
 	uint64_t timeout_ns;       /* without a sign of life from a node, or progress of one */
 	const struct lsc_key *key; /* that the nodes have too; NULL: links are plain */
 	bool cleartext;            /* those for data are, though there is a key */
-	const char *exec;          /* where this node's stage worker listens; NULL */
+	enum lsc_transport transport; /* of data; auto where it may not be encrypted is tcp */
+	const char *exec;             /* where this node's stage worker listens; NULL */
 	int report_fd;    /* for arrival records; -1: none.  A cast goes on without a reader, and
 			   * its result says so in the end. */
 	bool report_json; /* as JSON lines */

@@ -23,6 +23,7 @@ struct lsc_control {
 	bool source, part;     /* part: a source that need not have all */
 	struct lsc_link *link; /* NULL: this node, or it is closed */
 	bool open, ready, joined, complete;
+	bool rdma;  /* it can have links over RDMA, and its data is to go over them */
 	int failed; /* errno; 0 */
 	char why[LSC_CAST_WHY];
 	uint32_t pieces, had;
@@ -51,6 +52,7 @@ struct lsc_cast {
 	struct lsc_report report;
 	struct lsc_pack pack;
 	struct lsc_timer *tick, *linger, *replan;
+	bool rdma; /* data may go over RDMA */
 	bool lost; /* a node that took part, since the others were forgiven */
 	uint64_t first_ready_ns, progress_ns; /* when anyone last got on */
 	uint64_t report_ns;                   /* from one progress record of a node to the next */

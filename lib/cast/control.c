@@ -22,9 +22,12 @@ static int take_ready(struct lsc_control *node, const struct lsc_record *record,
 
 	if (r == 0 && (node->ready || (node->source && !node->part && !ready.complete)))
 		r = lsc_err_set(err, EPROTO, "is ready out of turn");
+	if (r == 0 && c->o.transport == LSC_TRANSPORT_RDMA && !ready.rdma)
+		r = lsc_err_set(err, ENODEV, "has no data links over RDMA");
 	if (r < 0)
 		return r;
 	node->ready = true;
+	node->rdma = ready.rdma && c->rdma;
 	node->pieces = node->had = n;
 	node->bytes = LSC_MIN((uint64_t)n * c->o.image->piece_bytes, c->o.image->bytes);
 	node->progress_ns = lsc_clock_ns();

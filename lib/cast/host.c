@@ -32,7 +32,7 @@ struct caller {
 struct lsc_host {
 	struct lsc_host_options o;
 	struct lsc_loop *loop;
-	struct lsc_listener *listener;
+	struct lsc_listener *listener, *rdma; /* the latter for data, where there is a device */
 	struct caller *callers;
 };
 
@@ -181,7 +181,8 @@ static int first_record(struct caller *caller, const struct lsc_record *record, 
 		if (r < 0)
 			return r;
 		r = lsc_session_open(&caller->session, host->loop, host->o.dir, host->o.exec,
-				     caller->link, record, body_len, ret_body, err);
+				     host->rdma != NULL, caller->link, record, body_len, ret_body,
+				     err);
 		if (r == 0)
 			lsc_timer_arm(caller->deadline,
 				      host->o.patience_ns + body_len * MANIFEST_BYTE_NS);
@@ -288,11 +289,46 @@ static void *on_link(void *data, struct lsc_link *link)
 
 /* --- life --- */
 
+/* At the port of the other one: an address of another kind, or of no device, has none. */
+static int listen_rdma(struct lsc_host *host, const struct lsc_link_options *options,
+		       struct lsc_err *err)
+{
+	struct lsc_endpoint at;
+	int r = lsc_transport_find_rdma(err);
+
+	if (r == 0)
+		r = lsc_endpoint_parse(&at, lsc_listener_address(host->listener), err);
+	if (r == 0 && at.kind != LSC_ENDPOINT_TCP)
+		r = lsc_err_set(err, EINVAL, "'%s' is no address for RDMA",
+				lsc_listener_address(host->listener));
+	if (r < 0)
+		return r;
+	at.kind = LSC_ENDPOINT_RDMA;
+	return lsc_listener_open(&host->rdma, host->loop, &at, options, &events, on_link, host,
+				 err);
+}
+
+/* Without RDMA where it may be without. */
+static int listen_at_all(struct lsc_host *host, struct lsc_err *err)
+{
+	struct lsc_link_options options = {
+		.kind = LSC_CAST_KIND, .key = host->o.key, .find_proof = find_proof};
+	struct lsc_err why = LSC_ERR_INIT;
+	int r = lsc_listener_open(&host->listener, host->loop, &host->o.listen, &options, &events,
+				  on_link, host, err);
+
+	if (r < 0 || host->o.transport == LSC_TRANSPORT_TCP)
+		return r;
+	if (host->o.transport == LSC_TRANSPORT_RDMA)
+		return listen_rdma(host, &options, err);
+	if (listen_rdma(host, &options, &why) < 0)
+		lsc_debug("cast", "no data over RDMA: %s", why.text);
+	return 0;
+}
+
 int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 		  const struct lsc_host_options *options, struct lsc_err *err)
 {
-	struct lsc_link_options link_options = {
-		.kind = LSC_CAST_KIND, .key = options->key, .find_proof = find_proof};
 	struct lsc_host *host;
 	int r;
 
@@ -306,10 +342,9 @@ int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,
 	if (!host->o.patience_ns)
 		host->o.patience_ns = PATIENCE_NS;
 	host->loop = loop;
-	r = lsc_listener_open(&host->listener, loop, &options->listen, &link_options, &events,
-			      on_link, host, err);
+	r = listen_at_all(host, err);
 	if (r < 0) {
-		free(host);
+		lsc_host_close(host);
 		return r;
 	}
 	*ret_host = host;
@@ -322,6 +357,7 @@ void lsc_host_close(struct lsc_host *host)
 
 	if (!host)
 		return;
+	lsc_listener_close(host->rdma);
 	lsc_listener_close(host->listener);
 	for (c = host->callers; c; c = c->next)
 		if (c->session)

@@ -12,15 +12,17 @@
 #include "base/endpoint.h"
 #include "base/err.h"
 #include "net/loop.h"
+#include "net/transport.h"
 
 struct lsc_host;
 
 struct lsc_host_options {
 	const char *dir; /* borrowed, as is exec */
 	struct lsc_endpoint listen;
-	const struct lsc_key *key; /* that all others have; NULL: links are plain */
-	const char *exec;          /* where this node's stage worker listens; NULL */
-	uint64_t patience_ns;      /* with those who do not say what they want; 0: 10 s */
+	const struct lsc_key *key;    /* that all others have; NULL: links are plain */
+	enum lsc_transport transport; /* of data that comes */
+	const char *exec;             /* where this node's stage worker listens; NULL */
+	uint64_t patience_ns;         /* with those who do not say what they want; 0: 10 s */
 };
 
 int lsc_host_open(struct lsc_host **ret_host, struct lsc_loop *loop,

@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/cleanup.h"
+#include "mem/lender.h"
 #include "model/files.h"
 
 static int take_bits(struct lsc_lookup *lookup, struct lsc_err *err)
@@ -75,8 +76,10 @@ int lsc_lookup_open(struct lsc_lookup *lookup, const char *dir, const char *name
 		    struct lsc_err *err)
 {
 	char path[PATH_MAX];
-	int r = lsc_segment_open(&lookup->segment, dir, name, err);
+	int r = lsc_segment_look(&lookup->segment, dir, name, err);
 
+	if (r == 0 && lsc_lender_is(dir) && lookup->segment.data)
+		lookup->held.tier = LSC_HELD_HOST;
 	if (r == 0)
 		return take_segment(lookup, name, err);
 	if (r != -ENOENT && r != -ENOTDIR)

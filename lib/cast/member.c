@@ -273,6 +273,7 @@ int lsc_member_plan(struct lsc_member *m, const struct lsc_plan *plan, struct ls
 	m->node = plan->node;
 	m->first = plan->first < m->o.image->n_pieces ? plan->first : 0;
 	m->timeout_ns = plan->timeout_ns;
+	m->only_rdma = plan->rdma;
 	if (first && plan->rate > 0) {
 		m->limited = true;
 		lsc_rate_init(&m->rate, plan->rate, lsc_clock_ns());

@@ -16,6 +16,7 @@ struct lsc_outlet {
 	uint64_t *part; /* the pieces of LSC_DUTY_PART */
 
 	struct lsc_link *link; /* NULL: broken, to be opened again */
+	bool by_tcp;           /* RDMA, which its address says, did not do */
 	bool open;             /* the peer has said what it has */
 	uint64_t *has;         /* that the peer has, or was sent */
 	uint32_t sends;        /* under way */
@@ -33,6 +34,7 @@ struct lsc_member {
 	uint32_t n_here;
 	uint64_t bytes_here, received, sent;
 	bool planned, failed;
+	bool only_rdma; /* no link goes over TCP instead */
 
 	uint32_t node; /* this one's number */
 	uint32_t first;

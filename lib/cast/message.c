@@ -135,6 +135,8 @@ int lsc_ready_pack(struct lsc_pack *pack, const struct lsc_ready *ready, const u
 	lsc_pack_bool(pack, "complete", ready->complete);
 	if (*ready->exec)
 		lsc_pack_str(pack, "exec", ready->exec);
+	if (ready->rdma)
+		lsc_pack_bool(pack, "rdma", true);
 	r = lsc_message_pack_bits(pack, bits, n_pieces);
 	return r < 0 ? r : lsc_pack_end(pack);
 }
@@ -145,6 +147,8 @@ int lsc_ready_parse(const struct lsc_record *record, uint32_t n_pieces, struct l
 	int r = lsc_record_bool_or(record, "complete", false, &ret->complete, err);
 
 	ret->exec[0] = 0;
+	if (r == 0)
+		r = lsc_record_bool_or(record, "rdma", false, &ret->rdma, err);
 	if (r == 0 && lsc_record_get(record, "exec"))
 		r = lsc_record_text(record, "exec", ret->exec, sizeof(ret->exec), err);
 	return r < 0 ? r : lsc_message_parse_bits(record, n_pieces, ret_bits, ret_n, err);
@@ -161,6 +165,8 @@ int lsc_plan_pack(struct lsc_pack *pack, const struct lsc_plan *plan)
 		lsc_pack_real(pack, "rate", plan->rate);
 	lsc_pack_real(pack, "timeout", (double)plan->timeout_ns / 1e9);
 	lsc_pack_real(pack, "report", (double)plan->report_ns / 1e9);
+	if (plan->rdma)
+		lsc_pack_bool(pack, "rdma", true);
 	if (plan->scheduled) {
 		lsc_pack_str(pack, "order", lsc_order_name(plan->order));
 		lsc_pack_uint(pack, "rank", plan->rank);
@@ -276,6 +282,8 @@ int lsc_plan_parse(const struct lsc_record *record, struct lsc_plan *ret, struct
 	r = parse_u32(record, "node", LSC_CAST_MAX_NODES, &ret->node, err);
 	if (r == 0)
 		r = parse_u32(record, "first", LSC_SCHEDULE_MAX_PIECES, &ret->first, err);
+	if (r == 0)
+		r = lsc_record_bool_or(record, "rdma", false, &ret->rdma, err);
 	if (r == 0)
 		r = lsc_record_real_or(record, "rate", 0, &ret->rate, err);
 	if (r == 0)

@@ -65,6 +65,7 @@ struct lsc_offer {
 
 struct lsc_ready {
 	bool complete;
+	bool rdma;                   /* it takes data links over RDMA, too, and opens them */
 	char exec[LSC_CAST_ADDRESS]; /* where its stage worker listens; "" where there is none */
 };
 
@@ -90,6 +91,7 @@ struct lsc_plan {
 	double rate;         /* bytes a second that it may send; 0: as many as it can */
 	uint64_t timeout_ns; /* for its links to its peers */
 	uint64_t report_ns;  /* from one progress record to the next */
+	bool rdma;           /* its links are to go over RDMA, or not at all */
 	bool scheduled;      /* by the next four */
 	enum lsc_order order;
 	uint32_t rank, ranks, sources;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/log.h"
 #include "base/macros.h"
 #include "cast/member_own.h"
 
@@ -160,6 +161,21 @@ static void on_sent(void *data, struct lsc_link *link, void *cookie)
 	lsc_outlet_pump(outlet);
 }
 
+static bool is_rdma(const struct lsc_outlet *outlet)
+{
+	return !strncmp(outlet->address, "rdma://", 7);
+}
+
+/* A link over RDMA that does not even open is one over TCP from now on. */
+static bool fall_back(struct lsc_outlet *outlet, const struct lsc_err *why)
+{
+	if (outlet->open || outlet->by_tcp || !is_rdma(outlet) || outlet->member->only_rdma)
+		return false;
+	lsc_notice("node %u: %s; pieces go there over TCP", outlet->node, why->text);
+	outlet->by_tcp = true;
+	return true;
+}
+
 static int take_have(struct lsc_outlet *outlet, const struct lsc_record *record,
 		     struct lsc_err *err)
 {
@@ -167,6 +183,8 @@ static int take_have(struct lsc_outlet *outlet, const struct lsc_record *record,
 
 	if (r < 0)
 		return r;
+	if (!outlet->by_tcp && is_rdma(outlet))
+		lsc_info("node %u: pieces go there over RDMA", outlet->node);
 	outlet->open = true;
 	outlet->pause_ns = FIRST_PAUSE_NS;
 	lsc_member_pump(outlet->member); /* others may have less to do now, or more */
@@ -211,7 +229,7 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	struct lsc_outlet *outlet = data;
 	struct lsc_member *m = outlet->member;
 	struct lsc_err plain = lsc_member_plain(err, link);
-	bool lost = lsc_link_lost_body(link);
+	bool lost = lsc_link_lost_body(link), other = fall_back(outlet, &plain);
 
 	if (!err->code)
 		lsc_err_set(&plain, ECONNRESET, "closed the link too early");
@@ -227,6 +245,10 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 	}
 	if (outlet->resting || m->failed)
 		return;
+	if (other) {
+		lsc_timer_arm(outlet->again, 0);
+		return;
+	}
 	lsc_timer_arm(outlet->again, outlet->pause_ns);
 	outlet->pause_ns = LSC_MIN(2 * outlet->pause_ns, LONGEST_PAUSE_NS);
 	m->o.events->on_fault(m->o.data_of_events, outlet->node, LSC_NOBODY, &plain);
@@ -251,6 +273,8 @@ static int open_link(struct lsc_outlet *outlet, struct lsc_err *err)
 	struct lsc_endpoint endpoint;
 	int r = lsc_endpoint_parse(&endpoint, outlet->address, err);
 
+	if (r == 0 && outlet->by_tcp)
+		endpoint.kind = LSC_ENDPOINT_TCP;
 	if (r == 0)
 		r = lsc_link_connect(&outlet->link, m->o.loop, &endpoint, &options, &events, outlet,
 				     err);

@@ -13,9 +13,11 @@
 #include "model/image.h"
 #include "plan/ring.h"
 
+#define RDMA "rdma://"
+
 struct member {
 	const char *name;
-	bool here, source;
+	bool here, source, rdma;
 	bool stale; /* it has no plan yet, or one that is not this any more */
 	uint32_t rank;
 };
@@ -78,6 +80,11 @@ void lsc_planner_join(struct lsc_planner *planner, uint32_t node, bool source, c
 	lsc_ring_join(planner->ring, node, source, now_ns);
 	if (source || bytes)
 		lsc_ring_held(planner->ring, node, bytes, now_ns);
+}
+
+void lsc_planner_rdma(struct lsc_planner *planner, uint32_t node)
+{
+	planner->members[node].rdma = true;
 }
 
 void lsc_planner_leave(struct lsc_planner *planner, uint32_t node, uint64_t now_ns)
@@ -154,7 +161,11 @@ static void add_to(const struct lsc_planner *planner, struct lsc_plan *plan, uin
 	to->node = node;
 	to->duty = duty;
 	to->rank = planner->members[node].rank;
-	strncpy(to->address, planner->members[node].name, sizeof(to->address) - 1);
+	if (planner->members[node].rdma && planner->members[plan->node].rdma &&
+	    strlen(planner->members[node].name) + strlen(RDMA) < sizeof(to->address))
+		strcpy(to->address, RDMA);
+	strncat(to->address, planner->members[node].name,
+		sizeof(to->address) - strlen(to->address) - 1);
 }
 
 /* The piece at which a part begins.  A block that two sources begin and end is whole late, so it is
@@ -235,6 +246,7 @@ int lsc_planner_plan(struct lsc_planner *planner, uint32_t node, struct lsc_plan
 		.rate = planner->o.rate,
 		.timeout_ns = planner->o.timeout_ns,
 		.report_ns = planner->o.report_ns,
+		.rdma = planner->o.rdma,
 	};
 	r = planner->ring ? plan_ring(planner, ret_plan) : plan_schedule(planner, ret_plan);
 	if (r == 1 && planner->n_gone) {

@@ -24,8 +24,9 @@ struct lsc_planner_options {
 	uint64_t bytes;                 /* of the image */
 	const struct lsc_block *blocks; /* of the image, borrowed; may be NULL */
 	uint32_t n_blocks;
-	double rate; /* for the plans, as are the next two */
+	double rate; /* for the plans, as are the next three */
 	uint64_t timeout_ns, report_ns;
+	bool rdma;
 };
 
 int lsc_planner_new(struct lsc_planner **ret_planner, const struct lsc_planner_options *options,
@@ -36,6 +37,9 @@ void lsc_planner_free(struct lsc_planner *planner);
  * plan comes with the next step. */
 void lsc_planner_join(struct lsc_planner *planner, uint32_t node, bool source, const char *name,
 		      uint64_t bytes, uint64_t now_ns);
+/* A node that takes part opens links over RDMA, and takes them: between two such nodes plans name
+ * rdma:// addresses. */
+void lsc_planner_rdma(struct lsc_planner *planner, uint32_t node);
 void lsc_planner_leave(struct lsc_planner *planner, uint32_t node, uint64_t now_ns);
 
 /* What a node says. */

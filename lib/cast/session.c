@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "cast/commit.h"
@@ -20,18 +21,23 @@
 #include "mem/lender.h"
 #include "model/files.h"
 
-#define MAX_UNREAD 65536
+#define MAX_UNREAD    65536
+#define LENT_LOOK_NS  10000000ull
+#define LENT_STALL_NS 10000000000ull
 
 struct lsc_session {
 	struct lsc_loop *loop;
 	struct lsc_link *link;
 	const char *dir, *exec;
+	bool rdma;
 	struct lsc_offer offer;
 	uint8_t *manifest;
 	uint32_t manifest_len;
 
 	struct lsc_image image;      /* its tables: ours, or of the image that is here */
 	struct lsc_segment lent;     /* the image that is here, where a tier has it */
+	uint32_t lent_count;         /* pieces of it, while it comes from disk, */
+	uint64_t lent_ns;            /* and since when so many */
 	struct lsc_segment *segment; /* what arrives; NULL: nothing does */
 	struct lsc_member *member;
 	struct lsc_check *check; /* of an offer that only asks */
@@ -160,21 +166,22 @@ static const struct lsc_member_events member_events = {on_block, on_all, on_faul
 
 /* --- the offer --- */
 
-/* The same of a tier: what is arriving there goes on to, or is somebody else's, which it knows. */
+/* The same of a tier: what is arriving there goes on to, or is somebody else's, which it knows.  A
+ * source waits for what comes from disk: 2. */
 static int look_in_tier(struct lsc_session *s, struct lsc_err *err)
 {
 	int r = lsc_segment_open(&s->lent, s->dir, s->offer.name, err);
 
 	if (r == -ENOENT)
 		return 0;
-	if (r == 0 && s->lent.arrivals) {
+	if (r == 0 && s->lent.arrivals && (!s->offer.source || s->offer.part)) {
 		lsc_segment_close(&s->lent);
 		return 0;
 	}
 	if (r == 0)
 		r = lsc_image_parse(&s->image, s->lent.manifest, s->lent.manifest_len, err);
 	s->image.data = s->lent.data;
-	return r < 0 ? r : 1;
+	return r < 0 ? r : s->lent.arrivals ? 2 : 1;
 }
 
 /* Whether the directory has NAME, and it is what the manifest says: 1, 0 for no NAME. */
@@ -209,7 +216,7 @@ static int look_for_image(struct lsc_session *s, struct lsc_err *err)
 	    memcmp(s->image.manifest, s->manifest, s->manifest_len))
 		return lsc_err_set(err, EEXIST, "'%s' is there already, and is another image",
 				   s->offer.name);
-	return 1;
+	return s->lent.arrivals ? 2 : 1;
 }
 
 static int make_segment(struct lsc_session *s, struct lsc_err *err)
@@ -267,7 +274,7 @@ static int make_member(struct lsc_session *s, struct lsc_segment *segment, struc
 /* Says that it is ready, and with how much of the image. */
 static void be_ready(struct lsc_session *s)
 {
-	struct lsc_ready ready = {.complete = s->complete};
+	struct lsc_ready ready = {.complete = s->complete, .rdma = s->rdma};
 
 	if (s->exec)
 		snprintf(ready.exec, sizeof(ready.exec), "%s", s->exec);
@@ -301,12 +308,45 @@ static void on_reused(void *data, int result, uint32_t pieces, const struct lsc_
 }
 
 /* Allocates a part of the image, and lets the loop go on before the next. */
+/* Ready to send what is here. */
+static int be_source(struct lsc_session *s, struct lsc_err *err)
+{
+	int r = make_member(s, NULL, err);
+
+	if (r == 0)
+		be_ready(s);
+	return r;
+}
+
+/* Waits for what a tier brings from disk, as long as it does: 1; 0 when it is there. */
+static int await_lent(struct lsc_session *s, struct lsc_err *err)
+{
+	uint32_t count = lsc_segment_count(&s->lent);
+	uint64_t now = lsc_clock_ns();
+
+	if (lsc_segment_has(&s->lent, 0, s->lent.n_pieces))
+		return be_source(s, err);
+	if (count != s->lent_count || !s->lent_ns) {
+		s->lent_count = count;
+		s->lent_ns = now;
+	}
+	if (now - s->lent_ns > LENT_STALL_NS)
+		return lsc_err_set(err, ETIMEDOUT, "'%s' does not come from disk", s->offer.name);
+	lsc_timer_arm(s->grow, LENT_LOOK_NS);
+	return 1;
+}
+
 static void on_grow(void *data)
 {
 	struct lsc_session *s = data;
 	struct lsc_err err = LSC_ERR_INIT;
-	int r = lsc_segment_grow(s->segment, &err);
+	int r = s->segment ? lsc_segment_grow(s->segment, &err) : await_lent(s, &err);
 
+	if (!s->segment) {
+		if (r < 0)
+			fail(s, &err);
+		return;
+	}
 	if (r > 0) {
 		lsc_timer_arm(s->grow, 0);
 		return;
@@ -367,10 +407,11 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 	if (s->complete) {
 		if (s->image.tree)
 			lsc_segment_sweep(s->dir, s->offer.name);
-		r = make_member(s, NULL, err); /* it may be asked to send */
-		if (r == 0)
-			be_ready(s);
-		return r;
+		if (r == 2) {
+			lsc_timer_arm(s->grow, 0);
+			return 0;
+		}
+		return be_source(s, err); /* it may be asked to send */
 	}
 	r = lsc_image_parse_any(&s->image, s->manifest, s->manifest_len, err);
 	if (r == 0)
@@ -381,16 +422,21 @@ static int prepare(struct lsc_session *s, struct lsc_err *err)
 }
 
 int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, const char *dir,
-		     const char *exec, struct lsc_link *link, const struct lsc_record *record,
-		     uint32_t body_len, void **ret_body, struct lsc_err *err)
+		     const char *exec, bool rdma, struct lsc_link *link,
+		     const struct lsc_record *record, uint32_t body_len, void **ret_body,
+		     struct lsc_err *err)
 {
 	struct lsc_session *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
-	*s = (struct lsc_session){
-		.loop = loop, .link = link, .dir = dir, .exec = exec, .lent = LSC_SEGMENT_INIT};
+	*s = (struct lsc_session){.loop = loop,
+				  .link = link,
+				  .dir = dir,
+				  .exec = exec,
+				  .rdma = rdma,
+				  .lent = LSC_SEGMENT_INIT};
 	s->cpu_s = lsc_usage_cpu_s();
 	s->report_ns = LSC_CAST_PROGRESS_NS;
 	r = lsc_offer_parse(record, &s->offer, err);

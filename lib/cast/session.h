@@ -12,10 +12,11 @@ struct lsc_session;
 
 /* record is the offer; its body, the manifest, goes to *ret_body, and then lsc_session_body() is
  * called, as it may be for bodies that were skipped later.  The link stays the caller's and must
- * outlive the session. */
+ * outlive the session.  rdma: data links may go over it. */
 int lsc_session_open(struct lsc_session **ret_session, struct lsc_loop *loop, const char *dir,
-		     const char *exec, struct lsc_link *link, const struct lsc_record *record,
-		     uint32_t body_len, void **ret_body, struct lsc_err *err);
+		     const char *exec, bool rdma, struct lsc_link *link,
+		     const struct lsc_record *record, uint32_t body_len, void **ret_body,
+		     struct lsc_err *err);
 int lsc_session_body(struct lsc_session *session, struct lsc_err *err);
 
 /* A record from the coordinator: 1 when it was the last. */

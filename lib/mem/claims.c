@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -75,6 +76,20 @@ static int find_slot(struct lsc_claims *claims, struct lsc_err *err)
 	return lsc_err_set(err, EBUSY, "%u others claim blocks already", SLOTS);
 }
 
+/* What a table says of itself, read once, and held to its length: whoever fills it may write to it.
+ */
+static bool find_words(struct lsc_claims *claims, int fd)
+{
+	uint32_t n_pieces = lsc_marks_pieces(claims->marks);
+	struct stat st;
+
+	claims->n_blocks = lsc_marks_blocks(claims->marks);
+	claims->words = lsc_marks_claims(claims->marks, n_pieces);
+	return n_pieces <= LSC_MARKS_MAX_PIECES && claims->n_blocks <= LSC_MARKS_MAX_BLOCKS &&
+	       fstat(fd, &st) == 0 &&
+	       (uint64_t)st.st_size >= lsc_marks_bytes(n_pieces, claims->n_blocks);
+}
+
 int lsc_claims_open(struct lsc_claims **ret_claims, struct lsc_marks *marks, int fd,
 		    enum lsc_claim kind, struct lsc_err *err)
 {
@@ -88,12 +103,14 @@ int lsc_claims_open(struct lsc_claims **ret_claims, struct lsc_marks *marks, int
 	if (!claims)
 		return lsc_err_set(err, ENOMEM, "cannot claim blocks: %m");
 	claims->marks = marks;
-	claims->words = lsc_marks_claims(marks);
-	claims->n_blocks = lsc_marks_blocks(marks);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	claims->fd = open(path, O_RDWR | O_CLOEXEC);
-	r = claims->fd < 0 ? lsc_err_set(err, errno, "cannot open a table of arrivals again: %m")
-			   : find_slot(claims, err);
+	if (claims->fd < 0)
+		r = lsc_err_set(err, errno, "cannot open a table of arrivals again: %m");
+	else if (!find_words(claims, fd))
+		r = lsc_err_set(err, EBADMSG, "a table of arrivals is damaged");
+	else
+		r = find_slot(claims, err);
 	if (r < 0) {
 		if (claims->fd >= 0)
 			close(claims->fd);
@@ -103,6 +120,11 @@ int lsc_claims_open(struct lsc_claims **ret_claims, struct lsc_marks *marks, int
 	claims->word = kind | claims->slot << 2 | (uint32_t)getpid() << 10;
 	*ret_claims = claims;
 	return 0;
+}
+
+uint32_t lsc_claims_blocks(const struct lsc_claims *claims)
+{
+	return claims->n_blocks;
 }
 
 void lsc_claims_close(struct lsc_claims *claims)
@@ -156,7 +178,8 @@ enum lsc_claim lsc_claims_of(struct lsc_marks *marks, uint32_t block, uint32_t *
 	uint32_t word;
 
 	assert(block < lsc_marks_blocks(marks));
-	word = atomic_load_explicit(&lsc_marks_claims(marks)[block], memory_order_acquire);
+	word = atomic_load_explicit(&lsc_marks_claims(marks, lsc_marks_pieces(marks))[block],
+				    memory_order_acquire);
 	if (ret_pid)
 		*ret_pid = word >> 10;
 	return (enum lsc_claim)(word & 3);

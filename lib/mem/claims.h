@@ -31,9 +31,12 @@ enum lsc_claim {
 
 /* kind is what it claims for.  marks are mapped, with claims, for as long as it lives; fd is of
  * their file, and the caller's: it is opened once more, for writing.  -EOPNOTSUPP where the table
- * has no claims, -EBUSY with 250 others at work. */
+ * has no claims, -EBADMSG where it is cut, -EBUSY with 250 others at work. */
 int lsc_claims_open(struct lsc_claims **ret_claims, struct lsc_marks *marks, int fd,
 		    enum lsc_claim kind, struct lsc_err *err);
+
+/* How many blocks the table had when it was opened: what is claimed is below that. */
+uint32_t lsc_claims_blocks(const struct lsc_claims *claims);
 
 /* Drops all it has; NULL is fine. */
 void lsc_claims_close(struct lsc_claims *claims);

@@ -146,9 +146,9 @@ enum lsc_marks_state lsc_marks_state(const struct lsc_marks *marks)
 	return (enum lsc_marks_state)atomic_load(&marks->state);
 }
 
-_Atomic uint32_t *lsc_marks_claims(struct lsc_marks *marks)
+_Atomic uint32_t *lsc_marks_claims(struct lsc_marks *marks, uint32_t n_pieces)
 {
-	return (_Atomic uint32_t *)&marks->bits[lsc_div_up(marks->n_pieces, 64)];
+	return (_Atomic uint32_t *)&marks->bits[lsc_div_up(n_pieces, 64)];
 }
 
 bool lsc_marks_has(const struct lsc_marks *marks, uint32_t piece)

@@ -52,7 +52,7 @@ enum lsc_marks_state lsc_marks_state(const struct lsc_marks *marks);
 
 /* The words of claims.c, one a block, and its note to others that one has changed; wake: they may
  * be asleep, and have something to do. */
-_Atomic uint32_t *lsc_marks_claims(struct lsc_marks *marks);
+_Atomic uint32_t *lsc_marks_claims(struct lsc_marks *marks, uint32_t n_pieces);
 void lsc_marks_note(struct lsc_marks *marks, bool wake);
 
 bool lsc_marks_has(const struct lsc_marks *marks, uint32_t piece);

@@ -669,7 +669,7 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 	int r = lsc_segment_check_name(name, err);
 
 	if (r == 0 && lsc_lender_is(dir))
-		return lsc_segment_tier_open(segment, dir, name, NULL, err);
+		return lsc_segment_tier_open(segment, dir, name, NULL, true, err);
 	for (unsigned i = 0; r == 0 && i < LSC_ARRAY_SIZE(suffixes); i++) {
 		*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
 		r = open_at(segment, dir, name, suffixes[i], err);
@@ -686,6 +686,16 @@ int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *n
 					       : "no image '%s' in '%s'",
 			    name, dir);
 	return r;
+}
+
+int lsc_segment_look(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err)
+{
+	int r = lsc_segment_check_name(name, err);
+
+	if (r == 0 && lsc_lender_is(dir))
+		return lsc_segment_tier_open(segment, dir, name, NULL, false, err);
+	return r < 0 ? r : lsc_segment_open(segment, dir, name, err);
 }
 
 int lsc_segment_each(const char *dir, int (*fn)(void *data, const char *name, bool arriving),
@@ -749,7 +759,7 @@ int lsc_segment_find(struct lsc_segment *segment, const char *dir, const struct 
 	int r;
 
 	if (lsc_lender_is(dir))
-		return lsc_segment_tier_open(segment, dir, NULL, id, err);
+		return lsc_segment_tier_open(segment, dir, NULL, id, true, err);
 	*segment = (struct lsc_segment)LSC_SEGMENT_INIT;
 	r = lsc_segment_each(dir, try_name, &search, err);
 	if (r == 0)

@@ -118,6 +118,11 @@ void lsc_segment_sweep(const char *dir, const char *name);
 int lsc_segment_open(struct lsc_segment *segment, const char *dir, const char *name,
 		     struct lsc_err *err);
 
+/* The same, to know of it alone: what a tier has on disk and not in memory does not come for that,
+ * and has a manifest and no data then. */
+int lsc_segment_look(struct lsc_segment *segment, const char *dir, const char *name,
+		     struct lsc_err *err);
+
 /* The same of the image whose manifest has this hash. */
 int lsc_segment_find(struct lsc_segment *segment, const char *dir, const struct lsc_hash *id,
 		     struct lsc_err *err);

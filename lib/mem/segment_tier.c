@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -15,9 +16,11 @@
 #include "mem/lender.h"
 #include "mem/marks.h"
 
-#define MAX_CELLS    65536
-#define MAX_MANIFEST (256u << 20)
-#define GROW_MS      5
+#define MAX_CELLS      65536
+#define MAX_MANIFEST   (256u << 20)
+#define GROW_MS        5
+#define AGAIN_TRIES    100
+#define AGAIN_PAUSE_NS 50000000
 
 /* A cell as it is lent. */
 struct leased {
@@ -205,24 +208,24 @@ static void close_leases(struct lsc_loan *loan)
 		}
 }
 
-/* Makes the segment of the answer `lent` and what follows it. */
+/* Makes the segment of the answer, `lent` and what follows it, or `cold`. */
 static int take(struct lsc_segment *segment, struct lsc_err *err)
 {
 	struct lsc_loan *loan = segment->loan;
 	const struct lsc_record *record = &loan->lender.packet.record;
+	bool cold = lsc_record_is(record, "cold"), whole = cold;
 	char name[LSC_SEGMENT_NAME];
-	uint64_t n_cells;
-	bool whole;
+	uint64_t n_cells = 0;
 	int r;
 
-	if (!lsc_record_is(record, "lent"))
+	if (!cold && !lsc_record_is(record, "lent"))
 		return wrong(err);
 	r = lsc_record_text(record, "name", name, sizeof(name), err);
 	if (r == 0)
 		r = lsc_record_uint(record, "bytes", INT64_MAX, &segment->bytes, err);
-	if (r == 0)
+	if (r == 0 && !cold)
 		r = lsc_record_uint(record, "cells", MAX_CELLS, &n_cells, err);
-	if (r == 0)
+	if (r == 0 && !cold)
 		r = lsc_record_bool_or(record, "whole", false, &whole, err);
 	if (r == 0)
 		r = map_tables(segment, whole, err);
@@ -233,13 +236,17 @@ static int take(struct lsc_segment *segment, struct lsc_err *err)
 	loan->cells = calloc(n_cells + 1, sizeof(*loan->cells));
 	if (!segment->name || !loan->cells)
 		return lsc_err_set(err, ENOMEM, "no memory for '%s'", name);
+	if (cold)
+		return 0;
 	r = lsc_runs_reserve(segment->bytes, &segment->data);
 	if (r < 0)
 		return lsc_err_set(err, -r, "cannot map '%s': %m", name);
 	r = take_cells(segment, (uint32_t)n_cells, err);
-	if (r == 0)
-		close_leases(loan);
-	return r;
+	if (r < 0)
+		return r;
+	madvise(segment->data, segment->bytes, MADV_HUGEPAGE);
+	close_leases(loan);
+	return 0;
 }
 
 /* --- the user --- */
@@ -254,7 +261,7 @@ static int connect_to(struct lsc_segment *segment, const char *dir, struct lsc_e
 }
 
 int lsc_segment_tier_open(struct lsc_segment *segment, const char *dir, const char *name,
-			  const struct lsc_hash *id, struct lsc_err *err)
+			  const struct lsc_hash *id, bool load, struct lsc_err *err)
 {
 	struct lsc_lender *lender;
 	int r;
@@ -268,6 +275,8 @@ int lsc_segment_tier_open(struct lsc_segment *segment, const char *dir, const ch
 			lsc_pack_bin(&lender->pack, "id", id->bytes, LSC_HASH_BYTES);
 		else
 			lsc_pack_str(&lender->pack, "name", name);
+		if (!load)
+			lsc_pack_bool(&lender->pack, "load", false);
 		lsc_pack_end(&lender->pack);
 		r = lsc_lender_ask(lender, NULL, 0, err);
 	}
@@ -359,20 +368,31 @@ int lsc_segment_tier_grow(struct lsc_segment *segment, struct lsc_err *err)
 	return r;
 }
 
-/* A daemon that was started again knows the image, and not who receives it. */
+static int try_again(struct lsc_segment *segment, struct lsc_err *err)
+{
+	lsc_lender_close(&segment->loan->lender);
+	return lsc_lender_open(&segment->loan->lender, segment->dir, err);
+}
+
+/* A daemon that was killed is there again in a moment.  It knows the image then, and not who
+ * receives it: that is proven by the table of arrivals, which is locked by this description. */
 static int come_again(struct lsc_segment *segment, struct lsc_err *err)
 {
 	struct lsc_lender *lender = &segment->loan->lender;
+	const struct timespec pause = {0, AGAIN_PAUSE_NS};
 	int r;
 
-	lsc_lender_close(lender);
-	r = lsc_lender_open(lender, segment->dir, err);
+	for (int i = 0; (r = try_again(segment, err)) < 0 && i < AGAIN_TRIES; i++) {
+		if (r != -ENOENT && r != -ECONNREFUSED && r != -EPIPE && r != -ECONNRESET)
+			return r;
+		nanosleep(&pause, NULL);
+	}
 	if (r < 0)
 		return r;
 	lsc_pack_begin(&lender->pack, "again");
 	lsc_pack_str(&lender->pack, "name", segment->name);
 	lsc_pack_end(&lender->pack);
-	return lsc_lender_ask(lender, NULL, 0, err);
+	return lsc_lender_ask(lender, &segment->lock_fd, 1, err);
 }
 
 static int ask(struct lsc_lender *lender, const char *what, struct lsc_err *err)
@@ -390,6 +410,8 @@ static int settle(struct lsc_segment *segment, const char *what, struct lsc_err 
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
 	r = come_again(segment, err);
+	if (r == -EALREADY) /* it was done, and the daemon killed before it could say so */
+		return strcmp(what, "commit") == 0 ? 0 : lsc_err_set(err, EEXIST, "it is whole");
 	return r < 0 ? r : ask(&segment->loan->lender, what, err);
 }
 

@@ -12,9 +12,10 @@
 #include "base/hash.h"
 #include "mem/segment.h"
 
-/* By name, or by the hash of its manifest where that is given.  -ENOENT. */
+/* By name, or by the hash of its manifest where that is given; load: it comes from disk, if that is
+ * where it is.  -ENOENT. */
 int lsc_segment_tier_open(struct lsc_segment *segment, const char *dir, const char *name,
-			  const struct lsc_hash *id, struct lsc_err *err);
+			  const struct lsc_hash *id, bool load, struct lsc_err *err);
 
 int lsc_segment_tier_begin(struct lsc_segment *segment, const char *dir, const char *name,
 			   const void *manifest, size_t manifest_len, struct lsc_err *err);

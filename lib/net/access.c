@@ -66,7 +66,7 @@ bool lsc_access_is_local(const struct lsc_endpoint *endpoint)
 	struct in6_addr six;
 	struct in_addr four;
 
-	if (endpoint->kind != LSC_ENDPOINT_TCP)
+	if (endpoint->kind != LSC_ENDPOINT_TCP && endpoint->kind != LSC_ENDPOINT_RDMA)
 		return true;
 	if (inet_pton(AF_INET, endpoint->name, &four) == 1)
 		return ntohl(four.s_addr) >> 24 == 127;

@@ -1,7 +1,7 @@
 /* link - records and bodies over a transport: framing, queues, hello, closing
  *
- * What a transport has to do is move bytes without blocking (link_ops.h); link_tcp.c and
- * link_memory.c do.
+ * What a transport has to do is move bytes without blocking (link_ops.h); link_tcp.c,
+ * link_rdma.c and link_memory.c do.
  *
  * Receiving: a record is small and read into rx.buf; the body behind it is read straight to where
  * on_record wants it, with the bytes that follow it going to rx.buf in the same call.  So of a
@@ -40,13 +40,28 @@ static const struct lsc_link_ops *const link_ops[] = {
 	[LSC_ENDPOINT_MEMORY] = &lsc_link_memory_ops,
 	[LSC_ENDPOINT_UNIX] = &lsc_link_tcp_ops,
 	[LSC_ENDPOINT_TCP] = &lsc_link_tcp_ops,
+#ifdef LSC_HAVE_RDMA
+	[LSC_ENDPOINT_RDMA] = &lsc_link_rdma_ops,
+#endif
 };
 
-static const struct lsc_link_ops *find_ops(const struct lsc_endpoint *endpoint)
+const struct lsc_link_ops *lsc_link_ops_of(enum lsc_endpoint_kind kind)
 {
-	size_t kind = endpoint->kind;
+	return (size_t)kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+}
 
-	return kind < LSC_ARRAY_SIZE(link_ops) ? link_ops[kind] : NULL;
+static int find_ops(const struct lsc_link_ops **ret_ops, const struct lsc_endpoint *endpoint,
+		    const char *what, struct lsc_err *err)
+{
+	char text[LSC_ENDPOINT_TEXT + 16];
+
+	*ret_ops = lsc_link_ops_of(endpoint->kind);
+	if (*ret_ops)
+		return 0;
+	lsc_endpoint_text(endpoint, text);
+	if (endpoint->kind == LSC_ENDPOINT_RDMA)
+		return lsc_err_set(err, ENODEV, "'%s': rdma is not built in (WITH_RDMA=yes)", text);
+	return lsc_err_set(err, EINVAL, "'%s' is no %s", text, what);
 }
 
 /* --- life --- */
@@ -178,8 +193,9 @@ struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *
 	link->fd = -1;
 	strcpy(link->kind, options->kind);
 	link->unsent_bytes = options->unsent_bytes;
-	if (ops == &lsc_link_tcp_ops) {
+	if (ops == &lsc_link_tcp_ops)
 		link->key = options->key;
+	if (ops != &lsc_link_memory_ops) {
 		link->proof = options->proof;
 		link->find_proof = options->find_proof;
 		link->held = link->proof && !link->key;
@@ -199,14 +215,17 @@ int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
 		     const struct lsc_endpoint *peer, const struct lsc_link_options *options,
 		     const struct lsc_link_events *events, void *data, struct lsc_err *err)
 {
-	const struct lsc_link_ops *ops = find_ops(peer);
+	const struct lsc_link_ops *ops;
 	char text[LSC_ENDPOINT_TEXT + 16];
 	struct lsc_link *link;
+	int r = find_ops(&ops, peer, "peer to connect to (HOST:PORT or unix:PATH)", err);
 
+	if (r < 0)
+		return r;
 	lsc_endpoint_text(peer, text);
-	if (!ops)
-		return lsc_err_set(err, EINVAL,
-				   "'%s' is no peer to connect to (HOST:PORT or unix:PATH)", text);
+	if (ops->plain && options->key && !options->proof)
+		return lsc_err_set(err, EOPNOTSUPP, "'%s': there is no encryption over %s", text,
+				   ops->name);
 	link = lsc_link_new(loop, ops, options, events, data);
 	if (!link)
 		return lsc_err_set(err, ENOMEM, "cannot connect to '%s': %m", text);
@@ -491,13 +510,37 @@ static void end(struct lsc_link *link)
 		lsc_link_fail(link, &none);
 }
 
+/* Sees to a body that the transport puts in its place: 1 when all of it is there, or there is none,
+ * -EAGAIN, or negative errno. */
+static ssize_t look_at_body(struct lsc_link *link)
+{
+	int r;
+
+	if (link->orphan && link->ops->place && !link->rx.placing)
+		link->rx.placing = link->ops->place(link, NULL, 0);
+	if (!link->rx.placing && link->rx.expect == LSC_EXPECT_BODY && link->rx.body_left &&
+	    link->ops->place && link->rx.used == link->rx.buf.len)
+		link->rx.placing = link->ops->place(link, link->rx.body, link->rx.body_left);
+	if (!link->rx.placing)
+		return 0;
+	r = link->ops->placed(link, &link->rx.body_left);
+	if (r < 0)
+		return r;
+	if (link->rx.body_left)
+		return -EAGAIN;
+	link->rx.placing = false;
+	return 1;
+}
+
 static void read_some(struct lsc_link *link)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 
 	for (int i = 0; i < READS_A_TURN; i++) {
-		ssize_t n = fill(link);
+		ssize_t n = look_at_body(link);
 
+		if (n == 0)
+			n = fill(link);
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
@@ -545,6 +588,7 @@ static void close_orphan(void *data)
 /* Its queue needs nothing of its owner any more. */
 static void make_orphan(struct lsc_link *link)
 {
+	lsc_link_skip_body(link);
 	link->orphan = true;
 	link->at_free = (struct lsc_loop_hook){.fn = close_orphan, .data = link};
 	lsc_loop_hook(link->loop, &link->at_free);
@@ -570,6 +614,7 @@ static void refuse(struct lsc_link *link, int code, const char *why)
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
 	int told = code == EBADMSG || code == EINVAL ? EPROTO : code;
 
+	lsc_link_skip_body(link);
 	if (!link->aborted && !link->orphan) {
 		lsc_link_cut_queue(link);
 		link->parting = lsc_link_own_queue(link) == 0 &&
@@ -588,6 +633,8 @@ uint32_t lsc_link_body_left(const struct lsc_link *link)
 
 void lsc_link_skip_body(struct lsc_link *link)
 {
+	if (link->rx.placing && link->rx.body)
+		link->ops->skip(link);
 	link->rx.body = NULL;
 }
 
@@ -624,14 +671,12 @@ int lsc_listener_open(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 		      void *(*on_link)(void *data, struct lsc_link *link), void *data,
 		      struct lsc_err *err)
 {
-	const struct lsc_link_ops *ops = find_ops(at);
-	char text[LSC_ENDPOINT_TEXT + 16];
+	const struct lsc_link_ops *ops;
 	struct lsc_listener *listener;
-	int r;
+	int r = find_ops(&ops, at, "place to listen at", err);
 
-	if (!ops)
-		return lsc_err_set(err, EINVAL, "'%s' is no place to listen at",
-				   lsc_endpoint_text(at, text));
+	if (r < 0)
+		return r;
 	r = ops->listen(&listener, loop, at, err);
 	if (r < 0)
 		return r;

@@ -19,8 +19,8 @@
  * With a key, no byte of a peer is looked at before it has proved that it has the same one: a link
  * whose peer does not ends with -EKEYREJECTED, and a hint to the peer.
  *
- * One row a transport in link_ops[]: memory (inside one process, for tests) and tcp (Unix sockets
- * too).
+ * One row a transport in link_ops[]: memory (inside one process, for tests), tcp (Unix sockets
+ * too) and, where it is built in, rdma.
  */
 #ifndef LSC_NET_LINK_H
 #define LSC_NET_LINK_H
@@ -70,8 +70,8 @@ struct lsc_link_options {
 	const struct lsc_pass *(*find_proof)(void *data, const uint8_t *id);
 };
 
-/* Starts connecting; errors come by on_close, the resolver's too.  A unix:, tcp:// or memory:
- * endpoint. */
+/* Starts connecting; errors come by on_close, the resolver's too.  A unix:, tcp://, rdma:// or
+ * memory: endpoint. */
 int lsc_link_connect(struct lsc_link **ret_link, struct lsc_loop *loop,
 		     const struct lsc_endpoint *peer, const struct lsc_link_options *options,
 		     const struct lsc_link_events *events, void *data, struct lsc_err *err);

@@ -8,8 +8,11 @@
 #include "net/link.h"
 
 /* Non-blocking: bytes moved, -EAGAIN, or negative errno; readv returns 0 at the end. */
+struct lsc_link_send;
+
 struct lsc_link_ops {
 	const char *name;
+	bool plain;                           /* knows no TLS: with a key, its links need a proof */
 	void (*start)(struct lsc_link *link); /* connects; from the loop */
 	ssize_t (*readv)(struct lsc_link *link, const struct iovec *iov, int n);
 	ssize_t (*writev)(struct lsc_link *link, const struct iovec *iov, int n);
@@ -25,6 +28,23 @@ struct lsc_link_ops {
 	 * the turn is over, though bytes may have been read ahead: sees to lsc_link_ready(). */
 	const char *(*why)(const struct lsc_link *link);
 	void (*read_on)(struct lsc_link *link);
+
+	/* NULL where all bodies are bytes of the stream.  Of those of BODY_LEAST bytes and more, a
+	 * transport may put the bytes where they belong by itself: mark() sends a record that has
+	 * such a body, and returns 0 where it will not; then move() begins with the next bytes, as
+	 * writev does, and flown() says how many more are through.  place() is asked at a body
+	 * that is due, and then placed() for what is left of it. */
+	ssize_t (*mark)(struct lsc_link *link, const void *record,
+			const struct lsc_link_send *send);
+	ssize_t (*move)(struct lsc_link *link, size_t limit);
+	size_t (*flown)(struct lsc_link *link);
+	int (*own)(struct lsc_link *link, const void *copy); /* of a body that moves */
+	bool (*place)(struct lsc_link *link, void *body, uint32_t len);
+	int (*placed)(struct lsc_link *link, uint32_t *ret_left);
+	void (*skip)(struct lsc_link *link);
+
+	/* NULL where it needs none: 0, or negative errno with words. */
+	int (*find_device)(struct lsc_err *err);
 
 	int (*listen)(struct lsc_listener **ret_listener, struct lsc_loop *loop,
 		      const struct lsc_endpoint *at, struct lsc_err *err);
@@ -99,6 +119,7 @@ struct lsc_link {
 		enum lsc_link_expect expect;
 		uint8_t *body; /* where the rest goes; NULL: skipped */
 		uint32_t body_len, body_left;
+		bool placing; /* the transport puts the body there */
 	} rx;
 
 	struct {
@@ -107,6 +128,8 @@ struct lsc_link {
 		struct lsc_link_send *sends; /* a ring */
 		uint32_t first, n, cap;      /* cap: a power of two */
 		uint64_t done;               /* bytes of the first send that are through */
+		bool moving;                 /* the transport moves its body */
+		bool by_stream;              /* and does not want that of the first */
 		size_t queued;
 	} tx;
 
@@ -116,6 +139,7 @@ struct lsc_link {
 	struct lsc_resolve *resolve; /* while the endpoint's name is */
 	struct addrinfo *addresses, *next_address;
 	struct lsc_memory_end *memory;
+	struct lsc_rdma_end *rdma;
 	bool securing; /* TLS is not up yet: an accepted link is among its listener's */
 	struct lsc_listener *listener;
 	struct lsc_link *older, *newer;
@@ -123,7 +147,10 @@ struct lsc_link {
 	struct lsc_timer *read_on; /* of tls */
 };
 
-extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops;
+extern const struct lsc_link_ops lsc_link_memory_ops, lsc_link_tcp_ops, lsc_link_rdma_ops;
+
+/* NULL: that is no link's, or not built in. */
+const struct lsc_link_ops *lsc_link_ops_of(enum lsc_endpoint_kind kind);
 
 /* Half-built, in state CONNECTING. */
 struct lsc_link *lsc_link_new(struct lsc_loop *loop, const struct lsc_link_ops *ops,

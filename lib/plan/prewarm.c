@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/macros.h"
 #include "base/parse.h"
@@ -16,19 +17,20 @@ int lsc_prewarm_plan(const struct lsc_prewarm *prewarm, struct lsc_prewarm_plan 
 	double most =
 		prewarm->at_most > 0 ? LSC_MIN(prewarm->at_most, prewarm->device) : prewarm->device;
 	double least = prewarm->at_least > 0 ? LSC_MIN(prewarm->at_least, most) : most * GENTLEST;
+	double margin = 1 + LSC_MAX(prewarm->margin, 0), spare = LSC_MAX(prewarm->spare, 0);
+	double quickest, time, left = LSC_MAX(prewarm->by - prewarm->now, 0);
 	struct lsc_prewarm_plan plan = {0};
-	double quickest, margin, time;
 
 	if (!(most > 0))
 		return lsc_err_set(err, EINVAL, "nothing can be loaded at a rate of 0");
 	quickest = (double)prewarm->bytes / most;
-	margin = quickest * LSC_MAX(prewarm->margin, 0);
-	time = LSC_MAX(prewarm->by - prewarm->now, 0);
-	plan.tight = time < quickest + margin;
+	plan.tight = left < quickest * margin + spare;
 	/* The margin is what is given up first. */
-	time = plan.tight ? quickest : LSC_MIN(time - margin, (double)prewarm->bytes / least);
+	time = plan.tight ? quickest
+			  : LSC_MIN((left - spare) / margin, (double)prewarm->bytes / least);
 	plan.rate = time > 0 ? (double)prewarm->bytes / time : most;
-	plan.start = plan.tight ? prewarm->now : LSC_MAX(prewarm->by - margin - time, prewarm->now);
+	plan.start = plan.tight ? prewarm->now
+				: LSC_MAX(prewarm->by - spare - time * margin, prewarm->now);
 	plan.end = plan.start + time;
 	plan.late = LSC_MAX(plan.end - prewarm->by, 0);
 	plan.tight = plan.tight && !(plan.late > 0);
@@ -185,26 +187,26 @@ static int parse_full_time(const char *text, time_t now, time_t *ret_when)
 	return 0;
 }
 
-int lsc_prewarm_parse_time(const char *text, time_t now, double *ret_time, struct lsc_err *err)
+int lsc_prewarm_parse_time(const char *text, double now, double *ret_time, struct lsc_err *err)
 {
-	double seconds;
+	time_t second = (time_t)now, when;
 	struct tm today;
-	time_t when;
+	double seconds;
 	int r;
 
 	if (text[0] == '+') {
 		r = lsc_parse_duration(text + 1, &seconds, err);
 		if (!r)
-			*ret_time = (double)now + seconds;
+			*ret_time = now + seconds;
 		return r;
 	}
-	if (!localtime_r(&now, &today))
+	if (!localtime_r(&second, &today))
 		return lsc_err_set(err, EINVAL, "the clock shows no time");
-	r = text[0] && text[1] && text[2] == ':' ? parse_day_time(text, &today, now, &when)
-						 : parse_full_time(text, now, &when);
+	r = text[0] && text[1] && text[2] == ':' ? parse_day_time(text, &today, second, &when)
+						 : parse_full_time(text, second, &when);
 	if (r < 0)
 		return wrong(text, err);
-	if (when < now)
+	if (when < second)
 		return lsc_err_set(err, EINVAL, "'%s' is over", text);
 	*ret_time = (double)when;
 	return 0;

@@ -9,7 +9,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "base/err.h"
 
@@ -19,7 +18,8 @@ struct lsc_prewarm {
 	double device;   /* bytes a second that it can read at */
 	double at_most;  /* that it may; 0: what it can */
 	double at_least; /* rather begin later than be slower; 0: a tenth of what it may */
-	double margin;   /* of the time that it takes at the fastest, kept at the end: 0.1 */
+	double margin;   /* of the time that it takes, kept at the end: 0.1 */
+	double spare;    /* seconds beside that */
 };
 
 struct lsc_prewarm_plan {
@@ -40,6 +40,6 @@ int lsc_prewarm_plan(const struct lsc_prewarm *prewarm, struct lsc_prewarm_plan 
  * "+90min", from now on.  A local time that is skipped when clocks go forward is that much later;
  * of one that comes twice it is the first that is not over.  -EINVAL for what is none of these or
  * is over. */
-int lsc_prewarm_parse_time(const char *text, time_t now, double *ret_time, struct lsc_err *err);
+int lsc_prewarm_parse_time(const char *text, double now, double *ret_time, struct lsc_err *err);
 
 #endif

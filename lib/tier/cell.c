@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +15,7 @@
 #include "base/macros.h"
 
 #define SMALL_PAGE   4096ull
+#define LARGE_PAGES  "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define LARGE_PAGE   (2ull << 20)
 #define SEALS        (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 #define SEAL_TRIES   20 /* what is being sent from it is pinned for a moment */
@@ -85,6 +85,10 @@ static int make_memory(const char *name, uint64_t room, unsigned flags, struct l
 	/* Others may use it, by a lease, and open nothing of it by themselves. */
 	if (r == 0 && fchmod(fd, 0600) < 0)
 		r = -errno;
+	/* Whoever fills it may write to it, and not cut it: that would be a SIGBUS to all others.
+	 */
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+		r = -errno;
 	if (r == 0)
 		r = set_policy(fd, room, err);
 	if (r < 0) {
@@ -110,18 +114,42 @@ static int own(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_t 
 	return 0;
 }
 
+uint64_t lsc_cell_room(uint64_t bytes, bool huge)
+{
+	return round_up(bytes, huge ? LARGE_PAGE : SMALL_PAGE);
+}
+
+static bool is_above_0(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	unsigned long n = 0;
+
+	if (!file)
+		return false;
+	if (fscanf(file, "%lu", &n) != 1)
+		n = 0;
+	fclose(file);
+	return n > 0;
+}
+
+bool lsc_cell_has_large_pages(void)
+{
+	return is_above_0(LARGE_PAGES "free_hugepages") ||
+	       is_above_0(LARGE_PAGES "nr_overcommit_hugepages");
+}
+
 int lsc_cell_new(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_t bytes, bool huge,
 		 struct lsc_err *err)
 {
 	char text[LSC_HASH_TEXT], name[64];
-	uint64_t room = round_up(bytes, LARGE_PAGE);
+	uint64_t room = lsc_cell_room(bytes, huge);
 	int fd = -1;
 
 	snprintf(name, sizeof(name), "lsc-%s", lsc_hash_text(key, text));
 	if (huge)
 		fd = make_memory(name, room, MFD_HUGETLB, NULL);
 	if (fd < 0) {
-		room = round_up(bytes, SMALL_PAGE);
+		room = lsc_cell_room(bytes, false);
 		fd = make_memory(name, room, 0, err);
 	}
 	return fd < 0 ? fd : own(ret_cell, key, bytes, room, fd, err);
@@ -130,14 +158,14 @@ int lsc_cell_new(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_
 int lsc_cell_adopt(struct lsc_cell **ret_cell, const struct lsc_hash *key, uint64_t bytes, int fd,
 		   struct lsc_err *err)
 {
+	int seals = fcntl(fd, F_GET_SEALS);
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fcntl(fd, F_GET_SEALS) < 0 ||
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || seals < 0 || !(seals & F_SEAL_SHRINK) ||
 	    (uint64_t)st.st_size < bytes || (uint64_t)st.st_size > round_up(bytes, LARGE_PAGE)) {
 		close(fd);
 		return lsc_err_set(err, EBADMSG, "a descriptor is not a block's memory");
 	}
-	flock(fd, LOCK_UN); /* as who looked for leases may have left it */
 	return own(ret_cell, key, bytes, (uint64_t)st.st_size, fd, err);
 }
 
@@ -170,13 +198,21 @@ static int reopen(const struct lsc_cell *cell, int flags, struct lsc_err *err)
 	return fd < 0 ? lsc_err_set(err, errno, "cannot lend a block: %m") : fd;
 }
 
+/* Of the description (F_OFD_SETLK in fcntl(2)), over all of it.  Unlike one of flock(2), who may
+ * only read cannot make an exclusive one of it, which would keep others out. */
+static struct flock lock_of(short type)
+{
+	return (struct flock){.l_type = type, .l_whence = SEEK_SET};
+}
+
 int lsc_cell_lend(const struct lsc_cell *cell, struct lsc_err *err)
 {
 	int fd = reopen(cell, O_RDONLY, err), r;
+	struct flock lock = lock_of(F_RDLCK);
 
 	if (fd < 0)
 		return fd;
-	if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		r = lsc_err_set(err, errno, "cannot lend a block: %m");
 		close(fd);
 		return r;
@@ -191,10 +227,9 @@ int lsc_cell_open(const struct lsc_cell *cell, struct lsc_err *err)
 
 bool lsc_cell_is_lent(const struct lsc_cell *cell)
 {
-	if (flock(cell->fd, LOCK_EX | LOCK_NB) < 0)
-		return true;
-	flock(cell->fd, LOCK_UN);
-	return false;
+	struct flock lock = lock_of(F_WRLCK);
+
+	return fcntl(cell->fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
 uint64_t lsc_cell_taken(const struct lsc_cell *cell)

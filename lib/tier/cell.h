@@ -5,8 +5,8 @@
  * block, so that images that share blocks share cells.
  *
  * A lease is a description of the memfd of its own, open for reading alone, with a shared lock
- * (flock(2)) on it.  Whoever maps it keeps it open thereby, and with it the lock: so the kernel
- * knows who uses a cell, whatever becomes of the processes that talked about it.
+ * (F_OFD_SETLK in fcntl(2)) on it.  Whoever maps it keeps it open thereby, and with it the lock: so
+ * the kernel knows who uses a cell, whatever becomes of the processes that talked about it.
  */
 #ifndef LSC_TIER_CELL_H
 #define LSC_TIER_CELL_H
@@ -27,6 +27,12 @@ struct lsc_cell {
 	uint32_t number; /* for who lists them */
 	struct lsc_cell *next;
 };
+
+/* Bytes of memory that one for such a block takes, at most. */
+uint64_t lsc_cell_room(uint64_t bytes, bool huge);
+
+/* Whether the system has large pages to give: a reserve of them, or leave to make some. */
+bool lsc_cell_has_large_pages(void);
 
 /* A cell to be filled; its pages are taken as it is.  huge: of the system's reserve of large pages,
  * where it has enough; of all NUMA nodes in turn.  It has no user. */

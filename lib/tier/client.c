@@ -37,8 +37,8 @@ static void leave(struct lsc_client *client, const char *why)
 
 static void listen_for(struct lsc_client *client)
 {
-	lsc_watch_modify(client->watch,
-			 (client->deaf ? 0 : EPOLLIN) | (client->first ? EPOLLOUT : 0));
+	/* Who does not read its answers is asked for no more questions. */
+	lsc_watch_modify(client->watch, client->first ? EPOLLOUT : client->deaf ? 0 : EPOLLIN);
 }
 
 void lsc_client_listen(struct lsc_client *client, bool listen)

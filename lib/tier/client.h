@@ -25,7 +25,8 @@ struct lsc_client {
 	bool watches;
 	char name[LSC_PEER_TEXT];  /* the image that it receives; "" */
 	char waits[LSC_PEER_TEXT]; /* the one that it waits for to be whole; "" */
-	bool parked; /* what it asked for, its last packet, is to be tried again */
+	bool chores;               /* it waits for a chore */
+	bool parked;               /* what it asked for, its last packet, is to be tried again */
 	void *server;
 	struct lsc_client *next;
 

@@ -1,7 +1,6 @@
 /* fetch - maps cells side by side, and has a load fill them */
 #include "tier/fetch.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +14,9 @@ struct lsc_fetch {
 	struct lsc_load *load;
 	struct lsc_claims *claims;
 	struct lsc_load_events events;
-	struct lsc_run run; /* the file */
-	uint8_t *data;      /* the image's range; cells that are not whole can be written */
-	int end_fd;         /* an eventfd */
+	struct lsc_image file; /* what is on disk */
+	uint8_t *data;         /* the image's range; cells that are not whole can be written */
+	int end_fd;            /* an eventfd */
 	struct lsc_watch *watch;
 	void (*fn)(void *data, struct lsc_holding *holding, int result, const struct lsc_err *err);
 	void *fn_data;
@@ -28,17 +27,6 @@ struct lsc_fetch {
 };
 
 /* --- from the load's thread --- */
-
-/* All pages at once are cheaper than a fault for each. */
-static int on_begin(void *data, uint32_t block, struct lsc_err *err)
-{
-	struct lsc_fetch *fetch = data;
-	const struct lsc_block *b = &fetch->holding->image.blocks[block];
-
-	(void)err;
-	madvise(fetch->data + b->offset, b->bytes, MADV_POPULATE_WRITE);
-	return 0;
-}
 
 static void on_failed(void *data, uint32_t block, uint32_t piece, const struct lsc_err *err)
 {
@@ -82,20 +70,25 @@ static int map_cells(struct lsc_fetch *fetch, struct lsc_err *err)
 		r = lsc_runs_put(fetch->data, &run,
 				 holding->cells[i]->whole ? PROT_READ : PROT_READ | PROT_WRITE);
 	}
-	return r < 0 ? lsc_err_set(err, -r, "cannot map '%s': %m", holding->name) : 0;
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot map '%s': %m", holding->name);
+	/* Where the kernel makes large pages of memory like this, if it is asked to. */
+	madvise(fetch->data, holding->image.bytes, MADV_HUGEPAGE);
+	return 0;
 }
 
 static int open_file(struct lsc_fetch *fetch, const char *dir, struct lsc_err *err)
 {
+	const struct lsc_holding *holding = fetch->holding;
 	char path[PATH_MAX];
+	int r;
 
-	if (snprintf(path, sizeof(path), "%s/%s/image", dir, fetch->holding->name) >= PATH_MAX)
-		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", dir, fetch->holding->name);
-	fetch->run.fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fetch->run.fd < 0)
-		return lsc_err_set(err, errno, "cannot open '%s': %m", path);
-	fetch->run.bytes = fetch->holding->image.bytes;
-	return 0;
+	if (snprintf(path, sizeof(path), "%s/%s", dir, holding->name) >= PATH_MAX)
+		return lsc_err_set(err, ENAMETOOLONG, "'%s/%s': %m", dir, holding->name);
+	r = lsc_image_open(&fetch->file, path, err);
+	if (r == 0 && !lsc_hash_equal(&fetch->file.id, &holding->image.id))
+		r = lsc_err_set(err, ESTALE, "'%s' on disk is another image by now", holding->name);
+	return r;
 }
 
 static int start_load(struct lsc_fetch *fetch, double rate, struct lsc_err *err)
@@ -103,8 +96,6 @@ static int start_load(struct lsc_fetch *fetch, double rate, struct lsc_err *err)
 	struct lsc_holding *holding = fetch->holding;
 	struct lsc_load_options options = {
 		.image = &holding->image,
-		.runs = &fetch->run,
-		.n_runs = 1,
 		.data = fetch->data,
 		.marks = holding->marks,
 		.reader.rate = rate,
@@ -113,10 +104,15 @@ static int start_load(struct lsc_fetch *fetch, double rate, struct lsc_err *err)
 		.events = &fetch->events,
 		.data_of_events = fetch,
 	};
+	uint32_t n_runs;
 	int r = lsc_claims_open(&fetch->claims, holding->marks, holding->marks_fd, LSC_CLAIM_DISK,
 				err);
 
 	options.claims = fetch->claims;
+	if (r == 0 && lsc_claims_blocks(fetch->claims) != holding->image.n_blocks)
+		return lsc_err_set(err, EBADMSG, "arrivals of '%s' are damaged", holding->name);
+	options.runs = lsc_image_runs(&fetch->file, &n_runs);
+	options.n_runs = n_runs;
 	return r < 0 ? r : lsc_load_start(&fetch->load, &options, err);
 }
 
@@ -131,9 +127,8 @@ int lsc_fetch_start(struct lsc_fetch **ret_fetch, struct lsc_loop *loop, const c
 
 	if (!fetch)
 		return lsc_err_set(err, ENOMEM, "no memory to load '%s'", holding->name);
-	*fetch = (struct lsc_fetch){.holding = holding, .fn = fn, .fn_data = data, .run.fd = -1};
-	fetch->events = (struct lsc_load_events){
-		.on_begin = on_begin, .on_failed = on_failed, .on_end = on_end};
+	*fetch = (struct lsc_fetch){.holding = holding, .fn = fn, .fn_data = data};
+	fetch->events = (struct lsc_load_events){.on_failed = on_failed, .on_end = on_end};
 	fetch->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = fetch->end_fd < 0 ? lsc_err_set(err, errno, "cannot make an eventfd: %m") : 0;
 	if (r == 0)
@@ -172,8 +167,7 @@ void lsc_fetch_stop(struct lsc_fetch *fetch)
 	lsc_watch_remove(fetch->watch);
 	if (fetch->data)
 		lsc_runs_unmap(fetch->data, fetch->holding->image.bytes);
-	if (fetch->run.fd >= 0)
-		close(fetch->run.fd);
+	lsc_image_close(&fetch->file);
 	if (fetch->end_fd >= 0)
 		close(fetch->end_fd);
 	free(fetch);

@@ -1,5 +1,5 @@
-/* A fetch: an image comes from disk into the cells of its holding, by a load (tier/load.h) whose end
- * the loop hears of. */
+/* A fetch: an image comes from disk into the cells of its holding, by a load (tier/load.h) whose
+ * end the loop hears of. */
 #ifndef LSC_TIER_FETCH_H
 #define LSC_TIER_FETCH_H
 
@@ -13,8 +13,8 @@
 struct lsc_fetch;
 
 /* Of a holding that is begun, from DIR/NAME.  rate: bytes a second; 0: as fast as it can.  fn is
- * called from the loop, once, when nothing more will come from disk: result is negative, with words,
- * where some blocks did not; others may bring those. */
+ * called from the loop, once, when nothing more will come from disk: result is negative, with
+ * words, where some blocks did not; others may bring those. */
 int lsc_fetch_start(struct lsc_fetch **ret_fetch, struct lsc_loop *loop, const char *dir,
 		    struct lsc_holding *holding, double rate,
 		    void (*fn)(void *data, struct lsc_holding *holding, int result,

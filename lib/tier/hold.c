@@ -171,6 +171,11 @@ int lsc_hold_connect(const char *socket_path, struct lsc_err *err)
 		close(fd);
 		return r;
 	}
+	/* In a directory that all may write to somebody else could listen. */
+	if (!is_ours(fd)) {
+		close(fd);
+		return lsc_err_set(err, EPERM, "'unix:%s' is another user's", socket_path);
+	}
 	return fd;
 }
 
@@ -197,11 +202,17 @@ static int listen_at(const char *path, struct lsc_err *err)
 /* Nothing of the daemon's may stay open in it, or its clients would wait for an end of file. */
 static void become_holder(const char *program, int listener)
 {
+	int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t none;
 
+	if (listener < LSC_HOLD_LISTENER)
+		listener = fcntl(listener, F_DUPFD_CLOEXEC, LSC_HOLD_LISTENER);
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int i = 0; i < LSC_HOLD_LISTENER; i++)
+		if (nothing < 0 || dup2(nothing, i) < 0)
+			_exit(71);
 	if (dup2(listener, LSC_HOLD_LISTENER) < 0 || fcntl(LSC_HOLD_LISTENER, F_SETFD, 0) < 0)
 		_exit(71);
 	close_range(LSC_HOLD_LISTENER + 1, ~0u, 0);

@@ -19,7 +19,8 @@ int lsc_hold_run(int listener, struct lsc_err *err);
  * returns when it can be connected to. */
 int lsc_hold_start(const char *program, const char *socket, struct lsc_err *err);
 
-/* Connects to one: -ECONNREFUSED or -ENOENT where there is none. */
+/* Connects to one: -ECONNREFUSED or -ENOENT where there is none; -EPERM where it is another
+ * user's. */
 int lsc_hold_connect(const char *socket, struct lsc_err *err);
 
 #define LSC_HOLD_LISTENER 3 /* the descriptor that `program hold` finds its socket at */

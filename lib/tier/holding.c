@@ -83,13 +83,40 @@ static int parse(struct lsc_holding *holding, struct lsc_err *err)
 	return lsc_image_parse(&holding->image, at, len, err);
 }
 
+/* Whoever filled it could write to all of it, so nothing that it says of itself is trusted. */
+static bool is_table_of(const struct lsc_marks *marks, size_t len, const struct lsc_image *image)
+{
+	return lsc_marks_check(marks, len, "", NULL) == 0 &&
+	       len == lsc_marks_bytes(image->n_pieces, image->n_blocks) &&
+	       lsc_marks_pieces(marks) == image->n_pieces &&
+	       lsc_marks_blocks(marks) == image->n_blocks;
+}
+
+static int adopt_marks(struct lsc_holding *holding, struct lsc_err *err)
+{
+	void *at = NULL;
+	size_t len;
+	int r = file_len(holding->marks_fd, UINT32_MAX, &len);
+
+	flock(holding->marks_fd, LOCK_UN); /* as who looked for a writer may have left it */
+	if (r == 0)
+		r = map_fd(holding->marks_fd, len, PROT_READ | PROT_WRITE, &at);
+	if (r < 0)
+		return lsc_err_set(err, -r, "cannot map a table of arrivals: %m");
+	if (!is_table_of(at, len, &holding->image)) {
+		munmap(at, len);
+		return lsc_err_set(err, EBADMSG, "'%s' has another image's arrivals",
+				   holding->name);
+	}
+	holding->marks = at;
+	return 0;
+}
+
 int lsc_holding_adopt(struct lsc_holding **ret_holding, const char *name, int manifest_fd,
 		      int marks_fd, struct lsc_err *err)
 {
 	struct lsc_holding *holding = calloc(1, sizeof(*holding));
 	struct lsc_hash key = lsc_hash_of(name, strlen(name));
-	void *at = NULL;
-	size_t len;
 	int r;
 
 	if (!holding)
@@ -98,18 +125,8 @@ int lsc_holding_adopt(struct lsc_holding **ret_holding, const char *name, int ma
 	lsc_hash_text(&key, holding->key);
 	snprintf(holding->name, sizeof(holding->name), "%s", name);
 	r = parse(holding, err);
-	if (r == 0 && marks_fd >= 0) {
-		flock(marks_fd, LOCK_UN); /* as who looked for a writer may have left it */
-		r = file_len(marks_fd, UINT32_MAX, &len);
-		if (r == 0)
-			r = map_fd(marks_fd, len, PROT_READ | PROT_WRITE, &at);
-		holding->marks = at;
-		if (r < 0)
-			r = lsc_err_set(err, -r, "cannot map a table of arrivals: %m");
-		else if (lsc_marks_check(at, len, name, err) < 0 ||
-			 lsc_marks_pieces(at) != holding->image.n_pieces)
-			r = lsc_err_set(err, EBADMSG, "'%s' has another image's arrivals", name);
-	}
+	if (r == 0 && marks_fd >= 0)
+		r = adopt_marks(holding, err);
 	if (r < 0) {
 		lsc_holding_free(holding);
 		return r;
@@ -172,6 +189,15 @@ bool lsc_holding_is_full(const struct lsc_holding *holding)
 }
 
 /* --- who uses it --- */
+
+bool lsc_holding_is_filler(const struct lsc_holding *holding, int fd)
+{
+	struct stat ours, its;
+
+	return holding->marks_fd >= 0 && fstat(holding->marks_fd, &ours) == 0 &&
+	       fstat(fd, &its) == 0 && ours.st_dev == its.st_dev && ours.st_ino == its.st_ino &&
+	       (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
 
 int lsc_holding_lend_marks(const struct lsc_holding *holding, bool fill, struct lsc_err *err)
 {

@@ -71,6 +71,10 @@ bool lsc_holding_is_full(const struct lsc_holding *holding);
 int lsc_holding_lend_marks(const struct lsc_holding *holding, bool fill, struct lsc_err *err);
 bool lsc_holding_is_filled(const struct lsc_holding *holding);
 
+/* Whether fd is the description of the table that its lock belongs to: the proof of who fills it.
+ */
+bool lsc_holding_is_filler(const struct lsc_holding *holding, int fd);
+
 /* Processes that use it now, at least: 1, 0. */
 bool lsc_holding_is_lent(const struct lsc_holding *holding);
 

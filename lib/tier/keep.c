@@ -104,6 +104,8 @@ static int ask(struct lsc_keep *keep, const char *type, const char *name, int fd
 {
 	int r;
 
+	if (keep->fd < 0)
+		return lsc_err_set(err, EPIPE, "there is no holder of memory");
 	lsc_pack_begin(&keep->pack, type);
 	if (name)
 		lsc_pack_str(&keep->pack, "name", name);
@@ -146,8 +148,8 @@ static int open_holder(struct lsc_keep *keep, struct lsc_err *err)
 	int r;
 
 	keep->fd = lsc_hold_connect(keep->socket, err);
-	if (keep->fd >= 0)
-		return 0;
+	if (keep->fd >= 0 || (keep->fd != -ENOENT && keep->fd != -ECONNREFUSED))
+		return keep->fd < 0 ? keep->fd : 0;
 	n = readlink("/proc/self/exe", program, sizeof(program) - 1);
 	if (n < 0)
 		return lsc_err_set(err, errno, "cannot find this program: %m");
@@ -184,6 +186,21 @@ int lsc_keep_open(struct lsc_keep **ret_keep, const char *socket, keep_fn *fn, v
 	}
 	*ret_keep = keep;
 	return 0;
+}
+
+int lsc_keep_fd(const struct lsc_keep *keep)
+{
+	return keep->fd;
+}
+
+int lsc_keep_again(struct lsc_keep *keep, struct lsc_err *err)
+{
+	if (!keep->socket)
+		return 0;
+	if (keep->fd >= 0)
+		close(keep->fd);
+	keep->fd = -1;
+	return open_holder(keep, err);
 }
 
 static int tell_systemd(const char *what, const char *name, int fd, struct lsc_err *err)

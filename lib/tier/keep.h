@@ -28,6 +28,11 @@ bool lsc_keep_has_systemd(void);
 int lsc_keep_put(struct lsc_keep *keep, const char *name, int fd, struct lsc_err *err);
 int lsc_keep_drop(struct lsc_keep *keep, const char *name, struct lsc_err *err);
 
+/* The two above say -EPIPE or -ECONNRESET where the holder has ended; and this is readable then (-1
+ * where it is systemd).  Another one holds nothing at first. */
+int lsc_keep_fd(const struct lsc_keep *keep);
+int lsc_keep_again(struct lsc_keep *keep, struct lsc_err *err);
+
 /* leave: what is kept stays, for the next daemon; else it goes, and the holder with it.  NULL is
  * fine. */
 void lsc_keep_close(struct lsc_keep *keep, bool leave);

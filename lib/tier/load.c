@@ -196,15 +196,23 @@ static uint64_t enough(struct lsc_load *load)
 			: 2 * totals.depth_bytes;
 }
 
+/* Whether someone who begins at the front is at work: we stay out of his way. */
+static bool is_cast_to(const struct lsc_load *load)
+{
+	for (uint32_t i = 0; load->o.claims && i < load->o.image->n_blocks; i++)
+		if (lsc_claims_of(load->o.marks, i, NULL) == LSC_CLAIM_CAST)
+			return true;
+	return false;
+}
+
 static void feed(struct lsc_load *load)
 {
-	uint32_t n = load->o.image->n_blocks;
-
-	if (load->cursor == 0)
+	if (load->low == 0 && load->high == load->o.image->n_blocks)
 		load->seen = lsc_marks_generation(load->o.marks);
-	while (load->cursor < n && (!load->on_their_way || load->on_their_way < enough(load)) &&
-	       !is_stopped(load)) {
-		uint32_t i = load->cursor++, block = load->o.backwards ? n - 1 - i : i;
+	while (load->low < load->high &&
+	       (!load->on_their_way || load->on_their_way < enough(load)) && !is_stopped(load)) {
+		bool last = load->o.backwards || is_cast_to(load);
+		uint32_t block = last ? --load->high : load->low++;
 
 		if (load->blocks[block].state == LSC_LOAD_WAITING)
 			try_block(load, block);
@@ -236,7 +244,8 @@ static bool look_again(struct lsc_load *load)
 	if (lsc_marks_wait(load->o.marks, load->seen, LOOK_MS) == -EPIPE)
 		return false;
 	nanosleep(&throttle, NULL);
-	load->cursor = 0;
+	load->low = 0;
+	load->high = load->o.image->n_blocks;
 	return true;
 }
 
@@ -266,7 +275,7 @@ static void *run(void *arg)
 		feed(load);
 		if (load->groups)
 			settle_done(load, true);
-		else if (load->cursor == load->o.image->n_blocks && !look_again(load))
+		else if (load->low == load->high && !look_again(load))
 			break;
 	}
 	while (load->groups)
@@ -316,6 +325,7 @@ int lsc_load_start(struct lsc_load **ret_load, const struct lsc_load_options *op
 	if (options->events)
 		load->events = *options->events;
 	load->rate = options->reader.rate;
+	load->high = image->n_blocks;
 	load->began_ns = lsc_clock_ns();
 	pthread_mutex_init(&load->lock, NULL);
 	pthread_cond_init(&load->more, NULL);

@@ -1,6 +1,7 @@
 /* A load: an image's blocks come from the disk into memory, while others use what is there.
  *
- * Blocks are read in order, first to last or last to first, by mem/reader.h; pieces are held
+ * Blocks are read in order, first to last or last to first, by mem/reader.h: from behind in any
+ * case as long as a cast has claims on others, since that begins at the front.  Pieces are held
  * against their hashes and marked (mem/marks.h), so that who executes goes on with each.  Where
  * others fill the same memory (a cast), a block is claimed before it is read (mem/claims.h): what
  * others have claimed is left to them, and what they give up, or die with, is read after all.

@@ -42,8 +42,8 @@ struct lsc_load {
 
 	/* the thread's */
 	struct lsc_load_block *blocks;
-	uint32_t cursor; /* blocks looked at in this round */
-	uint32_t seen;   /* the marks' generation, when the round began */
+	uint32_t low, high; /* blocks that are not looked at in this round */
+	uint32_t seen;      /* the marks' generation, when the round began */
 	uint64_t on_their_way;
 	uint32_t groups;
 	uint64_t buried_ns;

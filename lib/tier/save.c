@@ -1,22 +1,16 @@
-/* save - copies cells into a segment of files, and commits that
- *
- * The segment does what it does for a cast: room first, pieces as they are there, to the disk at
- * once, a rename in the end; so a save that is killed leaves nothing that looks complete.
- */
+/* save - maps cells side by side, and has the directory write them (tier/disk.h) */
 #include "tier/save.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "mem/segment.h"
+#include "base/runs.h"
 #include "net/task.h"
+#include "tier/disk.h"
 
 struct lsc_save {
 	struct lsc_task *task;
@@ -24,91 +18,54 @@ struct lsc_save {
 	char name[LSC_SEGMENT_NAME];
 	const struct lsc_holding *holding; /* its tables, which stay while it is leased */
 	int *leases;                       /* by block; -1 */
-	void (*fn)(void *data, int result, const struct lsc_err *err);
+	lsc_save_fn *fn;
 	void *data;
+	uint64_t limit;
 	atomic_bool stop;
 	int result;
+	uint64_t used;
 	struct lsc_err err;
 };
 
-static int copy_piece(struct lsc_segment *segment, const struct lsc_image *image, uint32_t piece,
-		      const uint8_t *block, uint64_t block_offset, struct lsc_err *err)
-{
-	uint64_t offset = lsc_image_piece_offset(image, piece);
-	uint32_t bytes = lsc_image_piece_bytes(image, piece);
-	int r = lsc_segment_prepare(segment, offset, bytes, err);
-
-	if (r < 0)
-		return r;
-	memcpy(segment->data + offset, block + (offset - block_offset), bytes);
-	lsc_segment_wrote(segment, offset, bytes);
-	lsc_segment_mark(segment, piece);
-	return 0;
-}
-
-static int copy_block(struct lsc_save *save, struct lsc_segment *segment, uint32_t i,
-		      struct lsc_err *err)
+/* The image's range, of leases. */
+static int map_leases(const struct lsc_save *save, uint8_t **ret_data, struct lsc_err *err)
 {
 	const struct lsc_image *image = &save->holding->image;
-	const struct lsc_block *block = &image->blocks[i];
-	void *from = mmap(NULL, block->bytes, PROT_READ, MAP_SHARED, save->leases[i], 0);
-	int r = 0;
+	int r = lsc_runs_reserve(image->bytes, ret_data);
 
-	if (from == MAP_FAILED)
-		return lsc_err_set(err, errno, "cannot map a block: %m");
-	for (uint32_t p = block->first_piece; r == 0 && p < block->first_piece + block->n_pieces;
-	     p++) {
-		if (atomic_load(&save->stop))
-			r = -ECANCELED;
-		else if (!lsc_segment_has(segment, p, 1))
-			r = copy_piece(segment, image, p, from, block->offset, err);
+	for (uint32_t i = 0; r == 0 && i < image->n_blocks; i++) {
+		struct lsc_run run = {image->blocks[i].offset, image->blocks[i].bytes,
+				      save->leases[i], 0};
+
+		r = lsc_runs_put(*ret_data, &run, PROT_READ);
 	}
-	munmap(from, block->bytes);
-	return r;
-}
-
-/* It was in memory before, and is likely to be wanted there; once more in the page cache it would
- * only take room. */
-static void leave_cache(const struct lsc_save *save)
-{
-	char path[PATH_MAX];
-	LSC_CLEANUP_FD int fd = -1;
-
-	if (snprintf(path, sizeof(path), "%s/%s/image", save->dir, save->name) >= PATH_MAX)
-		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	return r < 0 ? lsc_err_set(err, -r, "cannot map '%s': %m", save->name) : 0;
 }
 
 static void work(void *data)
 {
 	struct lsc_save *save = data;
 	const struct lsc_image *image = &save->holding->image;
-	LSC_CLEANUP(lsc_segment_close) struct lsc_segment segment = LSC_SEGMENT_INIT;
-	int r = lsc_segment_create(&segment, save->dir, save->name, image->manifest,
-				   image->manifest_len, image->bytes, image->n_pieces, &save->err);
+	LSC_CLEANUP(lsc_disk_close) struct lsc_disk disk = LSC_DISK_INIT;
+	uint8_t *bytes = NULL;
+	int r = lsc_disk_open(&disk, save->dir, &save->err);
 
-	if (r < 0) {
-		save->result = r;
-		return;
-	}
-	for (uint32_t i = 0; r == 0 && i < image->n_blocks; i++)
-		r = copy_block(save, &segment, i, &save->err);
+	disk.stop = &save->stop;
 	if (r == 0)
-		r = lsc_segment_commit(&segment, &save->err);
-	if (r < 0 && r != -ECANCELED)
-		lsc_segment_discard(&segment, NULL);
+		r = map_leases(save, &bytes, &save->err);
 	if (r == 0)
-		leave_cache(save);
+		r = lsc_disk_write(&disk, save->name, image->manifest, image->manifest_len, bytes,
+				   save->limit, &save->err);
+	lsc_runs_unmap(bytes, image->bytes);
 	save->result = r;
+	save->used = disk.used;
 }
 
 static void on_done(void *data)
 {
 	struct lsc_save *save = data;
 
-	save->fn(save->data, save->result, &save->err);
+	save->fn(save->data, save->result, save->used, &save->err);
 }
 
 static int lease(struct lsc_save *save, struct lsc_err *err)
@@ -129,8 +86,7 @@ static int lease(struct lsc_save *save, struct lsc_err *err)
 }
 
 int lsc_save_start(struct lsc_save **ret_save, struct lsc_loop *loop, const char *dir,
-		   const struct lsc_holding *holding,
-		   void (*fn)(void *data, int result, const struct lsc_err *err), void *data,
+		   const struct lsc_holding *holding, uint64_t limit, lsc_save_fn *fn, void *data,
 		   struct lsc_err *err)
 {
 	struct lsc_save *save = calloc(1, sizeof(*save));
@@ -138,7 +94,8 @@ int lsc_save_start(struct lsc_save **ret_save, struct lsc_loop *loop, const char
 
 	if (!save)
 		return lsc_err_set(err, ENOMEM, "no memory to save '%s'", holding->name);
-	*save = (struct lsc_save){.dir = dir, .holding = holding, .fn = fn, .data = data};
+	*save = (struct lsc_save){
+		.dir = dir, .holding = holding, .limit = limit, .fn = fn, .data = data};
 	strcpy(save->name, holding->name);
 	r = lease(save, err);
 	if (r == 0)

@@ -8,12 +8,14 @@
 
 struct lsc_save;
 
+/* result is 0 when it is on disk and has its name; used: bytes that all images there use. */
+typedef void lsc_save_fn(void *data, int result, uint64_t used, const struct lsc_err *err);
+
 /* Writes DIR/NAME, which must not exist, of a holding that is whole; it has leases on the cells
- * meanwhile.  What a save that was cut short left is gone on with.  fn is called from the loop when
- * it is on disk and has its name, or cannot be: then nothing is left of it, unless it was stopped. */
+ * meanwhile.  Blocks that other images there have are linked; what is new must not go over a limit
+ * of bytes used there.  fn is called from the loop; what fails, or is stopped, leaves nothing. */
 int lsc_save_start(struct lsc_save **ret_save, struct lsc_loop *loop, const char *dir,
-		   const struct lsc_holding *holding,
-		   void (*fn)(void *data, int result, const struct lsc_err *err), void *data,
+		   const struct lsc_holding *holding, uint64_t limit, lsc_save_fn *fn, void *data,
 		   struct lsc_err *err);
 
 /* Frees it, and waits for the thread; fn may call this.  NULL is fine. */

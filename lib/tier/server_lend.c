@@ -66,6 +66,18 @@ static int send_cells(struct lsc_client *client, const struct lsc_holding *holdi
 	return r;
 }
 
+void lsc_server_show(struct lsc_client *client, const struct lsc_holding *holding)
+{
+	struct lsc_pack *pack = &client->pack;
+
+	lsc_pack_begin(pack, "cold");
+	lsc_pack_str(pack, "name", holding->name);
+	lsc_pack_bin(pack, "id", holding->image.id.bytes, LSC_HASH_BYTES);
+	lsc_pack_uint(pack, "bytes", holding->image.bytes);
+	lsc_pack_end(pack);
+	lsc_client_send(client, &holding->manifest_fd, 1);
+}
+
 /* Once `lent` is sent, what fails ends the connection: the client waits for cells. */
 int lsc_server_lend(struct lsc_client *client, struct lsc_holding *holding, bool fill,
 		    struct lsc_err *err)

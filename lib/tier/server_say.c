@@ -33,7 +33,7 @@ void lsc_server_say_image(struct lsc_client *client, const struct lsc_holding *h
 		      holding->marks   ? lsc_marks_count(holding->marks)
 		      : holding->whole ? holding->image.n_pieces
 				       : 0);
- 	lsc_pack_bool(pack, "whole", holding->whole);
+	lsc_pack_bool(pack, "whole", holding->whole);
 	lsc_pack_bool(pack, "disk", holding->on_disk);
 	lsc_pack_uint(pack, "host", bytes_there(holding));
 	lsc_pack_bool(pack, "pinned", holding->pinned);

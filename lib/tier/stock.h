@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "net/loop.h"
+#include "tier/chore.h"
 #include "tier/holding.h"
 #include "tier/keep.h"
 
@@ -36,9 +37,9 @@ struct lsc_stock_options {
 	const char *hold;       /* the holder's socket; NULL: systemd's store */
 	uint64_t host_bytes;    /* capacity */
 	uint64_t keep_alive_ns; /* images stay so long after their last use, if they can */
-	uint64_t disk_bytes;    /* capacity; 0: nothing is written there, and images may leave memory
-				 * that are not on disk */
-	bool huge;              /* large pages from the system's reserve, where there are enough */
+	uint64_t disk_bytes; /* capacity; 0: nothing is written there, and images may leave memory
+			      * that are not on disk */
+	bool huge;           /* large pages from the system's reserve, where there are enough */
 
 	/* Something happened; room that was waited for may be there. */
 	void (*changed)(void *data, const struct lsc_holding *holding, enum lsc_stock_event event,
@@ -86,8 +87,15 @@ void lsc_stock_leave(struct lsc_stock *stock, struct lsc_holding *holding);
 /* It leaves memory: -EBUSY while it is used or arrives, or is pinned. */
 int lsc_stock_evict(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
 
-/* It leaves memory and disk: -EBUSY likewise. */
-int lsc_stock_remove(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err);
+/* It leaves memory and disk, or the directory is cleaned (tier/chore.h).  fn is called when that is
+ * done, unless this fails: -EBUSY likewise, -EAGAIN while another one is at work. */
+int lsc_stock_remove(struct lsc_stock *stock, struct lsc_holding *holding, lsc_chore_fn *fn,
+		     void *data, struct lsc_err *err);
+int lsc_stock_clean(struct lsc_stock *stock, enum lsc_chore_kind kind, lsc_chore_fn *fn, void *data,
+		    struct lsc_err *err);
+
+/* fn is not called any more. */
+void lsc_stock_leave_chore(struct lsc_stock *stock);
 
 void lsc_stock_pin(struct lsc_stock *stock, struct lsc_holding *holding, bool pinned);
 
@@ -103,7 +111,7 @@ struct lsc_stock_usage {
 	uint64_t host_leaving;              /* of these, not ours any more and still used */
 	uint64_t disk_capacity, disk_bytes;
 	unsigned images, cells, disk_images; /* in memory; cells of them; on disk */
-	uint64_t events[LSC_STOCK_EVENTS]; /* how often, since it was opened */
+	uint64_t events[LSC_STOCK_EVENTS];   /* how often, since it was opened */
 };
 
 void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret_usage);

@@ -82,6 +82,7 @@ static int on_image(void *data, const char *name, bool arriving)
 	}
 	found->on_disk = true;
 	found->seen = true;
+	stock->share = true;
 	lsc_stock_add(stock, found);
 	lsc_stock_tell(stock, found, LSC_STOCK_FOUND, NULL);
 	return 0;
@@ -120,6 +121,7 @@ static void on_later(void *data)
 	for (struct lsc_holding *h = stock->holdings; h; h = h->next)
 		h->no_save = false; /* there may be room now */
 	lsc_stock_save(stock);
+	lsc_stock_share(stock);
 	stock->later_ns *= 10;
 	if (stock->later_ns <= LATEST_NS)
 		lsc_timer_arm(stock->later, stock->later_ns);
@@ -139,7 +141,8 @@ static void on_change(void *data, uint32_t events)
 
 /* --- from disk --- */
 
-/* What came of it: all, with what others brought; or too little, and nobody else brings the rest. */
+/* What came of it: all, with what others brought; or too little, and nobody else brings the rest.
+ */
 static void on_fetched(void *data, struct lsc_holding *holding, int result,
 		       const struct lsc_err *why)
 {
@@ -207,43 +210,35 @@ uint64_t lsc_stock_on_disk(const struct lsc_stock *stock)
 	return bytes;
 }
 
-static void on_saved(void *data, int result, const struct lsc_err *err)
+static void on_saved(void *data, int result, uint64_t used, const struct lsc_err *why)
 {
 	struct lsc_stock *stock = data;
 	struct lsc_holding *holding = stock->saving;
+	struct lsc_err copy = *why, *err = &copy; /* what it came in goes */
 
+	stock->disk_used = used;
 	lsc_stock_end_save(stock, holding);
 	holding->on_disk = result == 0;
+	stock->share = true;
 	holding->no_save = result < 0;
 	if (result < 0)
 		lsc_warning("'%s' cannot be written to disk: %s", holding->name, err->text);
 	lsc_stock_tell(stock, holding, result < 0 ? LSC_STOCK_UNSAVED : LSC_STOCK_SAVED,
 		       result < 0 ? err->text : NULL);
 	lsc_stock_save(stock);
-}
-
-/* What stands in the way of writing one. */
-static int start_save(struct lsc_stock *stock, struct lsc_holding *holding, struct lsc_err *err)
-{
-	uint64_t used = lsc_stock_on_disk(stock);
-	uint64_t need = holding->image.bytes + holding->image.manifest_len;
-
-	if (used > stock->o.disk_bytes || need > stock->o.disk_bytes - used)
-		return lsc_err_set(err, ENOSPC, "no room for %llu bytes: %llu of %llu are used",
-				   (unsigned long long)need, (unsigned long long)used,
-				   (unsigned long long)stock->o.disk_bytes);
-	return lsc_save_start(&holding->save, stock->loop, stock->o.dir, holding, on_saved, stock,
-			      err);
+	lsc_stock_share(stock);
 }
 
 void lsc_stock_save(struct lsc_stock *stock)
 {
 	struct lsc_err err = LSC_ERR_INIT;
 
-	for (struct lsc_holding *h = stock->holdings; h && !stock->saving; h = h->next) {
+	for (struct lsc_holding *h = stock->holdings; h && !stock->saving && !stock->chore;
+	     h = h->next) {
 		if (!stock->o.disk_bytes || !h->whole || h->on_disk || h->no_save)
 			continue;
-		if (start_save(stock, h, &err) == 0) {
+		if (lsc_save_start(&h->save, stock->loop, stock->o.dir, h, stock->o.disk_bytes,
+				   on_saved, stock, &err) == 0) {
 			stock->saving = h;
 			return;
 		}
@@ -277,13 +272,17 @@ int lsc_stock_open_disk(struct lsc_stock *stock, struct lsc_err *err)
 			   &stock->change, err);
 	if (r == 0)
 		r = lsc_stock_scan(stock, err);
-	if (r == 0)
+	if (r == 0) {
 		lsc_stock_save(stock);
+		lsc_stock_share(stock);
+	}
 	return r;
 }
 
 void lsc_stock_close_disk(struct lsc_stock *stock)
 {
+	lsc_chore_stop(stock->chore);
+	stock->chore = NULL;
 	lsc_watch_remove(stock->change);
 	lsc_timer_free(stock->later);
 	if (stock->inotify_fd >= 0)

@@ -12,12 +12,20 @@ struct lsc_stock {
 	struct lsc_cell *cells;   /* of holdings */
 	struct lsc_cell *leaving; /* of none any more, and still lent */
 	struct lsc_keep *keep;
+	struct lsc_watch *holder; /* whether it lives */
+	bool keeping;             /* all is just being kept again */
+	int lock_fd;              /* its lock: one tier a directory */
 	struct lsc_timer *sweep;
 	uint64_t events[LSC_STOCK_EVENTS];
 
 	/* of the directory (stock_disk.c) */
 	struct lsc_holding *saving; /* one at a time */
 	int inotify_fd;
+	struct lsc_chore *chore; /* one at a time */
+	lsc_chore_fn *chore_fn;
+	void *chore_data;
+	bool share;         /* what is on disk has changed since blocks were last shared */
+	uint64_t disk_used; /* bytes, when that was last looked at; 0: never */
 	struct lsc_watch *change;
 	struct lsc_timer *later;
 	uint64_t later_ns;
@@ -48,6 +56,9 @@ void lsc_stock_drop(struct lsc_stock *stock, struct lsc_holding *holding);
 /* The same as empty, and says so. */
 void lsc_stock_unload(struct lsc_stock *stock, struct lsc_holding *holding, const char *why);
 
+/* -EBUSY, with words, where it is in use, arrives, or is pinned. */
+int lsc_stock_may_leave(const struct lsc_holding *holding, struct lsc_err *err);
+
 /* Bytes of its tables. */
 uint64_t lsc_stock_tables(const struct lsc_holding *holding);
 
@@ -63,14 +74,15 @@ void lsc_stock_end_fetch(struct lsc_holding *holding);
 
 /* Begins to write what is not on disk, if it may, and nothing else is being written. */
 void lsc_stock_save(struct lsc_stock *stock);
+void lsc_stock_share(struct lsc_stock *stock); /* if there is reason to */
 void lsc_stock_end_save(struct lsc_stock *stock, struct lsc_holding *holding);
 uint64_t lsc_stock_on_disk(const struct lsc_stock *stock); /* bytes of images */
 
 /* --- room.c --- */
 
 /* Has images leave memory so that need bytes are free, for one that is to come, and is not in the
- * stock yet: -ENOSPC, with words on what stands in the way; -EAGAIN where something is on its way to
- * disk, and may leave then. */
+ * stock yet: -ENOSPC, with words on what stands in the way; -EAGAIN where something is on its way
+ * to disk, and may leave then. */
 int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *coming, uint64_t need,
 			struct lsc_err *err);
 
@@ -78,6 +90,9 @@ int lsc_stock_make_room(struct lsc_stock *stock, const struct lsc_holding *comin
 
 /* Opens the holder, and makes holdings of what is there. */
 int lsc_stock_adopt(struct lsc_stock *stock, struct lsc_err *err);
+
+/* The holder ended: another one gets all that this stock has. */
+int lsc_stock_keep_again(struct lsc_stock *stock, struct lsc_err *err);
 
 int lsc_stock_keep_tables(struct lsc_stock *stock, const struct lsc_holding *holding,
 			  struct lsc_err *err);
@@ -92,6 +107,11 @@ void lsc_stock_forget_marks(struct lsc_stock *stock, const struct lsc_holding *h
 void lsc_stock_forget_tables(struct lsc_stock *stock, const struct lsc_holding *holding);
 void lsc_stock_forget_part(struct lsc_stock *stock, const struct lsc_holding *holding,
 			   uint32_t block);
+
+/* A cell that no image has, and somebody still maps: the next daemon is to count it, too. */
+void lsc_stock_keep_leaving(struct lsc_stock *stock, const struct lsc_cell *cell);
+void lsc_stock_forget_leaving(struct lsc_stock *stock, const struct lsc_cell *cell);
+
 void lsc_stock_forget_cell(struct lsc_stock *stock, const struct lsc_cell *cell);
 
 #endif

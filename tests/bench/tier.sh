@@ -15,7 +15,8 @@ mkdir -p "$work/images"
 lsc-shard pack -q --dummy smollm2-135m "$work/images/model"
 tier=unix:$work/tier.sock
 mkfifo "$work/ready"
-lsc-tier serve --dir "$work/images" --tier "$tier" --ready-fd 3 3>"$work/ready" &
+# shellcheck disable=SC2086
+lsc-tier serve ${LSC_BENCH_OPTIONS:-} --dir "$work/images" --tier "$tier" --ready-fd 3 3>"$work/ready" &
 daemon=$!
 trap 'kill $daemon' EXIT
 read -r _ <"$work/ready"

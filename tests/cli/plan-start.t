@@ -22,7 +22,7 @@ expect_status 0 'in host memory' sh -c "lsc-plan start -m llama -r 5 --tier host
 cat >"$SCRATCH/want" <<'END'
 # 10.0.0.1:7000 serves: has it in GPU memory
 # 10.0.0.2:7000 serves: has it in host memory
-lsc-cast send llama --sources 10.0.0.1:7000,10.0.0.2:7000 --to 10.0.0.3:7000,10.0.0.4:7000,10.0.0.5:7000
+lsc-cast send llama --sources auto --ask 10.0.0.1:7000,10.0.0.2:7000 --to 10.0.0.3:7000,10.0.0.4:7000,10.0.0.5:7000
 END
 expect_same 'one cast to all that lack it' "$SCRATCH/out" "$SCRATCH/want"
 
@@ -89,7 +89,7 @@ inventory "$(node "a';rm -rf b" "$fast")" "$(image "a';rm -rf b" host)" "$(node 
 expect_status 0 'names that are none' lsc-plan start -m m -r 2 --commands "$SCRATCH/names"
 cat >"$SCRATCH/want" <<'END'
 # a';rm -rf b serves: has it in host memory
-lsc-cast send m --sources 'a'\'';rm -rf b' --to 'c\n\u001bd'
+lsc-cast send m --sources auto --ask 'a'\'';rm -rf b' --to 'c\n\u001bd'
 END
 expect_same 'are words for a shell' "$SCRATCH/out" "$SCRATCH/want"
 

@@ -240,6 +240,25 @@ expect_status 0 'files' lsc-cast send --raw "$SCRATCH/tree" --to "$b"
 expect_status 0 'of which none are here' auto tree --to "$c" --ask "$b"
 expect_same 'go from node to node too' "$SCRATCH/c/tree/big" "$SCRATCH/tree/big"
 
+# Nodes of an inventory are asked as well.
+forget a b c d
+keep a
+for node in "$a" "$b" "$d"; do
+	printf '{"type":"node","node":"%s","t":1,"speeds":{}}\n' "$node"
+done | sed '1i {"type":"hello","kind":"inventory","version":[1,0]}
+$a {"type":"end"}' | lsc-msg from-json >"$SCRATCH/inventory"
+expect_status 0 'nodes of an inventory' auto image.lsc --to "$b" --inventory "$SCRATCH/inventory" --ask "$d"
+has b
+expect_equal 'send what they have' "$(senders)" "$a "
+forget b
+expect_status 0 'which may come by a pipe' sh -c "cd $SCRATCH/work && lsc-cast send image.lsc --sources auto \
+	--to $b --inventory - <$SCRATCH/inventory >$SCRATCH/out2"
+has b
+head -c 60 "$SCRATCH/inventory" >"$SCRATCH/cut"
+expect_status 65 'one that is cut' auto image.lsc --to "$b" --inventory "$SCRATCH/cut"
+expect_one_line "inventory '$SCRATCH/cut': "
+expect_status 74 'none' auto image.lsc --to "$b" --inventory "$SCRATCH/none"
+
 refuses() { # refuses WORDS ARGUMENT...
 	tap_words=$1
 	shift
@@ -248,6 +267,7 @@ refuses() { # refuses WORDS ARGUMENT...
 	ok $? 'is said'
 }
 refuses '--ask is for --sources auto' image.lsc --to "$b" --ask "$a"
+refuses '--inventory is for --sources auto' image.lsc --to "$b" --inventory "$SCRATCH/inventory"
 refuses '--sources is auto or nodes' image.lsc --to "$b" --sources auto --sources "$a"
 refuses '--sources auto asks nodes that are there' image.lsc --to b --sources auto --launch ssh --dir /tmp
 refuses '--verify-only has no sources' image.lsc --to "$b" --sources auto --verify-only

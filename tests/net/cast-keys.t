@@ -21,6 +21,21 @@ expect_status 64 'nor with sources there' \
 expect_status 64 'no cleartext without a key' \
 	lsc-cast send "$image" --to 127.0.0.1:1 --cleartext-data
 expect_one_line '--cleartext-data needs --key-file'
+expect_status 64 'no transport by another name' \
+	lsc-cast send "$image" --to 127.0.0.1:1 --transport pigeon
+expect_one_line "there is no transport 'pigeon': auto, tcp or rdma"
+lsc-cast keygen "$SCRATCH/other.key"
+expect_status 64 'no RDMA for what is to be encrypted' \
+	lsc-cast send "$image" --to 127.0.0.1:1 --key-file "$SCRATCH/other.key" --transport rdma
+expect_one_line 'data over RDMA is not encrypted: --transport rdma with a key needs --cleartext-data'
+if [ ! -e /dev/infiniband/rdma_cm ]; then
+	expect_status 69 'no RDMA without a device' \
+		lsc-cast send "$image" --to 127.0.0.1:1 --transport rdma
+	expect_one_line 'rdma'
+	expect_status 69 'nor serving over it' \
+		lsc-cast serve --dir "$SCRATCH" --listen 127.0.0.1:0 --transport rdma
+	expect_one_line 'rdma'
+fi
 mkdir "$SCRATCH/open"
 start_server open lsc-cast serve --dir "$SCRATCH/open" --listen 0.0.0.0:0 --insecure
 grep -q 'warning: whoever reaches 0.0.0.0:.* can send images' "$SCRATCH/log.open"

@@ -27,7 +27,8 @@ static struct lsc_err err;
 struct liar {
 	struct lsc_pack at_once, to_offer, to_plan, to_data;
 	bool hangs_up_at_once, hangs_up_at_offer, hangs_up_at_plan;
-	bool lives; /* says progress without any */
+	bool lives;       /* says progress without any */
+	bool coordinated; /* by who has nothing of the image */
 
 	int listener, control, data;
 	struct lsc_buf got;
@@ -119,6 +120,7 @@ static void expect(struct liar *liar, int code, const char *text, const char *wh
 	char *names[] = {address};
 	struct lsc_cast_options options = {
 		.image = &image,
+		.absent = liar->coordinated,
 		.name = "image.lsc",
 		.to = names,
 		.n_to = 1,
@@ -176,7 +178,7 @@ static void test_hello(void)
 	expect(&exec, EPROTO, "'cast'", "is a stage worker");
 	lsc_pack_hello(&new.at_once, LSC_CAST_KIND);
 	new.at_once.buf.data[new.at_once.buf.len - 2] = 3; /* the major version */
-	expect(&new, EPROTO, "has version 3.0; this program reads 2.x", "is of another version");
+	expect(&new, EPROTO, "has version 3.1; this program reads 2.x", "is of another version");
 }
 
 static void test_offer(void)
@@ -236,6 +238,9 @@ static void test_plan(void)
 static void test_slander(void)
 {
 	struct liar slander = {.lives = true}, refuses = {.lives = true};
+	struct liar blames = {.lives = true, .coordinated = true};
+	struct lsc_ready ready = {0};
+	uint64_t bits[64];
 	struct lsc_failed fault = {.code = EBADMSG, .piece = LSC_NOBODY, .why = "is wrong"};
 
 	lsc_pack_hello(&slander.at_once, LSC_CAST_KIND);
@@ -243,6 +248,13 @@ static void test_slander(void)
 	lsc_failed_pack(&slander.to_plan, &fault);
 	expect(&slander, EBADMSG, "finds pieces wrong that others find good",
 	       "blames the coordinator for a piece without a number");
+	lsc_pack_hello(&blames.at_once, LSC_CAST_KIND);
+	memset(bits, 0xff, sizeof(bits));
+	lsc_ready_pack(&blames.to_offer, &ready, bits, image.n_pieces);
+	fault.piece = 3;
+	lsc_failed_pack(&blames.to_plan, &fault);
+	expect(&blames, EBADMSG, "finds pieces wrong that others find good",
+	       "blames a coordinator that has no piece");
 	lsc_pack_hello(&refuses.at_once, LSC_CAST_KIND);
 	pack_ready(&refuses.to_offer, 0);
 	lsc_link_pack_abort(&refuses.to_data, EFAULT, "no memory there");

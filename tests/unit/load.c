@@ -427,6 +427,8 @@ static void test_claimed(void)
 	load = start(&o);
 	wait_whole(image.n_blocks - 3);
 	usleep(20000);
+	ok(told.begun[0] == image.n_blocks - 1 && told.begun[told.n_begun - 1] == 3,
+	   "what is left comes from behind, where a cast began at the front");
 	ok(taken && told.n_whole == image.n_blocks - 3 && !told.over &&
 		   lsc_marks_count(marks) == image.n_pieces - image.blocks[0].n_pieces -
 						     image.blocks[1].n_pieces -

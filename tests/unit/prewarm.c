@@ -1,5 +1,6 @@
 /* when to begin, at which rate, and what times mean */
 #include <math.h>
+#include <time.h>
 
 #include "base/macros.h"
 #include "plan/prewarm.h"
@@ -24,18 +25,18 @@ static void expect(struct lsc_prewarm prewarm, double start, double rate, double
 		       plan.tight);
 }
 
-/* 1000 bytes at 100 a second are 10 s, and 1 s of margin. */
+/* 1000 bytes at 100 a second are 10 s, and 1 s of margin, or more where it takes longer. */
 static void test_plans(void)
 {
 	struct lsc_prewarm prewarm = {.bytes = 1000, .device = 100, .margin = 0.1};
 
-	prewarm.by = 51;
+	prewarm.by = 55;
 	expect(prewarm, 0, 20, 0, false, "all of the time that there is");
 	ok(is_close(plan.end, 50), "but for a margin");
 	prewarm.by = 1001;
-	expect(prewarm, 900, 10, 0, false, "begins later rather than trickle");
+	expect(prewarm, 891, 10, 0, false, "begins later rather than trickle");
 	prewarm.at_least = 50;
-	expect(prewarm, 980, 50, 0, false, "as is wished");
+	expect(prewarm, 979, 50, 0, false, "as is wished");
 	prewarm.at_least = 1000;
 	expect(prewarm, 990, 100, 0, false, "within what can be");
 	prewarm.at_most = 20;
@@ -48,6 +49,13 @@ static void test_plans(void)
 	expect(prewarm, 0, 100, 0, true, "without all of the margin where time is short");
 	prewarm.by = 4;
 	expect(prewarm, 0, 100, 6, false, "late where it is shorter");
+	prewarm.spare = 2;
+	prewarm.by = 13;
+	expect(prewarm, 0, 100, 0, false, "some seconds may be kept");
+	prewarm.by = 12.9;
+	expect(prewarm, 0, 100, 0, true, "if they are there");
+	prewarm.spare = 0;
+	prewarm.by = 4;
 	prewarm.now = 10;
 	expect(prewarm, 10, 100, 16, false, "or over");
 	prewarm.bytes = 0;
@@ -76,7 +84,8 @@ static bool holds_for_any(void)
 				.device = 1 + dice(100),
 				.at_most = dice(2) * dice(150),
 				.at_least = dice(2) * dice(150),
-				.margin = dice(3) * 0.2};
+				.margin = dice(3) * 0.2,
+				.spare = dice(3)};
 	double most = p.at_most > 0 ? fmin(p.at_most, p.device) : p.device;
 	bool can = p.now + (double)p.bytes / most <= p.by * (1 + 1e-12);
 
@@ -106,7 +115,7 @@ static void means(const char *text, const char *now, const char *want, const cha
 	time_t moment;
 
 	strptime(now, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	if (lsc_prewarm_parse_time(text, timegm(&tm), &when, &err) < 0) {
+	if (lsc_prewarm_parse_time(text, (double)timegm(&tm), &when, &err) < 0) {
 		is_str(err.text, want, "%s", name);
 		return;
 	}

@@ -25,7 +25,9 @@ enum {
 	KEY_STATS,
 	KEY_VERIFY,
 	KEY_CLEARTEXT,
+	KEY_TRANSPORT,
 	KEY_ASK,
+	KEY_INVENTORY,
 };
 
 static const struct argp_option send_table[] = {
@@ -37,6 +39,8 @@ static const struct argp_option send_table[] = {
 	{"dry-run", 'n', NULL, 0, "Say who feeds whom and how long it takes, and send nothing", 0},
 	{"exclude", KEY_EXCLUDE, "NODES", 0, "Leave these out of --to and --sources", 0},
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
+	{"inventory", KEY_INVENTORY, "FILE", 0,
+	 "With --sources auto: ask the nodes of an inventory, too", 0},
 	{"json", KEY_JSON, NULL, 0, "Write arrival records, or a plan, as JSON lines", 0},
 	{"launch", KEY_LAUNCH, "HOW", 0,
 	 "Start receivers for the time of the cast: ssh, srun, or a command", 0},
@@ -61,6 +65,8 @@ static const struct argp_option send_table[] = {
 	{"timeout", 'T', "TIME", 0,
 	 "Give a node up after so long without a sign of it (default 2s)", 0},
 	{"to", 't', "NODES", 0, "The nodes to send to: host,host:7400,node[01-16],@FILE,slurm:", 0},
+	{"transport", KEY_TRANSPORT, "HOW", 0,
+	 "Move the image over auto, tcp or rdma (default auto: RDMA where both ends have it)", 0},
 	{"verify-only", KEY_VERIFY, NULL, 0,
 	 "Send nothing: have the nodes read what they have, and say whether it is good", 0},
 	{0},
@@ -68,8 +74,9 @@ static const struct argp_option send_table[] = {
 
 static void check_auto(const struct send_options *opt, struct argp_state *state)
 {
-	if (!opt->automatic && opt->ask.n)
-		argp_failure(state, LSC_EXIT_USAGE, 0, "--ask is for --sources auto");
+	if (!opt->automatic && (opt->ask.n || opt->inventory))
+		argp_failure(state, LSC_EXIT_USAGE, 0, "--%s is for --sources auto",
+			     opt->ask.n ? "ask" : "inventory");
 	if (!opt->automatic)
 		return;
 	if (opt->sources.n)
@@ -96,6 +103,8 @@ static void check_send(struct send_options *opt, struct argp_state *state)
 	if (opt->verify_only && opt->launch)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "--verify-only asks nodes that are there");
 	check_auto(opt, state);
+	if (opt->inventory && lsc_cast_send_inventory(&opt->ask, opt->inventory, &err) < 0)
+		exit(lsc_tool_finish(-err.code, &err));
 	lsc_tool_check(state,
 		       lsc_sending_settle(&opt->to, &opt->sources, &opt->exclude, opt->port,
 					  opt->launch, &err),
@@ -169,6 +178,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 	case 'N':
 		opt->name = arg;
 		return 0;
+	case KEY_INVENTORY:
+		opt->inventory = arg;
+		return 0;
 	case 'w':
 		opt->raw = true;
 		return 0;
@@ -180,6 +192,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_CLEARTEXT:
 		opt->cleartext = true;
+		return 0;
+	case KEY_TRANSPORT:
+		lsc_tool_check(state, lsc_transport_parse(arg, &opt->transport, &err), &err);
 		return 0;
 	case KEY_JSON:
 		opt->json = true;

@@ -11,16 +11,19 @@
 #include "cli/progress.h"
 #include "net/access.h"
 #include "net/loop.h"
+#include "net/transport.h"
 
 struct send_options {
 	const char *image;
 	const char *name;
 	const char *exec;
+	const char *inventory; /* whose nodes are asked, too; NULL */
 	struct lsc_names to, sources, exclude, ask;
 	bool automatic;   /* sources are those who have it */
 	uint32_t n_parts; /* of the sources, the last ones, that have a part of it */
 	struct lsc_access access;
 	bool cleartext;
+	enum lsc_transport transport;
 	uint64_t port; /* of nodes that name none; 0: not given */
 	int order;     /* as lsc_sending_choose() takes it */
 	double rate, link, timeout_s;
@@ -49,5 +52,8 @@ int lsc_cast_send_auto(struct send_options *opt, struct lsc_subject *subject, co
 /* Has the nodes read what they have, and moves nothing. */
 int lsc_cast_send_verify(const struct send_options *opt, const struct lsc_subject *subject,
 			 const char *name, struct lsc_loop *loop, struct lsc_err *err);
+
+/* Adds the nodes of an inventory that are not among those to ask yet. */
+int lsc_cast_send_inventory(struct lsc_names *ask, const char *path, struct lsc_err *err);
 
 #endif

@@ -104,6 +104,7 @@ int lsc_cast_send_run(struct send_options *opt, const struct lsc_subject *subjec
 				.timeout_ns = (uint64_t)(opt->timeout_s * 1e9),
 				.key = opt->access.key,
 				.cleartext = opt->cleartext,
+				.transport = opt->transport,
 				.exec = opt->exec,
 				.report_fd =
 					opt->json || !isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1,

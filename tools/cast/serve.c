@@ -21,11 +21,13 @@ struct serve_options {
 	const char *exec;
 	struct lsc_access access;
 	struct lsc_serve serve;
+	enum lsc_transport transport;
 	bool exit_with_stdin;
 };
 
 enum {
 	KEY_STDIN = 0x100,
+	KEY_TRANSPORT,
 };
 
 static const struct argp_option serve_table[] = {
@@ -33,6 +35,8 @@ static const struct argp_option serve_table[] = {
 	{"exec", 'x', "HOST:PORT", 0, "Say that this node's stage worker listens there", 0},
 	LSC_ACCESS_ROWS,
 	{"exit-with-stdin", KEY_STDIN, NULL, 0, "End when standard input does", 0},
+	{"transport", KEY_TRANSPORT, "HOW", 0,
+	 "Take data over auto, tcp or rdma (default auto: RDMA, too, where there is a device)", 0},
 	LSC_SERVE_ROWS("127.0.0.1:7000"),
 	{0},
 };
@@ -45,6 +49,9 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case KEY_STDIN:
 		opt->exit_with_stdin = true;
+		return 0;
+	case KEY_TRANSPORT:
+		lsc_tool_check(state, lsc_transport_parse(arg, &opt->transport, &err), &err);
 		return 0;
 	case 'd':
 		opt->dir = arg;
@@ -86,8 +93,10 @@ static void on_stdin(void *data, uint32_t events)
 
 static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct lsc_err *err)
 {
-	struct lsc_host_options options = {
-		.dir = opt->dir, .exec = opt->exec, .key = opt->access.key};
+	struct lsc_host_options options = {.dir = opt->dir,
+					   .exec = opt->exec,
+					   .key = opt->access.key,
+					   .transport = opt->transport};
 	struct lsc_watch *input = NULL;
 	struct lsc_host *host;
 	int r;

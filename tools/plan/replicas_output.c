@@ -19,7 +19,6 @@ struct output {
 	const struct lsc_start *start;
 	const struct lsc_start_choice *choices;
 	uint32_t found, sources;
-	bool in_parts; /* no source has all of the image */
 	double ready_s;
 	struct lsc_buf text;
 	struct lsc_pack pack;
@@ -261,18 +260,21 @@ static int add_own(struct output *output, uint32_t i)
 	return r ? r : lsc_buf_add_str(text, "\n");
 }
 
-enum list { SOURCES, RECEIVERS };
+enum list { TO_ASK, RECEIVERS };
 
-/* One that sends the whole image has it, and is not sent it. */
+/* One that sends the whole image has it, and is not sent it; one that sends parts may get the rest.
+ */
 static bool is_in(const struct output *output, uint32_t i, enum list list)
 {
 	const struct lsc_start_choice *choice = &output->choices[i];
-	bool sends = choice->source && is_whole(&output->start->nodes[i]);
+	bool is_sent = choice->chosen && receives(choice) &&
+		       !(choice->source && is_whole(&output->start->nodes[i]));
 
-	return list == SOURCES ? sends : choice->chosen && receives(choice) && !sends;
+	return list == RECEIVERS ? is_sent : choice->source && !is_sent;
 }
 
-static int add_list(struct output *output, enum list list)
+/* A list of nodes as the value of an option; nothing where there are none. */
+static int add_list(struct output *output, const char *option, enum list list)
 {
 	LSC_CLEANUP(lsc_buf_release) struct lsc_buf names = LSC_BUF_INIT;
 	int r = 0;
@@ -285,25 +287,27 @@ static int add_list(struct output *output, enum list list)
 		if (!r)
 			r = lsc_buf_add_str(&names, output->start->nodes[i].name);
 	}
+	if (r || !names.len)
+		return r;
+	r = lsc_buf_printf(&output->text, " %s ", option);
 	return r ? r : add_word(&output->text, (const char *)names.data);
 }
 
+/* Sources are found by asking them: one that has lost it meanwhile is none. */
 static int add_cast(struct output *output)
 {
 	struct lsc_buf *text = &output->text;
 	bool dash = output->opt->model[0] == '-';
-	int r = lsc_buf_add_str(text, "lsc-cast send ");
+	int r = lsc_buf_add_str(text, dash ? "lsc-cast send" : "lsc-cast send ");
 
 	if (!r && !dash)
 		r = add_word(text, output->opt->model);
 	if (!r)
-		r = lsc_buf_printf(text, "%s--sources ", dash ? "" : " ");
+		r = lsc_buf_add_str(text, " --sources auto");
 	if (!r)
-		r = output->in_parts ? lsc_buf_add_str(text, "auto") : add_list(output, SOURCES);
+		r = add_list(output, "--ask", TO_ASK);
 	if (!r)
-		r = lsc_buf_add_str(text, " --to ");
-	if (!r)
-		r = add_list(output, RECEIVERS);
+		r = add_list(output, "--to", RECEIVERS);
 	if (!r && dash)
 		r = lsc_buf_add_str(text, " -- ");
 	if (!r && dash)
@@ -340,7 +344,6 @@ int replicas_output(const struct replicas_options *opt, const struct holders *ho
 
 	for (uint32_t i = 0; i < start->n_nodes; i++) {
 		output.sources += choices[i].source;
-		output.in_parts |= choices[i].source && !is_whole(&start->nodes[i]);
 		if (choices[i].chosen)
 			output.ready_s = LSC_MAX(output.ready_s, choices[i].ready_s);
 	}

@@ -1,4 +1,4 @@
-/* lsc-tier ls, stat, pin ... - questions to the tier of this node, and its answers */
+/* lsc-tier pin, evict, watch ... - what is asked of a tier about images, and answered in a word */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +11,10 @@
 
 struct ask_options {
 	const char *tier;
-	bool json;
 	char **images;
 	int n_images;
 };
 
-enum { KEY_JSON = 0x300 };
-
-#define JSON_ROW                                                                                   \
-	{                                                                                          \
-		"json", KEY_JSON, NULL, 0, "Write the tier's records as JSON lines", 0             \
-	}
-
-static const struct argp_option say_table[] = {JSON_ROW, TIER_ROW, {0}};
 static const struct argp_option do_table[] = {TIER_ROW, {0}};
 
 static error_t parse_say(int key, char *arg, struct argp_state *state)
@@ -31,9 +22,6 @@ static error_t parse_say(int key, char *arg, struct argp_state *state)
 	struct ask_options *opt = state->input;
 
 	switch (key) {
-	case KEY_JSON:
-		opt->json = true;
-		return 0;
 	case 'T':
 		opt->tier = arg;
 		return 0;
@@ -52,63 +40,7 @@ static error_t parse_do(int key, char *arg, struct argp_state *state)
 
 	if (key == ARGP_KEY_END && !opt->n_images)
 		argp_failure(state, LSC_EXIT_USAGE, 0, "IMAGE is missing");
-	return key == KEY_JSON ? ARGP_ERR_UNKNOWN : parse_say(key, arg, state);
-}
-
-/* --- lists --- */
-
-static void print_image(const struct tier_image *image)
-{
-	char state[64];
-
-	if (image->whole)
-		snprintf(state, sizeof(state), "%s%s", image->leased ? "in use" : "resident",
-			 image->pinned ? ", pinned" : "");
-	else if (image->have || image->receiving)
-		snprintf(state, sizeof(state), "%s, %3.0f%%",
-			 image->receiving ? "arriving" : "in part",
-			 100.0 * (double)image->have / (double)(image->pieces ? image->pieces : 1));
-	else
-		snprintf(state, sizeof(state), "cold%s", image->pinned ? ", pinned" : "");
-	printf("%-10s %10s  %-20s %10s  %s\n", image->host   ? image->disk ? "host disk" : "host"
-	       : image->disk ? "disk"
-			     : "-",
-	       lsc_amount_bytes(image->bytes).text, state,
-	       image->used_s < 0 ? "never" : lsc_amount_seconds(image->used_s).text, image->name);
-}
-
-static int list(const struct ask_options *opt, struct lsc_err *err)
-{
-	LSC_CLEANUP(lsc_lender_close) struct lsc_lender lender = LSC_LENDER_INIT;
-	int r = lsc_lender_open(&lender, tier_address(opt->tier), err);
-
-	if (r == 0)
-		r = tier_ask(&lender, "list", NULL, err);
-	if (r == 0 && !opt->json)
-		printf("%-10s %10s  %-20s %10s  %s\n", "TIER", "SIZE", "STATE", "USED", "IMAGE");
-	while (r == 0 && lsc_record_is(&lender.packet.record, "image")) {
-		struct tier_image image;
-
-		r = opt->json ? tier_print_json(&lender.packet, err)
-			      : tier_image_read(&lender.packet.record, &image, err);
-		if (r == 0 && !opt->json)
-			print_image(&image);
-		if (r == 0)
-			r = lsc_lender_next(&lender, err);
-	}
-	return r;
-}
-
-int lsc_tier_ls_main(int argc, char **argv)
-{
-	static const struct argp argp = {
-		say_table, parse_say, NULL, "List the images of this node, and where they are.",
-		NULL,      NULL,      NULL};
-	struct ask_options opt = {NULL};
-	struct lsc_err err = LSC_ERR_INIT;
-
-	lsc_tool_parse(&argp, argc, argv, &opt);
-	return lsc_tool_finish(list(&opt, &err), &err);
+	return parse_say(key, arg, state);
 }
 
 /* --- what happens --- */
@@ -133,7 +65,7 @@ int lsc_tier_watch_main(int argc, char **argv)
 	static const struct argp argp = {
 		do_table, parse_say, NULL, "Say what happens to images, as JSON lines, as it does.",
 		NULL,     NULL,      NULL};
-	struct ask_options opt = {NULL};
+	struct ask_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
@@ -155,7 +87,7 @@ static int each(const struct ask_options *opt, const char *what, struct lsc_err 
 static int each_main(int argc, char **argv, const char *what, const char *about)
 {
 	const struct argp argp = {do_table, parse_do, "IMAGE...", about, NULL, NULL, NULL};
-	struct ask_options opt = {NULL};
+	struct ask_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
@@ -183,7 +115,7 @@ int lsc_tier_explain_main(int argc, char **argv)
 	static const struct argp argp = {
 		do_table, parse_do, "IMAGE...", "Say why images stay in memory, and when they go.",
 		NULL,     NULL,     NULL};
-	struct ask_options opt = {NULL};
+	struct ask_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
@@ -203,4 +135,9 @@ int lsc_tier_unpin_main(int argc, char **argv)
 int lsc_tier_evict_main(int argc, char **argv)
 {
 	return each_main(argc, argv, "evict", "Take images out of memory that nobody uses.");
+}
+
+int lsc_tier_rm_main(int argc, char **argv)
+{
+	return each_main(argc, argv, "remove", "Remove images from memory and disk.");
 }

@@ -44,6 +44,9 @@ struct tier_image {
 
 int tier_image_read(const struct lsc_record *record, struct tier_image *image, struct lsc_err *err);
 
+/* A number of a map; 0 where it is not there. */
+unsigned long long tier_number(const msgpack_object *map, const char *name);
+
 #define TIER_ROW                                                                                   \
 	{                                                                                          \
 		"tier", 'T', "unix:PATH", 0, "The tier that is meant (default: LSC_TIER's)", 0     \

@@ -22,7 +22,7 @@ struct serve_options {
 	const char *tier, *dir;
 	uint64_t host_bytes, disk_bytes;
 	double keep_alive_s;
-	bool huge, no_holder, leave;
+	bool no_huge, leave;
 	int ready_fd;
 	struct lsc_rights rights;
 };
@@ -36,9 +36,9 @@ static const struct argp_option serve_table[] = {
 	{"disk", KEY_DISK, "SIZE", 0,
 	 "Write images to disk up to that; 0: none, they may be lost (default: what is there)", 0},
 	{"host-mem", KEY_HOST, "SIZE", 0, "Use so much memory (default: half of what is there)", 0},
-	{"huge-pages", KEY_HUGE, NULL, 0, "Take large pages from the system's reserve", 0},
 	{"keep-alive", KEY_KEEP, "TIME", 0,
 	 "Keep images so long after their last use, if there is room (default 5min)", 0},
+	{"no-huge-pages", KEY_HUGE, NULL, 0, "Take no large pages from the system's reserve", 0},
 	{"leave", KEY_LEAVE, NULL, 0, "Leave images in memory when it ends, for the next tier", 0},
 	{"ready-fd", 'R', "N", 0, "Write the address to descriptor N once listening", 0},
 	TIER_ROW,
@@ -65,7 +65,7 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
 		lsc_tool_check(state, lsc_parse_size(arg, &opt->disk_bytes, &err), &err);
 		return 0;
 	case KEY_HUGE:
-		opt->huge = true;
+		opt->no_huge = true;
 		return 0;
 	case KEY_KEEP:
 		lsc_tool_check(state, lsc_parse_duration(arg, &opt->keep_alive_s, &err), &err);
@@ -121,7 +121,7 @@ static int serve(const struct serve_options *opt, struct lsc_loop *loop, struct 
 			  .host_bytes = opt->host_bytes ? opt->host_bytes : half_of_memory(),
 			  .disk_bytes = opt->disk_bytes,
 			  .keep_alive_ns = (uint64_t)(opt->keep_alive_s * 1e9),
-			  .huge = opt->huge},
+			  .huge = !opt->no_huge && lsc_cell_has_large_pages()},
 	};
 	struct lsc_server *server;
 	int r;

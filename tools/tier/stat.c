@@ -47,26 +47,6 @@ static error_t parse_stat(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* --- what it says --- */
-
-static bool is_key(const msgpack_object *key, const char *text)
-{
-	return key->type == MSGPACK_OBJECT_STR && key->via.str.size == strlen(text) &&
-	       !memcmp(key->via.str.ptr, text, key->via.str.size);
-}
-
-/* A number of a map; 0 where it is not there. */
-static unsigned long long number_of(const msgpack_object *map, const char *name)
-{
-	for (uint32_t i = 0; map && map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
-		const msgpack_object_kv *pair = &map->via.map.ptr[i];
-
-		if (is_key(&pair->key, name) && pair->val.type == MSGPACK_OBJECT_POSITIVE_INTEGER)
-			return pair->val.via.u64;
-	}
-	return 0;
-}
-
 /* --- for people --- */
 
 static void print_node(const struct lsc_record *record)
@@ -77,9 +57,9 @@ static void print_node(const struct lsc_record *record)
 
 		if (tier)
 			printf("%-6s %10s of %10s, %llu images\n", name,
-			       lsc_amount_bytes(number_of(tier, "used")).text,
-			       lsc_amount_bytes(number_of(tier, "capacity")).text,
-			       number_of(tier, "images"));
+			       lsc_amount_bytes(tier_number(tier, "used")).text,
+			       lsc_amount_bytes(tier_number(tier, "capacity")).text,
+			       tier_number(tier, "images"));
 	}
 }
 
@@ -108,7 +88,7 @@ static void print_tiers(const struct lsc_record *record)
 
 			if (tier)
 				printf("lsc_tier_%s{tier=\"%s\"} %llu\n", rows[i].name, name,
-				       number_of(tier, rows[i].key));
+				       tier_number(tier, rows[i].key));
 		}
 	}
 }
@@ -208,7 +188,7 @@ int lsc_tier_stat_main(int argc, char **argv)
 		NULL,       "Say how much there is of what, and how much is used.",
 		NULL,       NULL,
 		NULL};
-	struct stat_options opt = {NULL, FOR_PEOPLE};
+	struct stat_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);

@@ -1,6 +1,7 @@
 /* talk - what the commands of lsc-tier do alike: find the tier, ask it, take what it says apart */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -66,4 +67,21 @@ int tier_image_read(const struct lsc_record *record, struct tier_image *image, s
 	if (r == 0)
 		r = lsc_record_bool_or(record, "receiving", false, &image->receiving, err);
 	return r;
+}
+
+static bool is_key(const msgpack_object *key, const char *text)
+{
+	return key->type == MSGPACK_OBJECT_STR && key->via.str.size == strlen(text) &&
+	       !memcmp(key->via.str.ptr, text, key->via.str.size);
+}
+
+unsigned long long tier_number(const msgpack_object *map, const char *name)
+{
+	for (uint32_t i = 0; map && map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
+		const msgpack_object_kv *pair = &map->via.map.ptr[i];
+
+		if (is_key(&pair->key, name) && pair->val.type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+			return pair->val.via.u64;
+	}
+	return 0;
 }
