@@ -38,7 +38,7 @@ static const struct {
 	{"gate", "serve the OpenAI-compatible HTTP interface"},
 	{"scale", "decide when to scale out and in, and have it done"},
 	{"replay", "send a trace's requests at its times, and measure"},
-	{"sim", "replay a trace on a simulated cluster"},
+	{"sim", "simulate casts in a cluster that is not there"},
 	{"msg", "turn record streams into JSON lines and back"},
 };
 

@@ -127,7 +127,7 @@ int lsc_fetch_start(struct lsc_fetch **ret_fetch, struct lsc_loop *loop, const c
 
 	if (!fetch)
 		return lsc_err_set(err, ENOMEM, "no memory to load '%s'", holding->name);
-	*fetch = (struct lsc_fetch){.holding = holding, .fn = fn, .fn_data = data, .file = {{{0}}}};
+	*fetch = (struct lsc_fetch){.holding = holding, .fn = fn, .fn_data = data};
 	fetch->events = (struct lsc_load_events){.on_failed = on_failed, .on_end = on_end};
 	fetch->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = fetch->end_fd < 0 ? lsc_err_set(err, errno, "cannot make an eventfd: %m") : 0;

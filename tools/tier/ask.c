@@ -65,7 +65,7 @@ int lsc_tier_watch_main(int argc, char **argv)
 	static const struct argp argp = {
 		do_table, parse_say, NULL, "Say what happens to images, as JSON lines, as it does.",
 		NULL,     NULL,      NULL};
-	struct ask_options opt = {NULL};
+	struct ask_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
@@ -87,7 +87,7 @@ static int each(const struct ask_options *opt, const char *what, struct lsc_err 
 static int each_main(int argc, char **argv, const char *what, const char *about)
 {
 	const struct argp argp = {do_table, parse_do, "IMAGE...", about, NULL, NULL, NULL};
-	struct ask_options opt = {NULL};
+	struct ask_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
@@ -115,7 +115,7 @@ int lsc_tier_explain_main(int argc, char **argv)
 	static const struct argp argp = {
 		do_table, parse_do, "IMAGE...", "Say why images stay in memory, and when they go.",
 		NULL,     NULL,     NULL};
-	struct ask_options opt = {NULL};
+	struct ask_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);

@@ -62,7 +62,7 @@ int lsc_tier_gc_main(int argc, char **argv)
 	static const struct argp argp = {
 		gc_table, parse_gc, NULL, "Remove what crashes left in the directory of images.",
 		NULL,     NULL,     NULL};
-	struct gc_options opt = {NULL, false};
+	struct gc_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);

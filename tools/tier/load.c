@@ -70,7 +70,7 @@ int lsc_tier_load_main(int argc, char **argv)
 	static const struct argp argp = {
 		load_table, parse_load, "IMAGE...", "Have images come from disk to memory.",
 		NULL,       NULL,       NULL};
-	struct load_options opt = {NULL};
+	struct load_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);

@@ -201,7 +201,7 @@ int lsc_tier_ls_main(int argc, char **argv)
 	static const struct argp argp = {
 		ls_table, parse_ls, NULL, "List the images of this node, and where they are.",
 		NULL,     NULL,     NULL};
-	struct ls_options opt = {NULL};
+	struct ls_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);

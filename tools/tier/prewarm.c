@@ -247,7 +247,7 @@ int lsc_tier_prewarm_main(int argc, char **argv)
 		"IMAGE...",    "Have images in memory by a given time, read as gently as can be.",
 		NULL,          NULL,
 		NULL};
-	struct prewarm_options opt = {NULL};
+	struct prewarm_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);

@@ -188,7 +188,7 @@ int lsc_tier_stat_main(int argc, char **argv)
 		NULL,       "Say how much there is of what, and how much is used.",
 		NULL,       NULL,
 		NULL};
-	struct stat_options opt = {NULL, FOR_PEOPLE};
+	struct stat_options opt = {.tier = NULL};
 	struct lsc_err err = LSC_ERR_INIT;
 
 	lsc_tool_parse(&argp, argc, argv, &opt);
