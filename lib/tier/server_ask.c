@@ -4,6 +4,7 @@
 
 #include "base/macros.h"
 #include "tier/server_own.h"
+#include "tier/wishes.h"
 
 typedef int request_fn(struct lsc_client *client, struct lsc_err *err);
 
@@ -71,6 +72,7 @@ static int do_load(struct lsc_client *client, struct lsc_err *err)
 {
 	const struct lsc_record *record = &client->packet.record;
 	struct lsc_holding *holding;
+	uint64_t priority;
 	double rate;
 	bool wait;
 	int r = find(client, &holding, err);
@@ -81,6 +83,12 @@ static int do_load(struct lsc_client *client, struct lsc_err *err)
 		r = lsc_record_bool_or(record, "wait", true, &wait, err);
 	if (r == 0 && !(rate >= 0))
 		r = lsc_err_set(err, EBADMSG, "a rate below 0");
+	if (r == 0)
+		r = lsc_record_uint_or(record, "priority", LSC_PRIORITY_MAX,
+				       (uint64_t)holding->priority, &priority, err);
+	if (r == 0 && (int)priority != holding->priority)
+		r = lsc_stock_wish(lsc_server_stock(client), holding, holding->pinned,
+				   (int)priority, err);
 	if (r == 0 && !holding->whole && (!holding->cells || holding->on_disk))
 		r = lsc_stock_fetch(lsc_server_stock(client), holding, rate, err);
 	if (r < 0)
@@ -197,9 +205,11 @@ static int set_pin(struct lsc_client *client, bool pinned, struct lsc_err *err)
 	struct lsc_holding *holding;
 	int r = find(client, &holding, err);
 
+	if (r == 0)
+		r = lsc_stock_wish(lsc_server_stock(client), holding, pinned, holding->priority,
+				   err);
 	if (r < 0)
 		return r;
-	lsc_stock_pin(lsc_server_stock(client), holding, pinned);
 	lsc_server_say(client, "done");
 	return 0;
 }

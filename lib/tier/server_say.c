@@ -37,6 +37,7 @@ void lsc_server_say_image(struct lsc_client *client, const struct lsc_holding *h
 	lsc_pack_bool(pack, "disk", holding->on_disk);
 	lsc_pack_uint(pack, "host", bytes_there(holding));
 	lsc_pack_bool(pack, "pinned", holding->pinned);
+	lsc_pack_uint(pack, "priority", (uint64_t)holding->priority);
 	lsc_pack_bool(pack, "leased", lsc_holding_is_lent(holding));
 	lsc_pack_bool(pack, "receiving", lsc_holding_is_filled(holding));
 	if (holding->used_ns)

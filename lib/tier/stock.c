@@ -119,6 +119,12 @@ struct lsc_holding *lsc_stock_find_id(struct lsc_stock *stock, const struct lsc_
 
 void lsc_stock_add(struct lsc_stock *stock, struct lsc_holding *holding)
 {
+	const struct lsc_wish *wish = lsc_wishes_find(&stock->wishes, holding->name);
+
+	if (wish) {
+		holding->pinned = wish->pinned;
+		holding->priority = wish->priority;
+	}
 	holding->next = stock->holdings;
 	stock->holdings = holding;
 }
@@ -168,10 +174,19 @@ void lsc_stock_touch(struct lsc_stock *stock, struct lsc_holding *holding)
 	holding->keep_ns = holding->used_ns + stock->o.keep_alive_ns;
 }
 
-void lsc_stock_pin(struct lsc_stock *stock, struct lsc_holding *holding, bool pinned)
+int lsc_stock_wish(struct lsc_stock *stock, struct lsc_holding *holding, bool pinned, int priority,
+		   struct lsc_err *err)
 {
+	int r = lsc_wishes_set(&stock->wishes, holding->name, pinned, priority, err);
+	char why[64];
+
+	if (r < 0)
+		return r;
 	holding->pinned = pinned;
-	lsc_stock_tell(stock, holding, LSC_STOCK_CHANGED, pinned ? "pinned" : "unpinned");
+	holding->priority = priority;
+	snprintf(why, sizeof(why), "%s, priority %d", pinned ? "pinned" : "not pinned", priority);
+	lsc_stock_tell(stock, holding, LSC_STOCK_CHANGED, why);
+	return 0;
 }
 
 void lsc_stock_usage(const struct lsc_stock *stock, struct lsc_stock_usage *ret)
@@ -281,6 +296,8 @@ int lsc_stock_open(struct lsc_stock **ret_stock, struct lsc_loop *loop,
 	r = lock_dir(stock, err);
 	if (r == 0)
 		r = lsc_timer_new(loop, on_sweep, stock, &stock->sweep, err);
+	if (r == 0)
+		r = lsc_wishes_open(&stock->wishes, options->dir, err);
 	if (r == 0)
 		r = lsc_stock_adopt(stock, err);
 	if (r == 0)

@@ -97,7 +97,9 @@ int lsc_stock_clean(struct lsc_stock *stock, enum lsc_chore_kind kind, lsc_chore
 /* fn is not called any more. */
 void lsc_stock_leave_chore(struct lsc_stock *stock);
 
-void lsc_stock_pin(struct lsc_stock *stock, struct lsc_holding *holding, bool pinned);
+/* Pins it, or not any more, and says how much it matters; that stays so when it comes and goes. */
+int lsc_stock_wish(struct lsc_stock *stock, struct lsc_holding *holding, bool pinned, int priority,
+		   struct lsc_err *err);
 
 /* One sentence on why it stays, or when it goes; "" where it is not in memory. */
 void lsc_stock_explain(struct lsc_stock *stock, const struct lsc_holding *holding, char *ret_text,

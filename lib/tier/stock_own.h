@@ -4,6 +4,7 @@
 
 #include "plan/evict.h"
 #include "tier/stock.h"
+#include "tier/wishes.h"
 
 struct lsc_stock {
 	struct lsc_loop *loop;
@@ -16,6 +17,7 @@ struct lsc_stock {
 	bool keeping;             /* all is just being kept again */
 	int lock_fd;              /* its lock: one tier a directory */
 	struct lsc_timer *sweep;
+	struct lsc_wishes wishes;
 	uint64_t events[LSC_STOCK_EVENTS];
 
 	/* of the directory (stock_disk.c) */

@@ -175,9 +175,9 @@ static void test_lent(void)
 
 	is_int(lsc_stock_evict(stock, b, &err), -EBUSY, "what is in use stays: %s", err.text);
 	close(lease);
-	lsc_stock_pin(stock, b, true);
+	lsc_stock_wish(stock, b, true, 0, NULL);
 	is_int(lsc_stock_evict(stock, b, &err), -EBUSY, "and what is pinned: %s", err.text);
-	lsc_stock_pin(stock, b, false);
+	lsc_stock_wish(stock, b, false, 0, NULL);
 	is_int(lsc_stock_evict(stock, b, &err), 0, "then it leaves");
 	is_int((long long)usage().host_bytes, 0, "and takes nothing");
 }
