@@ -102,6 +102,12 @@ expect_same 'executed from a tier, it says what it says from files' "$SCRATCH/wa
 [ -s "$SCRATCH/got" ]
 ok $? 'which is something'
 
+lsc-tier ls --inventory --node here | lsc-msg to-json >"$SCRATCH/inventory"
+expect_equal 'an inventory says when it is true, and of which node' "$(jq -c --argjson now "$(date +%s)" \
+	'select(.type == "node") | [.node, .t > $now - 60 and .t < $now + 60]' "$SCRATCH/inventory")" '["here",true]'
+expect_equal 'and has an image for each tier, as it is in memory at least' \
+	"$(jq -c 'select(.name == "dummy" and .tier == "host") | .whole' "$SCRATCH/inventory")" true
+
 # --- in use ---
 
 mkfifo "$SCRATCH/prompt"

@@ -7,6 +7,7 @@
 
 #include "base/amount.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "cli/tool.h"
 #include "commands.h"
@@ -120,8 +121,10 @@ static int write_node(const struct ls_options *opt, struct lsc_lender *lender, c
 		      struct lsc_err *err)
 {
 	LSC_CLEANUP(lsc_pack_release) struct lsc_pack pack = LSC_PACK_INIT;
-	struct lsc_inventory_node node = {
-		.node = (char *)name, .disk = opt->disk, .link = opt->link};
+	struct lsc_inventory_node node = {.node = (char *)name,
+					  .t = lsc_clock_wall_s(),
+					  .disk = opt->disk,
+					  .link = opt->link};
 	int r = tier_ask(lender, "stat", NULL, err);
 
 	if (r < 0)
