@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "mem/lender.h"
 #include "model/files.h"
 
-#define PART ".part"
+#define PART     ".part"
+#define STALL_NS 3000000000ull
+#define LOOK_MS  100
 
 /* Its name is the last one of its path, but for the end of it that is cut off; returns the length
  * of what is before. */
@@ -46,13 +49,32 @@ static int open_part(struct lsc_subject *subject, const char *path, size_t dir_l
 	return r;
 }
 
+/* What comes from a tier's disk is waited for, as long as some does. */
+static void await(struct lsc_segment *segment)
+{
+	while (segment->arrivals && lsc_segment_count(segment) < segment->n_pieces) {
+		uint32_t count = lsc_segment_count(segment);
+		uint64_t until = lsc_clock_ns() + STALL_NS;
+
+		while (lsc_segment_count(segment) == count && lsc_clock_ns() < until)
+			if (lsc_segment_wait_change(segment, lsc_segment_generation(segment),
+						    LOOK_MS) == -EPIPE)
+				return;
+		if (lsc_segment_count(segment) == count)
+			return;
+	}
+}
+
 /* What a tier has of it: `unix:PATH/NAME`. */
 static int open_lent(struct lsc_subject *subject, const char *path, size_t dir_len,
 		     struct lsc_err *err)
 {
 	int r = open_part(subject, path, dir_len - 1, err);
 
-	subject->partial = subject->segment.arrivals != NULL;
+	if (r == 0)
+		await(&subject->segment);
+	subject->partial = subject->segment.arrivals &&
+			   lsc_segment_count(&subject->segment) < subject->segment.n_pieces;
 	return r;
 }
 

@@ -1,5 +1,6 @@
 /* server_ask - what clients ask of a tier, one function a request */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/macros.h"
@@ -287,7 +288,12 @@ static int do_explain(struct lsc_client *client, struct lsc_err *err)
 
 	if (r < 0)
 		return r;
-	lsc_stock_explain(lsc_server_stock(client), holding, text, sizeof(text));
+	if (holding->cells)
+		lsc_stock_explain(lsc_server_stock(client), holding, text, sizeof(text));
+	else
+		snprintf(text, sizeof(text), "on disk alone%s; comes to memory when it is wanted%s",
+			 holding->pinned ? ", pinned" : "",
+			 holding->damaged ? ", but is damaged" : "");
 	lsc_pack_begin(&client->pack, "why");
 	lsc_pack_str(&client->pack, "why", text);
 	lsc_pack_end(&client->pack);

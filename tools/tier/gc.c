@@ -52,7 +52,7 @@ static int gc(const struct gc_options *opt, struct lsc_err *err)
 	if (r == 0)
 		r = lsc_record_uint_or(&lender.packet.record, "used", INT64_MAX, 0, &used, err);
 	if (r == 0)
-		printf("%s are free, %s in use\n", lsc_amount_bytes(freed).text,
+		printf("%s freed, %s in use\n", lsc_amount_bytes(freed).text,
 		       lsc_amount_bytes(used).text);
 	return r;
 }
