@@ -1,4 +1,6 @@
 /* stock_chore - removes images, cleans the directory, and has blocks shared when it has changed */
+#include <string.h>
+
 #include "base/log.h"
 #include "tier/stock_own.h"
 
@@ -62,7 +64,7 @@ int lsc_stock_remove(struct lsc_stock *stock, struct lsc_holding *holding, lsc_c
 		r = lsc_err_set(err, EBUSY, "'%s' is pinned", holding->name);
 	if (r < 0)
 		return r;
-	__builtin_strcpy(name, holding->name);
+	strcpy(name, holding->name);
 	if (on_disk)
 		r = start(stock, LSC_CHORE_REMOVE, name, fn, data, err);
 	if (r < 0)
