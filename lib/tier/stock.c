@@ -345,5 +345,6 @@ void lsc_stock_close(struct lsc_stock *stock, bool leave)
 	lsc_timer_free(stock->sweep);
 	if (stock->lock_fd >= 0)
 		close(stock->lock_fd);
+	lsc_wishes_close(&stock->wishes);
 	free(stock);
 }
