@@ -212,6 +212,7 @@ void lsc_pool_free(struct lsc_pool *pool)
 	pool->stop = true;
 	pool->n_tasks = 0;
 	announce(pool);
+	futex_wake(&pool->epoch); /* whoever says that nobody sleeps */
 	for (unsigned i = 0; i < pool->n_workers; i++)
 		pthread_join(pool->workers[i].thread, NULL);
 	free(pool);
