@@ -2,16 +2,9 @@
 # A tier and its disk: what a cast brings is written there, leaves memory when others need the room,
 # and comes back; what two images share is there once; what is damaged harms nothing else.
 . tests/lib/tap.sh
+. tests/lib/tier.sh
 requires_command python3
 requires_command jq
-
-model() { # model NAME [TUNED]...
-	name=$1
-	shift
-	python3 tests/lib/toy_model.py "$SCRATCH/$name.hf" llama3 14 "$@"
-	lsc-shard pack --dtype f32 --blocks 16 --piece 4096 "$SCRATCH/$name.hf" \
-		"$SCRATCH/$name.lsc" 2>/dev/null
-}
 
 mkdir "$SCRATCH/disk"
 LSC_TIER=unix:$SCRATCH/t
@@ -30,18 +23,6 @@ stat_of() { lsc-tier stat --json | jq -c "$1"; }
 is() { [ "$(image_of "$1" "$2")" = true ]; } # is IMAGE WHAT
 send() { timeout 60 lsc-cast send "$@" --to "$cast" >/dev/null 2>"$SCRATCH/err"; }
 run() { timeout 60 lsc-exec run "$1" --prompt Once --ids -n 20 2>"$SCRATCH/err"; }
-
-within() { # within NAME COMMAND...: it is true in 10 s
-	name=$1
-	shift
-	i=0
-	until "$@" 2>/dev/null || [ $i -ge 100 ]; do
-		sleep 0.1
-		i=$((i + 1))
-	done
-	[ $i -lt 100 ]
-	ok $? "$name"
-}
 
 model base
 model tuned 3 7 11

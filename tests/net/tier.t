@@ -5,16 +5,9 @@
 # release: LSC_TEST_REPEAT=500 LSC_TEST_TIMEOUT=3600 tests/run tests/net/tier.t
 . tests/lib/tap.sh
 . tests/lib/arrivals.sh
+. tests/lib/tier.sh
 requires_command python3
 requires_command jq
-
-model() { # model NAME [TUNED]...
-	name=$1
-	shift
-	python3 tests/lib/toy_model.py "$SCRATCH/$name.hf" llama3 14 "$@"
-	lsc-shard pack --dtype f32 --blocks 16 --piece 4096 "$SCRATCH/$name.hf" \
-		"$SCRATCH/$name.lsc" 2>/dev/null
-}
 
 mkdir "$SCRATCH/disk" "$SCRATCH/disk2"
 LSC_TIER=unix:$SCRATCH/t
@@ -30,18 +23,6 @@ kill_tier() {
 stat_of() { lsc-tier stat --json | jq -c "$1"; }
 image_of() { lsc-tier ls --json | jq -c "select(.name == \"$1\") | $2"; }
 send() { timeout 60 lsc-cast send "$@" --to "$cast" >"$SCRATCH/arrivals" 2>"$SCRATCH/err"; }
-
-within() { # within NAME COMMAND...: it is true in 10 s
-	name=$1
-	shift
-	i=0
-	until "$@" 2>/dev/null || [ $i -ge 100 ]; do
-		sleep 0.1
-		i=$((i + 1))
-	done
-	[ $i -lt 100 ]
-	ok $? "$name"
-}
 
 # The holder of this tier, by the socket that it listens at.
 holder() {
