@@ -60,6 +60,7 @@ int lsc_member_new(struct lsc_member **ret_member, const struct lsc_member_optio
 	m->coming = lsc_bits_new(image->n_pieces);
 	m->told = lsc_bits_new(image->n_pieces);
 	m->blocks = calloc(image->n_blocks + (size_t)1, sizeof(m->blocks[0]));
+	m->what = (struct lsc_next){.here = m->here, .n_pieces = image->n_pieces};
 	if (!m->here || !m->coming || !m->told || !m->blocks) {
 		lsc_member_free(m);
 		return lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
@@ -173,6 +174,16 @@ static struct lsc_outlet *find_outlet(struct lsc_member *m, uint32_t node)
 	return outlet;
 }
 
+/* Outlets came or went. */
+static void relink(struct lsc_member *m)
+{
+	m->what.peers = NULL;
+	for (struct lsc_outlet *o = m->outlets; o; o = o->next) {
+		o->to.next = m->what.peers;
+		m->what.peers = &o->to;
+	}
+}
+
 static void forget(struct lsc_member *m, uint32_t node)
 {
 	for (struct lsc_outlet **at = &m->outlets; *at; at = &(*at)->next) {
@@ -206,7 +217,7 @@ static int make_outlets(struct lsc_member *m, const struct lsc_plan *plan, struc
 			outlet->next = m->outlets;
 			m->outlets = outlet;
 		}
-		outlet->duty = to->duty;
+		outlet->to.duty = to->duty;
 		outlet->resting = false;
 	}
 	return 0;
@@ -238,9 +249,9 @@ static int take_schedule(struct lsc_member *m, const struct lsc_plan *plan, stru
 					plan->to[i].rank, plan->ranks);
 			break;
 		}
-		free(outlet->part);
-		outlet->part = parts[plan->to[i].rank] = lsc_bits_new(schedule.pieces);
-		if (!outlet->part)
+		free(outlet->to.part);
+		outlet->to.part = parts[plan->to[i].rank] = lsc_bits_new(schedule.pieces);
+		if (!outlet->to.part)
 			r = lsc_err_set(err, ENOMEM, "cannot follow a schedule: %m");
 	}
 	lsc_part_init(&part, &schedule, plan->rank);
@@ -271,7 +282,7 @@ int lsc_member_plan(struct lsc_member *m, const struct lsc_plan *plan, struct ls
 	int r;
 
 	m->node = plan->node;
-	m->first = plan->first < m->o.image->n_pieces ? plan->first : 0;
+	m->what.first = plan->first < m->o.image->n_pieces ? plan->first : 0;
 	m->timeout_ns = plan->timeout_ns;
 	m->only_rdma = plan->rdma;
 	if (first && plan->rate > 0) {
@@ -281,6 +292,7 @@ int lsc_member_plan(struct lsc_member *m, const struct lsc_plan *plan, struct ls
 	for (uint32_t i = 0; i < plan->n_gone; i++)
 		forget(m, plan->gone[i]);
 	r = make_outlets(m, plan, err);
+	relink(m);
 	if (r == 0 && plan->scheduled)
 		r = take_schedule(m, plan, err);
 	if (r < 0) { /* outlets may be half of the old plan and half of this */

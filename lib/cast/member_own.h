@@ -11,14 +11,11 @@ struct lsc_outlet {
 	struct lsc_outlet *next;
 	uint32_t node;
 	char address[LSC_CAST_ADDRESS];
-	bool resting; /* the plan does not name it */
-	enum lsc_duty duty;
-	uint64_t *part; /* the pieces of LSC_DUTY_PART */
+	bool resting;            /* the plan does not name it */
+	struct lsc_next_peer to; /* what goes there next depends on that */
 
 	struct lsc_link *link; /* NULL: broken, to be opened again */
 	bool by_tcp;           /* RDMA, which its address says, did not do */
-	bool open;             /* the peer has said what it has */
-	uint64_t *has;         /* that the peer has, or was sent */
 	uint32_t sends;        /* under way */
 	uint64_t sent;         /* bytes */
 	struct lsc_timer *again;
@@ -36,8 +33,8 @@ struct lsc_member {
 	bool planned, failed;
 	bool only_rdma; /* no link goes over TCP instead */
 
-	uint32_t node; /* this one's number */
-	uint32_t first;
+	uint32_t node;        /* this one's number */
+	struct lsc_next what; /* goes next: of here and of outlets' `to` */
 	uint64_t timeout_ns;
 	struct lsc_outlet *outlets;
 	struct lsc_inlet *inlets;

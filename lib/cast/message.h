@@ -36,6 +36,7 @@
 #include "base/err.h"
 #include "cast/check.h"
 #include "net/pass.h"
+#include "plan/next.h"
 #include "plan/schedule.h"
 #include "stream/record.h"
 
@@ -69,18 +70,10 @@ struct lsc_ready {
 	char exec[LSC_CAST_ADDRESS]; /* where its stage worker listens; "" where there is none */
 };
 
-/* Which pieces a node sends to another. */
-enum lsc_duty {
-	LSC_DUTY_ALL,    /* whatever that one lacks */
-	LSC_DUTY_INJECT, /* what none of those has to which this node injects */
-	LSC_DUTY_PART,   /* what a schedule says */
-	LSC_DUTIES
-};
-
 struct lsc_plan_to {
 	uint32_t node;
-	enum lsc_duty duty;
-	uint32_t rank; /* in the schedule; of LSC_DUTY_PART */
+	enum lsc_duty duty; /* which pieces */
+	uint32_t rank;      /* in the schedule; of LSC_DUTY_PART */
 	char address[LSC_CAST_ADDRESS];
 };
 

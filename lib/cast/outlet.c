@@ -1,9 +1,7 @@
 /* outlet - the sending side of a member: one link to a peer, and which piece goes over it next
  *
- * An outlet knows which pieces its peer has: those the peer named, and those it was sent.  What may
- * go next is what is here and not there, and, by duty, part of a schedule, or at no other peer of
- * this node.  These are sets of bits, and the next piece is the first of their intersection behind
- * the place where the plan begins: 32 words for an image of 2048 pieces, once a piece.
+ * An outlet knows which pieces its peer has: those the peer named, and those it was sent.  Of what
+ * is here and not there plan/next.h chooses.
  *
  * A send is over when the last of its bytes is in the kernel, which holds at most UNSENT_BYTES that
  * are not on their way: enough for 40 ms of a link of 200 Mbit/s, in which a busy machine may not
@@ -29,91 +27,28 @@
 
 /* --- what goes next --- */
 
-/* The pieces of word w that may go. */
-static uint64_t candidates(const struct lsc_outlet *outlet, uint32_t w)
-{
-	const struct lsc_member *m = outlet->member;
-	uint64_t word = m->here[w] & ~outlet->has[w];
-
-	if (outlet->duty == LSC_DUTY_PART)
-		return word & outlet->part[w];
-	if (outlet->duty == LSC_DUTY_INJECT)
-		for (const struct lsc_outlet *o = m->outlets; word && o; o = o->next)
-			if (o != outlet && o->open)
-				word &= ~o->has[w];
-	return word;
-}
-
-/* The first of them, from the plan's beginning on and around; LSC_NOBODY where there is none. */
-static uint32_t first_candidate(const struct lsc_outlet *outlet)
-{
-	uint32_t first = outlet->member->first,
-		 n = lsc_bits_words(outlet->member->o.image->n_pieces);
-	uint64_t before = (UINT64_C(1) << (first % 64)) - 1; /* in its word */
-
-	for (uint32_t i = 0; i <= n; i++) {
-		uint32_t w = (first / 64 + i) % n;
-		uint64_t word = candidates(outlet, w);
-
-		if (i == 0)
-			word &= ~before;
-		else if (i == n)
-			word &= before;
-		if (word)
-			return w * 64 + (uint32_t)__builtin_ctzll(word);
-	}
-	return LSC_NOBODY;
-}
-
-/* All that is here is at some peer.  What this one still lacks is on its way there around the ring,
- * the first pieces first: so the last one is what it would have to wait for longest. */
-static uint32_t last_missing(const struct lsc_outlet *outlet)
-{
-	const struct lsc_member *m = outlet->member;
-	uint32_t first = m->first, n = lsc_bits_words(m->o.image->n_pieces);
-	uint64_t before = (UINT64_C(1) << (first % 64)) - 1;
-
-	for (uint32_t i = n + 1; i-- > 0;) {
-		uint32_t w = (first / 64 + i) % n;
-		uint64_t word = m->here[w] & ~outlet->has[w];
-
-		if (i == 0)
-			word &= ~before;
-		else if (i == n)
-			word &= before;
-		if (word)
-			return w * 64 + 63 - (uint32_t)__builtin_clzll(word);
-	}
-	return LSC_NOBODY;
-}
-
 static uint32_t choose(const struct lsc_outlet *outlet)
 {
-	uint32_t piece;
+	const struct lsc_next *what = &outlet->member->what;
+	uint32_t piece = lsc_next_piece(what, &outlet->to);
 
-	if (outlet->member->o.image->n_pieces == 0)
-		return LSC_NOBODY;
-	piece = first_candidate(outlet);
-	if (piece == LSC_NOBODY && outlet->duty == LSC_DUTY_INJECT && !outlet->sends)
-		piece = last_missing(outlet);
+	if (piece == LSC_NOBODY && outlet->to.duty == LSC_DUTY_INJECT && !outlet->sends)
+		piece = lsc_next_last(what, &outlet->to);
 	return piece;
 }
 
 uint64_t lsc_outlet_ready(const struct lsc_outlet *outlet)
 {
-	const struct lsc_image *image = outlet->member->o.image;
-	uint64_t n = 0;
+	const struct lsc_member *m = outlet->member;
 
-	for (uint32_t w = 0; w < lsc_bits_words(image->n_pieces); w++)
-		n += (uint64_t)__builtin_popcountll(candidates(outlet, w));
-	return n * image->piece_bytes;
+	return (uint64_t)lsc_next_count(&m->what, &outlet->to) * m->o.image->piece_bytes;
 }
 
 void lsc_outlet_has(struct lsc_member *m, uint32_t node, uint32_t piece)
 {
 	for (struct lsc_outlet *o = m->outlets; o; o = o->next)
 		if (o->node == node)
-			lsc_bits_add(o->has, piece);
+			lsc_bits_add(o->to.has, piece);
 }
 
 static bool send_piece(struct lsc_outlet *outlet, uint32_t piece)
@@ -132,14 +67,14 @@ static bool send_piece(struct lsc_outlet *outlet, uint32_t piece)
 		lsc_member_fail(m, &err);
 		return false;
 	}
-	lsc_bits_add(outlet->has, piece);
+	lsc_bits_add(outlet->to.has, piece);
 	outlet->sends++;
 	return true;
 }
 
 void lsc_outlet_pump(struct lsc_outlet *outlet)
 {
-	while (outlet->open && !outlet->resting && !outlet->member->failed &&
+	while (outlet->to.open && !outlet->resting && !outlet->member->failed &&
 	       outlet->sends < MAX_SENDS) {
 		uint32_t piece = choose(outlet);
 
@@ -169,7 +104,7 @@ static bool is_rdma(const struct lsc_outlet *outlet)
 /* A link over RDMA that does not even open is one over TCP from now on. */
 static bool fall_back(struct lsc_outlet *outlet, const struct lsc_err *why)
 {
-	if (outlet->open || outlet->by_tcp || !is_rdma(outlet) || outlet->member->only_rdma)
+	if (outlet->to.open || outlet->by_tcp || !is_rdma(outlet) || outlet->member->only_rdma)
 		return false;
 	lsc_notice("node %u: %s; pieces go there over TCP", outlet->node, why->text);
 	outlet->by_tcp = true;
@@ -179,13 +114,13 @@ static bool fall_back(struct lsc_outlet *outlet, const struct lsc_err *why)
 static int take_have(struct lsc_outlet *outlet, const struct lsc_record *record,
 		     struct lsc_err *err)
 {
-	int r = lsc_have_parse(record, outlet->member->o.image->n_pieces, outlet->has, err);
+	int r = lsc_have_parse(record, outlet->member->o.image->n_pieces, outlet->to.has, err);
 
 	if (r < 0)
 		return r;
 	if (!outlet->by_tcp && is_rdma(outlet))
 		lsc_info("node %u: pieces go there over RDMA", outlet->node);
-	outlet->open = true;
+	outlet->to.open = true;
 	outlet->pause_ns = FIRST_PAUSE_NS;
 	lsc_member_pump(outlet->member); /* others may have less to do now, or more */
 	return 0;
@@ -201,9 +136,9 @@ static int take_note(struct lsc_outlet *outlet, const struct lsc_record *record,
 	if (r < 0)
 		return r;
 	if (lsc_record_is(record, "got")) {
-		lsc_bits_add(outlet->has, piece);
+		lsc_bits_add(outlet->to.has, piece);
 	} else {
-		lsc_bits_remove(outlet->has, piece);
+		lsc_bits_remove(outlet->to.has, piece);
 		lsc_outlet_pump(outlet);
 	}
 	return 0;
@@ -235,9 +170,9 @@ static void on_close(void *data, struct lsc_link *link, const struct lsc_err *er
 		lsc_err_set(&plain, ECONNRESET, "closed the link too early");
 	lsc_link_close(link);
 	outlet->link = NULL;
-	outlet->open = false;
+	outlet->to.open = false;
 	outlet->sends = 0;
-	memset(outlet->has, 0, lsc_bits_words(m->o.image->n_pieces) * sizeof(outlet->has[0]));
+	memset(outlet->to.has, 0, lsc_bits_words(m->o.image->n_pieces) * sizeof(outlet->to.has[0]));
 	if (lost) { /* what is sent is not there any more */
 		lsc_err_set(&plain, EIO, "a file was cut shorter by someone while it was sent");
 		lsc_member_fail(m, &plain);
@@ -312,8 +247,8 @@ void lsc_outlet_free(struct lsc_outlet *outlet)
 		return;
 	lsc_link_close(outlet->link);
 	lsc_timer_free(outlet->again);
-	free(outlet->has);
-	free(outlet->part);
+	free(outlet->to.has);
+	free(outlet->to.part);
 	free(outlet);
 }
 
@@ -329,8 +264,8 @@ int lsc_outlet_new(struct lsc_outlet **ret_outlet, struct lsc_member *m, uint32_
 	outlet->node = node;
 	outlet->pause_ns = FIRST_PAUSE_NS;
 	strcpy(outlet->address, address);
-	outlet->has = lsc_bits_new(m->o.image->n_pieces);
-	if (!outlet->has)
+	outlet->to.has = lsc_bits_new(m->o.image->n_pieces);
+	if (!outlet->to.has)
 		r = lsc_err_set(err, ENOMEM, "cannot take part in a cast: %m");
 	if (r == 0)
 		r = lsc_timer_new(m->o.loop, on_again, outlet, &outlet->again, err);

@@ -1,6 +1,6 @@
 /* multicast_node - what a node of a simulated cast does with its plan, and what it says
  *
- * The choice of the next piece is that of cast/outlet.c.  A node that sends in turn goes through
+ * The next piece is chosen as cast/outlet.c has it chosen.  A node that sends in turn goes through
  * the rounds of its schedule instead, and waits for what a round wants to be there.
  */
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 void lsc_mc_node_release(struct lsc_mc_node *node)
 {
 	for (uint32_t i = 0; i < node->n_outlets; i++) {
-		free(node->outlets[i].has);
-		free(node->outlets[i].part);
+		free(node->outlets[i].to.has);
+		free(node->outlets[i].to.part);
 	}
 	free(node->outlets);
 	free(node->feeders);
@@ -31,65 +31,10 @@ void lsc_mc_touch(struct lsc_mc *mc, uint32_t id)
 
 /* ---- what goes next ---- */
 
-static uint64_t candidates(const struct lsc_mc_node *node, const struct lsc_mc_outlet *outlet,
-			   uint32_t w)
-{
-	uint64_t word = node->here[w] & ~outlet->has[w];
-
-	if (outlet->duty == LSC_DUTY_PART)
-		return word & outlet->part[w];
-	if (outlet->duty == LSC_DUTY_INJECT)
-		for (uint32_t i = 0; word && i < node->n_outlets; i++)
-			if (&node->outlets[i] != outlet && node->outlets[i].open)
-				word &= ~node->outlets[i].has[w];
-	return word;
-}
-
-static uint32_t first_candidate(const struct lsc_mc *mc, const struct lsc_mc_node *node,
-				const struct lsc_mc_outlet *outlet)
-{
-	uint32_t n = lsc_bits_words(mc->cargo->n_pieces);
-	uint64_t before = (UINT64_C(1) << (node->first % 64)) - 1;
-
-	for (uint32_t i = 0; i <= n; i++) {
-		uint32_t w = (node->first / 64 + i) % n;
-		uint64_t word = candidates(node, outlet, w);
-
-		if (i == 0)
-			word &= ~before;
-		else if (i == n)
-			word &= before;
-		if (word)
-			return w * 64 + (uint32_t)__builtin_ctzll(word);
-	}
-	return LSC_NOBODY;
-}
-
-/* Where all is at some peer: what this one would have to wait for longest. */
-static uint32_t last_missing(const struct lsc_mc *mc, const struct lsc_mc_node *node,
-			     const struct lsc_mc_outlet *outlet)
-{
-	uint32_t n = lsc_bits_words(mc->cargo->n_pieces);
-	uint64_t before = (UINT64_C(1) << (node->first % 64)) - 1;
-
-	for (uint32_t i = n + 1; i-- > 0;) {
-		uint32_t w = (node->first / 64 + i) % n;
-		uint64_t word = node->here[w] & ~outlet->has[w];
-
-		if (i == 0)
-			word &= ~before;
-		else if (i == n)
-			word &= before;
-		if (word)
-			return w * 64 + 63 - (uint32_t)__builtin_clzll(word);
-	}
-	return LSC_NOBODY;
-}
-
 static void start(struct lsc_mc *mc, struct lsc_mc_outlet *outlet, uint32_t piece)
 {
 	outlet->piece = piece;
-	lsc_bits_add(outlet->has, piece);
+	lsc_bits_add(outlet->to.has, piece);
 	lsc_wires_start(mc->wires, outlet->path, (double)lsc_cargo_piece_bytes(mc->cargo, piece),
 			mc->now);
 	mc->result.pieces++;
@@ -142,7 +87,7 @@ static void pump_in_turn(struct lsc_mc *mc, uint32_t id)
 		return;
 	outlet = outlet_to(node, step.send_to);
 	peer = &mc->nodes[step.send_to];
-	if (!outlet || !outlet->open || !lsc_bits_has(node->here, step.send_piece) ||
+	if (!outlet || !outlet->to.open || !lsc_bits_has(node->here, step.send_piece) ||
 	    !peer->in_turn || peer->receives || next_recv(peer).recv_from != id)
 		return;
 	node->sends = peer->receives = true;
@@ -172,11 +117,11 @@ void lsc_mc_pump(struct lsc_mc *mc, uint32_t id)
 		struct lsc_mc_outlet *outlet = &node->outlets[i];
 		uint32_t piece;
 
-		if (!outlet->open || outlet->resting || outlet->piece != LSC_NOBODY)
+		if (!outlet->to.open || outlet->resting || outlet->piece != LSC_NOBODY)
 			continue;
-		piece = first_candidate(mc, node, outlet);
-		if (piece == LSC_NOBODY && outlet->duty == LSC_DUTY_INJECT)
-			piece = last_missing(mc, node, outlet);
+		piece = lsc_next_piece(&node->what, &outlet->to);
+		if (piece == LSC_NOBODY && outlet->to.duty == LSC_DUTY_INJECT)
+			piece = lsc_next_last(&node->what, &outlet->to);
 		if (piece != LSC_NOBODY)
 			start(mc, outlet, piece);
 	}
@@ -245,7 +190,7 @@ static void take_got(struct lsc_mc *mc, const struct lsc_post *post)
 	struct lsc_mc_outlet *outlet = outlet_to(&mc->nodes[post->to], post->from);
 
 	if (outlet)
-		lsc_bits_add(outlet->has, post->piece);
+		lsc_bits_add(outlet->to.has, post->piece);
 }
 
 static int add_feeder(struct lsc_mc_node *node, uint32_t feeder)
@@ -275,8 +220,8 @@ static int take_open(struct lsc_mc *mc, const struct lsc_post *post)
 		return 0;
 	}
 	for (uint32_t w = 0; w < lsc_bits_words(mc->cargo->n_pieces); w++)
-		outlet->has[w] |= peer->here[w];
-	outlet->open = true;
+		outlet->to.has[w] |= peer->here[w];
+	outlet->to.open = true;
 	lsc_mc_touch(mc, post->to);
 	return add_feeder(&mc->nodes[post->from], post->to);
 }
@@ -298,6 +243,15 @@ static int own_path(struct lsc_mc *mc, uint32_t path, uint32_t node, uint32_t ou
 	return 0;
 }
 
+/* Outlets lie elsewhere now, or are more. */
+static void relink(struct lsc_mc_node *node)
+{
+	for (uint32_t i = 0; i < node->n_outlets; i++)
+		node->outlets[i].to.next =
+			i + 1 < node->n_outlets ? &node->outlets[i + 1].to : NULL;
+	node->what.peers = &node->outlets[0].to;
+}
+
 static struct lsc_mc_outlet *add_outlet(struct lsc_mc *mc, uint32_t id, uint32_t peer)
 {
 	struct lsc_mc_node *node = &mc->nodes[id];
@@ -316,10 +270,11 @@ static struct lsc_mc_outlet *add_outlet(struct lsc_mc *mc, uint32_t id, uint32_t
 	}
 	outlet = &node->outlets[node->n_outlets];
 	*outlet = (struct lsc_mc_outlet){
-		.node = peer, .piece = LSC_NOBODY, .has = lsc_bits_new(mc->cargo->n_pieces)};
-	if (!outlet->has)
+		.node = peer, .piece = LSC_NOBODY, .to.has = lsc_bits_new(mc->cargo->n_pieces)};
+	if (!outlet->to.has)
 		return NULL;
 	node->n_outlets++;
+	relink(node);
 	if (lsc_wires_add(mc->wires, id, peer, &outlet->path, NULL) < 0 ||
 	    own_path(mc, outlet->path, id, node->n_outlets - 1) < 0)
 		return NULL;
@@ -341,9 +296,9 @@ static int take_schedule(struct lsc_mc *mc, struct lsc_mc_node *node, const stru
 		return 0;
 	}
 	for (uint32_t i = 0; i < node->n_outlets; i++) {
-		free(node->outlets[i].part);
-		node->outlets[i].part = lsc_bits_new(mc->cargo->n_pieces);
-		if (!node->outlets[i].part)
+		free(node->outlets[i].to.part);
+		node->outlets[i].to.part = lsc_bits_new(mc->cargo->n_pieces);
+		if (!node->outlets[i].to.part)
 			return -ENOMEM;
 	}
 	for (uint32_t round = 0; round < node->schedule.rounds; round++) {
@@ -352,7 +307,7 @@ static int take_schedule(struct lsc_mc *mc, struct lsc_mc_node *node, const stru
 			step.send_to != LSC_NOBODY ? outlet_to(node, step.send_to) : NULL;
 
 		if (outlet)
-			lsc_bits_add(outlet->part, step.send_piece);
+			lsc_bits_add(outlet->to.part, step.send_piece);
 	}
 	return 0;
 }
@@ -370,10 +325,12 @@ static int take_plan(struct lsc_mc *mc, uint32_t id, const struct lsc_plan *plan
 			outlet = add_outlet(mc, id, plan->to[i].node);
 		if (!outlet)
 			return -ENOMEM;
-		outlet->duty = plan->to[i].duty;
+		outlet->to.duty = plan->to[i].duty;
 		outlet->resting = false;
 	}
-	node->first = plan->first < mc->cargo->n_pieces ? plan->first : 0;
+	node->what.here = node->here;
+	node->what.n_pieces = mc->cargo->n_pieces;
+	node->what.first = plan->first < mc->cargo->n_pieces ? plan->first : 0;
 	lsc_mc_touch(mc, id);
 	return plan->scheduled ? take_schedule(mc, node, plan) : 0;
 }
@@ -411,12 +368,11 @@ void lsc_mc_progress(const struct lsc_mc *mc, uint32_t id, struct lsc_node_progr
 	ret->bytes = (uint64_t)LSC_MIN(bytes, (double)mc->cargo->bytes);
 	for (uint32_t i = 0; i < node->n_outlets && ret->n_sent < LSC_CAST_MAX_SENT; i++) {
 		const struct lsc_mc_outlet *outlet = &node->outlets[i];
-		uint64_t ready = 0;
+		uint64_t ready;
 
 		if (outlet->resting)
 			continue;
-		for (uint32_t w = 0; w < lsc_bits_words(mc->cargo->n_pieces); w++)
-			ready += (uint64_t)__builtin_popcountll(candidates(node, outlet, w));
+		ready = lsc_next_count(&node->what, &outlet->to);
 		ret->sent[ret->n_sent++] = (struct lsc_sent){outlet->node, (uint64_t)outlet->sent,
 							     ready * mc->cargo->piece_bytes};
 	}

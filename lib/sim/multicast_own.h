@@ -17,13 +17,11 @@
 
 struct lsc_mc_outlet {
 	uint32_t node; /* the peer */
-	enum lsc_duty duty;
-	bool open, resting;
+	struct lsc_next_peer to;
+	bool resting;
 	uint32_t path;
 	uint32_t piece; /* under way; LSC_NOBODY */
 	double sent;    /* bytes */
-	uint64_t *has;  /* what the peer has, as far as this node knows */
-	uint64_t *part; /* of LSC_DUTY_PART */
 };
 
 struct lsc_mc_node {
@@ -32,7 +30,7 @@ struct lsc_mc_node {
 	uint32_t n_here;
 	double bytes;
 	uint32_t *block_left; /* pieces of each block that are not here */
-	uint32_t first;
+	struct lsc_next what; /* goes next: of here and of outlets' `to` */
 	struct lsc_mc_outlet *outlets;
 	uint32_t n_outlets, room;
 	uint32_t *feeders; /* nodes with an outlet to this one that is open */
