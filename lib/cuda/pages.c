@@ -58,7 +58,7 @@ static int add_slab(struct lsc_cuda_pages *pages)
 	return 0;
 }
 
-static float *take(void *self)
+static void *take(void *self)
 {
 	struct lsc_cuda_pages *pages = self;
 
@@ -67,7 +67,7 @@ static float *take(void *self)
 	return pages->free[--pages->n_free];
 }
 
-static void give(void *self, float *page)
+static void give(void *self, void *page)
 {
 	struct lsc_cuda_pages *pages = self;
 

@@ -16,7 +16,7 @@
 #include "exec/kv.h"
 #include "model/image.h"
 
-#define LSC_BACKEND_ABI 1 /* grows with every change of what is below */
+#define LSC_BACKEND_ABI 2 /* grows with every change of what is below */
 
 /* A row is one position of one request. */
 struct lsc_row {

@@ -382,15 +382,41 @@ struct batch {
 	uint32_t spans[LSC_DECODER_MAX_ROWS + 1]; /* first rows of those that share keys, and n */
 };
 
-static void store_kv(const struct lsc_kv *kv, float *page, uint32_t slot, uint32_t kv_head,
-		     const float *key, const float *value)
+static void store_f32(const struct lsc_kv *kv, float *keys, float *values, const float *key,
+		      const float *value)
 {
-	float *keys = page + lsc_kv_keys(kv, kv_head) + slot;
-
 	for (uint32_t d = 0; d < kv->head_dim; d++)
 		keys[(size_t)d * LSC_PAGE_POSITIONS] = key[d];
-	memcpy(page + lsc_kv_values(kv, kv_head) + (size_t)slot * kv->value_stride, value,
-	       kv->head_dim * sizeof(*value));
+	memcpy(values, value, kv->head_dim * sizeof(*value));
+}
+
+static void store_f16(const struct lsc_decoder *decoder, uint16_t *keys, uint16_t *values,
+		      const float *key, const float *value)
+{
+	const uint32_t n = decoder->kv->head_dim;
+	uint16_t some[64];
+
+	for (uint32_t d = 0; d < n; d++) {
+		if (d % LSC_ARRAY_SIZE(some) == 0)
+			decoder->kernels->halve(some, key + d,
+						LSC_MIN(n - d, LSC_ARRAY_SIZE(some)));
+		keys[(size_t)d * LSC_PAGE_POSITIONS] = some[d % LSC_ARRAY_SIZE(some)];
+	}
+	decoder->kernels->halve(values, value, n);
+}
+
+static void store_kv(const struct lsc_decoder *decoder, void *page, uint32_t slot, uint32_t kv_head,
+		     const float *key, const float *value)
+{
+	const struct lsc_kv *kv = decoder->kv;
+	void *keys = lsc_kv_at(kv, page, lsc_kv_keys(kv, kv_head) + slot);
+	void *values =
+		lsc_kv_at(kv, page, lsc_kv_values(kv, kv_head) + (size_t)slot * kv->value_stride);
+
+	if (kv->half)
+		store_f16(decoder, keys, values, key, value);
+	else
+		store_f32(kv, keys, values, key, value);
 }
 
 /* Norms and turns a row's queries and keys, and puts its keys and values into their page. */
@@ -401,7 +427,7 @@ static void run_prepare(void *data, uint32_t index, unsigned thread)
 	const struct lsc_model_config *config = decoder->config;
 	const struct lsc_row *row = &batch->rows[index];
 	float *qkv = decoder->qkv + (size_t)index * decoder->qkv_stride;
-	float *page = row->request->layers[batch->layer].pages[row->pos / LSC_PAGE_POSITIONS];
+	void *page = row->request->layers[batch->layer].pages[row->pos / LSC_PAGE_POSITIONS];
 
 	(void)thread;
 	for (uint32_t h = 0; h < config->heads + config->kv_heads; h++) {
@@ -417,7 +443,7 @@ static void run_prepare(void *data, uint32_t index, unsigned thread)
 	for (uint32_t h = 0; h < config->kv_heads; h++) {
 		const float *key = qkv + (size_t)(config->heads + h) * config->head_dim;
 
-		store_kv(decoder->kv, page, row->pos % LSC_PAGE_POSITIONS, h, key,
+		store_kv(decoder, page, row->pos % LSC_PAGE_POSITIONS, h, key,
 			 key + (size_t)config->kv_heads * config->head_dim);
 	}
 }
@@ -460,7 +486,8 @@ static void run_attend(void *data, uint32_t task, unsigned thread)
 		.head_dim = config->head_dim,
 		.n = row->pos + 1 - page * LSC_PAGE_POSITIONS,
 		.window = batch->layer >= config->window_first ? config->window : 0,
-		.pages = (const float *const *)row->request->layers[batch->layer].pages + page,
+		.half = decoder->kv->half,
+		.pages = (const void *const *)row->request->layers[batch->layer].pages + page,
 		.keys = lsc_kv_keys(decoder->kv, kv_head),
 		.values = lsc_kv_values(decoder->kv, kv_head),
 		.value_stride = decoder->kv->value_stride,

@@ -62,7 +62,7 @@ int lsc_engine_open(struct lsc_engine **ret_engine, const struct lsc_image *imag
 	if (!engine)
 		return lsc_err_set(err, ENOMEM, "no memory for an engine");
 	engine->image = image;
-	r = lsc_kv_init(&engine->kv, config,
+	r = lsc_kv_init(&engine->kv, config, !options->exact && image->dtype != LSC_DTYPE_F32,
 			options->kv_bytes ? options->kv_bytes : DEFAULT_KV_BYTES, err);
 	if (r == 0)
 		r = open_backend(engine, data, options, err);

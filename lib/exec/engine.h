@@ -28,8 +28,9 @@ struct lsc_engine_options {
 	uint64_t kv_bytes; /* limit of all KV pages; 0: 1 GiB */
 	const struct lsc_kernels *kernels; /* NULL: the best here (tests compare them) */
 	const struct lsc_device *device;   /* borrowed while it runs; NULL: the CPU */
-	bool exact; /* activations stay f32 in every product (kernels.h); else they are rounded
-		     * where the weights' format has a faster product */
+	bool exact; /* activations stay f32 in every product (kernels.h), and keys and values; else
+		     * they are rounded where the weights' format has a faster product, and keys
+		     * and values to f16 where weights are not f32 */
 	uint64_t *progress; /* grows, atomically, with each layer that is computed on the CPU and
 			     * each batch elsewhere; NULL: nobody looks */
 };

@@ -93,12 +93,13 @@ struct lsc_attend {
 	float *out;     /* the same, rows out_stride apart */
 	size_t q_stride, out_stride;
 	uint32_t rows, group, head_dim;
-	uint32_t n;                /* positions up to the first row's own, which is the last */
-	uint32_t window;           /* how many of them a row sees at most; 0: all */
-	const float *const *pages; /* each holds LSC_PAGE_POSITIONS */
-	size_t keys;               /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
-	size_t values;             /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
-	size_t value_stride;       /* head_dim rounded up to the lanes */
+	uint32_t n;               /* positions up to the first row's own, which is the last */
+	uint32_t window;          /* how many of them a row sees at most; 0: all */
+	bool half;                /* pages are of f16, not f32 */
+	const void *const *pages; /* each holds LSC_PAGE_POSITIONS */
+	size_t keys;              /* in a page: [head_dim][LSC_PAGE_POSITIONS] */
+	size_t values;            /* in a page: [LSC_PAGE_POSITIONS][value_stride] */
+	size_t value_stride;      /* head_dim rounded up to the lanes */
 	float scale;
 	float *scores;       /* scratch: [LSC_ATTEND_QUERIES][score_stride] */
 	size_t score_stride; /* what the last row sees, rounded up to a page, at least */
@@ -121,6 +122,11 @@ struct lsc_kernels {
 	float (*softmax)(float *x, uint32_t n);
 
 	void (*attend)(const struct lsc_attend *job);
+
+	/* n numbers to f16, to nearest, ties to even, but to the greatest where they are too large;
+	 * and back. */
+	void (*halve)(uint16_t *out, const float *x, uint32_t n);
+	void (*widen)(float *out, const uint16_t *x, uint32_t n);
 };
 
 /* The best row this processor can run, chosen once; LSC_KERNELS in the environment names another.

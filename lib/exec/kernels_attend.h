@@ -1,4 +1,4 @@
-/* Attention over pages of keys and values; included by kernels_X.c.
+/* Attention over pages of keys and values, and what stores them; included by kernels_X.c.
  *
  * A query is one head of one row.  Up to LSC_ATTEND_QUERIES of them pass over a page while it lies
  * in the first-level cache, TILE_HEADS at a time in registers; the next page is fetched meanwhile,
@@ -15,6 +15,18 @@ struct queries {
 	float sum[LSC_ATTEND_QUERIES];
 };
 
+/* Pages are of f32 or of f16: which is known where these are compiled. */
+LANES lanes lanes_load_kv(const void *page, size_t at, const bool half)
+{
+	return half ? lanes_load_f16((const uint16_t *)page + at)
+		    : lanes_load((const float *)page + at);
+}
+
+LANES void prefetch_kv(const void *page, size_t at, const bool half)
+{
+	__builtin_prefetch((const char *)page + at * (half ? 2 : 4), 0, 2);
+}
+
 LANES uint32_t seen_from(const struct lsc_attend *job, uint32_t n)
 {
 	return job->window && n > job->window ? n - job->window : 0;
@@ -22,8 +34,8 @@ LANES uint32_t seen_from(const struct lsc_attend *job, uint32_t n)
 
 /* Scores of one page for `heads` queries: lanes are positions, so that a key is read once for all
  * of them and nothing has to be summed across lanes. */
-LANES void page_scores(const struct queries *queries, const float *keys, const float *next,
-		       uint32_t first, uint32_t t, const int heads)
+LANES void page_scores(const struct queries *queries, const void *page, const void *next,
+		       uint32_t first, uint32_t t, const int heads, const bool half)
 {
 	const struct lsc_attend *job = queries->job;
 	lanes sum[TILE_HEADS][2], scale = lanes_set(job->scale);
@@ -35,11 +47,13 @@ LANES void page_scores(const struct queries *queries, const float *keys, const f
 		sum[h][0] = sum[h][1] = lanes_set(0);
 	}
 	for (uint32_t d = 0; d < job->head_dim; d++) {
-		lanes k0 = lanes_load(keys + d * LSC_PAGE_POSITIONS);
-		lanes k1 = lanes_load(keys + d * LSC_PAGE_POSITIONS + 16);
+		const size_t at = job->keys + d * LSC_PAGE_POSITIONS;
+		lanes k0 = lanes_load_kv(page, at, half);
+		lanes k1 = lanes_load_kv(page, at + 16, half);
 
-		__builtin_prefetch(next + d * LSC_PAGE_POSITIONS, 0, 2);
-		__builtin_prefetch(next + d * LSC_PAGE_POSITIONS + 16, 0, 2);
+		prefetch_kv(next, at, half);
+		if (!half)
+			prefetch_kv(next, at + 16, half);
 		UNROLL for (int h = 0; h < heads; h++)
 		{
 			lanes v = lanes_set(q[h][d]);
@@ -59,11 +73,12 @@ LANES void page_scores(const struct queries *queries, const float *keys, const f
 
 /* Adds 16 x vectors elements of a page's n values, from position t on, for `heads` queries:
  * positions in order. */
-LANES void page_values(const struct queries *queries, const float *values, const float *next,
+LANES void page_values(const struct queries *queries, const void *page, const void *next,
 		       uint32_t first, uint32_t t, uint32_t n, uint32_t element, const int heads,
-		       const int vectors)
+		       const int vectors, const bool half)
 {
 	const struct lsc_attend *job = queries->job;
+	size_t at = job->values + element;
 	const bool whole = job->head_dim - element >= 16 * (uint32_t)vectors;
 	lanes acc[TILE_HEADS][TILE_VECTORS];
 	const float *p[TILE_HEADS];
@@ -82,8 +97,9 @@ LANES void page_values(const struct queries *queries, const float *values, const
 
 		UNROLL for (int v = 0; v < vectors; v++)
 		{
-			b[v] = lanes_load(values + element + 16 * v);
-			__builtin_prefetch(next + element + 16 * v, 0, 2);
+			b[v] = lanes_load_kv(page, at + 16 * (size_t)v, half);
+			if (!half || v % 2 == 0)
+				prefetch_kv(next, at + 16 * (size_t)v, half);
 		}
 		UNROLL for (int h = 0; h < heads; h++)
 		{
@@ -92,8 +108,7 @@ LANES void page_values(const struct queries *queries, const float *values, const
 			UNROLL for (int v = 0; v < vectors; v++) acc[h][v] =
 				lanes_fma(a, b[v], acc[h][v]);
 		}
-		values += job->value_stride;
-		next += job->value_stride;
+		at += job->value_stride;
 	}
 	UNROLL for (int h = 0; h < heads; h++)
 	{
@@ -107,54 +122,58 @@ LANES void page_values(const struct queries *queries, const float *values, const
 
 /* One page for `heads` queries: their scores, or their sums of values. */
 LANES void attend_page(const struct queries *queries, uint32_t first, uint32_t t, bool values,
-		       const int heads)
+		       const int heads, const bool half)
 {
 	const struct lsc_attend *job = queries->job;
-	const float *page = job->pages[t / LSC_PAGE_POSITIONS];
-	const float *next = first == 0 && t + LSC_PAGE_POSITIONS < queries->most
-				    ? job->pages[t / LSC_PAGE_POSITIONS + 1]
-				    : page;
+	const void *page = job->pages[t / LSC_PAGE_POSITIONS];
+	const void *next = first == 0 && t + LSC_PAGE_POSITIONS < queries->most
+				   ? job->pages[t / LSC_PAGE_POSITIONS + 1]
+				   : page;
 	const uint32_t n = LSC_MIN(queries->most - t, LSC_PAGE_POSITIONS);
 	uint32_t e = 0;
 
 	if (!values) {
-		page_scores(queries, page + job->keys, next + job->keys, first, t, heads);
+		page_scores(queries, page, next, first, t, heads, half);
 		return;
 	}
 	for (; e + 16 * TILE_VECTORS <= job->head_dim; e += 16 * TILE_VECTORS)
-		page_values(queries, page + job->values, next + job->values, first, t, n, e, heads,
-			    TILE_VECTORS);
+		page_values(queries, page, next, first, t, n, e, heads, TILE_VECTORS, half);
 	for (; e < job->head_dim; e += 16)
-		page_values(queries, page + job->values, next + job->values, first, t, n, e, heads,
-			    1);
+		page_values(queries, page, next, first, t, n, e, heads, 1, half);
 }
 
-#define DEFINE_ATTEND(name, heads)                                                                 \
+typedef void attend_fn(const struct queries *queries, uint32_t first, uint32_t t, bool values);
+
+#define DEFINE_ATTEND(name, heads, half)                                                           \
 	TARGET __attribute__((noinline)) static void name(const struct queries *queries,           \
 							  uint32_t first, uint32_t t, bool values) \
 	{                                                                                          \
-		attend_page(queries, first, t, values, heads);                                     \
+		attend_page(queries, first, t, values, heads, half);                               \
 	}
 
-DEFINE_ATTEND(attend_tile, TILE_HEADS)
-DEFINE_ATTEND(attend_three, TILE_HEADS > 3 ? 3 : 1)
-DEFINE_ATTEND(attend_two, TILE_HEADS > 2 ? 2 : 1)
-DEFINE_ATTEND(attend_one, 1)
+/* By the number of queries that pass together. */
+#define DEFINE_ATTENDS(kind, half)                                                                 \
+	DEFINE_ATTEND(attend_##kind##_one, 1, half)                                                \
+	DEFINE_ATTEND(attend_##kind##_two, TILE_HEADS > 2 ? 2 : 1, half)                           \
+	DEFINE_ATTEND(attend_##kind##_three, TILE_HEADS > 3 ? 3 : 1, half)                         \
+	DEFINE_ATTEND(attend_##kind##_tile, TILE_HEADS, half)                                      \
+	static attend_fn *const attend_##kind[] = {attend_##kind##_tile, attend_##kind##_one,      \
+						   attend_##kind##_two, attend_##kind##_three}
+
+DEFINE_ATTENDS(f32, false);
+DEFINE_ATTENDS(f16, true);
 
 TARGET static void attend_pages(const struct queries *queries, bool values)
 {
+	attend_fn *const *attend = queries->job->half ? attend_f16 : attend_f32;
+
 	for (uint32_t t = 0; t < queries->most; t += LSC_PAGE_POSITIONS) {
-		uint32_t i = 0, left;
+		uint32_t i = 0;
 
 		for (; i + TILE_HEADS <= queries->n; i += TILE_HEADS)
-			attend_tile(queries, i, t, values);
-		left = queries->n - i;
-		if (TILE_HEADS > 3 && left == 3)
-			attend_three(queries, i, t, values);
-		else if (TILE_HEADS > 2 && left == 2)
-			attend_two(queries, i, t, values);
-		else if (left)
-			attend_one(queries, i, t, values);
+			attend[0](queries, i, t, values);
+		if (i < queries->n)
+			attend[queries->n - i](queries, i, t, values);
 	}
 }
 
@@ -204,4 +223,32 @@ TARGET static void attend(const struct lsc_attend *job)
 
 	for (uint32_t first = 0; first < n; first += LSC_ATTEND_QUERIES)
 		attend_some(job, first, LSC_MIN(n - first, LSC_ATTEND_QUERIES));
+}
+
+/* --- f16 --- */
+
+/* What is not a number stays that. */
+LANES lanes bound_f16(lanes v)
+{
+	return lanes_max(lanes_set(-65504), lanes_min(lanes_set(65504), v));
+}
+
+TARGET static void halve(uint16_t *out, const float *x, uint32_t n)
+{
+	uint16_t rest[16];
+
+	for (; n >= 16; n -= 16, out += 16, x += 16)
+		lanes_store_f16(out, bound_f16(lanes_load(x)));
+	if (n == 0)
+		return;
+	lanes_store_f16(rest, bound_f16(lanes_load_n(x, n)));
+	memcpy(out, rest, n * sizeof(*out));
+}
+
+TARGET static void widen(float *out, const uint16_t *x, uint32_t n)
+{
+	for (; n >= 16; n -= 16, out += 16, x += 16)
+		lanes_store(out, lanes_load_f16(x));
+	if (n > 0)
+		lanes_store_n(out, lanes_load_f16_n(x, n), n);
 }

@@ -89,6 +89,12 @@ LANES lanes lanes_load_f16_n(const uint16_t *p, uint32_t n)
 	return lanes_load_f16(part);
 }
 
+LANES void lanes_store_f16(uint16_t *p, lanes v)
+{
+	_mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(v.lo, _MM_FROUND_TO_NEAREST_INT));
+	_mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(v.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+
 LANES lanes lanes_fma(lanes a, lanes b, lanes c)
 {
 	return (lanes){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};

@@ -68,6 +68,11 @@ LANES lanes lanes_load_f16_n(const uint16_t *p, uint32_t n)
 	return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask_of(n), p));
 }
 
+LANES void lanes_store_f16(uint16_t *p, lanes v)
+{
+	_mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
 LANES lanes lanes_fma(lanes a, lanes b, lanes c)
 {
 	return _mm512_fmadd_ps(a, b, c);

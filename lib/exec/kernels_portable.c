@@ -11,6 +11,7 @@
 
 #include "base/macros.h"
 #include "exec/kernels_steps.h"
+#include "model/dtype.h"
 
 #define TARGET
 #define LANES __attribute__((always_inline)) static inline
@@ -94,6 +95,11 @@ LANES lanes lanes_load_f16(const uint16_t *p)
 LANES lanes lanes_load_f16_n(const uint16_t *p, uint32_t n)
 {
 	EACH((uint32_t)i < n ? float_of_half(p[i]) : 0);
+}
+
+LANES void lanes_store_f16(uint16_t *p, lanes v)
+{
+	lsc_dtype_from_f32(LSC_DTYPE_F16, v.v, p, 16);
 }
 
 LANES lanes lanes_fma(lanes a, lanes b, lanes c)

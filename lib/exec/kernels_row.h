@@ -20,4 +20,6 @@ const struct lsc_kernels KERNELS = {
 	.swiglu = swiglu,
 	.softmax = softmax,
 	.attend = attend,
+	.halve = halve,
+	.widen = widen,
 };

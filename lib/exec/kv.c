@@ -14,12 +14,12 @@ struct lsc_kv_page {
 	struct lsc_kv_page *next;
 };
 
-int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64_t limit,
+int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, bool half, uint64_t limit,
 		struct lsc_err *err)
 {
 	uint32_t value_stride = (uint32_t)lsc_align_up(config->head_dim, LSC_LANES);
 	uint64_t page_bytes = (uint64_t)config->kv_heads * (config->head_dim + value_stride) *
-			      LSC_PAGE_POSITIONS * sizeof(float);
+			      LSC_PAGE_POSITIONS * (half ? sizeof(uint16_t) : sizeof(float));
 
 	if (limit < page_bytes)
 		return lsc_err_set(err, EINVAL, "%llu bytes of KV hold no page of %llu",
@@ -29,6 +29,7 @@ int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64
 		.kv_heads = config->kv_heads,
 		.head_dim = config->head_dim,
 		.value_stride = value_stride,
+		.half = half,
 		.page_bytes = page_bytes,
 		.limit_pages = limit / page_bytes,
 		.context_pages = (uint32_t)lsc_div_up(config->context, LSC_PAGE_POSITIONS),
@@ -83,12 +84,12 @@ void lsc_kv_prepare(struct lsc_kv *kv)
 	kv->ready = end;
 }
 
-static float *take_page(struct lsc_kv *kv)
+static void *take_page(struct lsc_kv *kv)
 {
 	struct lsc_kv_page *page = kv->free;
 
 	if (kv->memory.take)
-		page = (struct lsc_kv_page *)kv->memory.take(kv->memory.self);
+		page = kv->memory.take(kv->memory.self);
 	else if (page)
 		kv->free = page->next;
 	else
@@ -96,12 +97,12 @@ static float *take_page(struct lsc_kv *kv)
 	if (!page)
 		return NULL;
 	kv->used_pages++;
-	return (float *)page;
+	return page;
 }
 
-static void give_page(struct lsc_kv *kv, float *page)
+static void give_page(struct lsc_kv *kv, void *page)
 {
-	struct lsc_kv_page *free_page = (struct lsc_kv_page *)page;
+	struct lsc_kv_page *free_page = page;
 
 	kv->used_pages--;
 	if (kv->memory.give) {
@@ -114,7 +115,7 @@ static void give_page(struct lsc_kv *kv, float *page)
 
 static int add_page(struct lsc_kv *kv, struct lsc_kv_request *request, struct lsc_kv_layer *layer)
 {
-	float *page;
+	void *page;
 
 	if (kv->used_pages >= kv->limit_pages || layer->n_pages == kv->context_pages)
 		return -ENOSPC;
@@ -195,12 +196,12 @@ static struct lsc_kv_request *new_request(const struct lsc_kv *kv)
 	const size_t head =
 		sizeof(struct lsc_kv_request) + kv->layers * sizeof(struct lsc_kv_layer);
 	struct lsc_kv_request *request =
-		calloc(1, head + (size_t)kv->layers * kv->context_pages * sizeof(float *));
-	float **pages;
+		calloc(1, head + (size_t)kv->layers * kv->context_pages * sizeof(void *));
+	void **pages;
 
 	if (!request)
 		return NULL;
-	pages = (float **)((char *)request + head);
+	pages = (void **)((char *)request + head);
 	for (uint32_t layer = 0; layer < kv->layers; layer++)
 		request->layers[layer].pages = pages + (size_t)layer * kv->context_pages;
 	return request;

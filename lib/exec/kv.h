@@ -2,10 +2,10 @@
  *
  * A page holds LSC_PAGE_POSITIONS positions of one layer, all its kv heads: first the keys, a
  * [head_dim][positions] plane for each head (kernels.h's attend reads 16 positions at once), then
- * the values, [positions][value_stride].  All pages have one size and come from one budget; freed
- * ones are kept for the next request.  Addresses for all of them are taken with the first, memory
- * by the kernel as they are first used: a token that begins a page allocates nothing.  Requests are
- * found by their key.  One thread uses a kv.
+ * the values, [positions][value_stride], all as f32 or as f16.  All pages have one size and come
+ * from one budget; freed ones are kept for the next request.  Addresses for all of them are taken
+ * with the first, memory by the kernel as they are first used: a token that begins a page allocates
+ * nothing.  Requests are found by their key.  One thread uses a kv.
  */
 #ifndef LSC_EXEC_KV_H
 #define LSC_EXEC_KV_H
@@ -17,8 +17,8 @@
 #include "exec/engine.h"
 
 struct lsc_kv_layer {
-	float **pages; /* room for those of the whole context; NULL before first, where a window
-			* has passed */
+	void **pages; /* room for those of the whole context; NULL before first, where a window
+		       * has passed */
 	uint32_t n_pages, first;
 	uint32_t len; /* positions filled */
 };
@@ -35,14 +35,15 @@ struct lsc_kv_page; /* a free page, linked */
 
 /* Where pages are that this process cannot write: their pointers are only handed on. */
 struct lsc_kv_memory {
-	float *(*take)(void *self); /* NULL: no memory */
-	void (*give)(void *self, float *page);
+	void *(*take)(void *self); /* NULL: no memory */
+	void (*give)(void *self, void *page);
 	void (*forget)(void *self, void *table); /* a request with a table goes */
 	void *self;
 };
 
 struct lsc_kv {
 	uint32_t layers, kv_heads, head_dim, value_stride;
+	bool half; /* numbers are f16 */
 	uint64_t page_bytes;
 	uint64_t limit_pages, used_pages;
 	uint32_t context_pages; /* of a layer of one request, at most */
@@ -60,8 +61,8 @@ struct lsc_kv {
 		0                                                                                  \
 	}
 
-/* limit is in bytes; less than one page is -EINVAL. */
-int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, uint64_t limit,
+/* limit is in bytes; less than one page is -EINVAL.  half: numbers are kept as f16. */
+int lsc_kv_init(struct lsc_kv *kv, const struct lsc_model_config *config, bool half, uint64_t limit,
 		struct lsc_err *err);
 void lsc_kv_release(struct lsc_kv *kv);
 
@@ -100,7 +101,7 @@ uint64_t lsc_kv_missing(struct lsc_kv *kv, const struct lsc_request_key *key, ui
 
 void lsc_kv_drop(struct lsc_kv *kv, const struct lsc_request_key *key);
 
-/* Where a head's planes lie in a page, in floats. */
+/* Where a head's planes lie in a page, in numbers. */
 static inline size_t lsc_kv_keys(const struct lsc_kv *kv, uint32_t kv_head)
 {
 	return (size_t)kv_head * kv->head_dim * LSC_PAGE_POSITIONS;
@@ -110,6 +111,12 @@ static inline size_t lsc_kv_values(const struct lsc_kv *kv, uint32_t kv_head)
 {
 	return ((size_t)kv->kv_heads * kv->head_dim + (size_t)kv_head * kv->value_stride) *
 	       LSC_PAGE_POSITIONS;
+}
+
+/* Where number `at` of a page is. */
+static inline void *lsc_kv_at(const struct lsc_kv *kv, void *page, size_t at)
+{
+	return (uint8_t *)page + at * (kv->half ? sizeof(uint16_t) : sizeof(float));
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "exec/kernels.h"
 
 bool lsc_kv_is_readable(const struct lsc_kv *kv)
 {
@@ -35,44 +36,69 @@ static uint32_t run_length(uint32_t pos, uint32_t n)
 	return LSC_MIN(n, LSC_PAGE_POSITIONS - pos % LSC_PAGE_POSITIONS);
 }
 
-static void read_page(const struct lsc_kv *kv, const float *page, uint32_t slot, uint32_t n,
-		      float *rows)
+/* n numbers of a page from `at` on. */
+static void get(const struct lsc_kv *kv, void *page, size_t at, float *to, uint32_t n)
+{
+	const void *from = lsc_kv_at(kv, page, at);
+
+	if (kv->half)
+		lsc_kernels()->widen(to, from, n);
+	else
+		memcpy(to, from, n * sizeof(*to));
+}
+
+static void put(const struct lsc_kv *kv, void *page, size_t at, const float *from, uint32_t n)
+{
+	void *to = lsc_kv_at(kv, page, at);
+
+	if (kv->half)
+		lsc_kernels()->halve(to, from, n);
+	else
+		memcpy(to, from, n * sizeof(*from));
+}
+
+static void read_page(const struct lsc_kv *kv, void *page, uint32_t slot, uint32_t n, float *rows)
 {
 	const size_t stride = lsc_kv_row_floats(kv), dim = kv->head_dim;
+	float key[LSC_PAGE_POSITIONS];
 
 	for (uint32_t head = 0; head < kv->kv_heads; head++) {
-		const float *keys = page + lsc_kv_keys(kv, head) + slot;
-		const float *values =
-			page + lsc_kv_values(kv, head) + (size_t)slot * kv->value_stride;
+		const size_t keys = lsc_kv_keys(kv, head) + slot;
+		const size_t values = lsc_kv_values(kv, head) + (size_t)slot * kv->value_stride;
 		float *to = rows + head * dim;
 
-		for (size_t d = 0; d < dim; d++)
+		for (size_t d = 0; d < dim; d++) {
+			get(kv, page, keys + d * LSC_PAGE_POSITIONS, key, n);
 			for (uint32_t i = 0; i < n; i++)
-				to[i * stride + d] = keys[d * LSC_PAGE_POSITIONS + i];
+				to[i * stride + d] = key[i];
+		}
 		to += kv->kv_heads * dim;
 		for (uint32_t i = 0; i < n; i++)
-			memcpy(to + i * stride, values + (size_t)i * kv->value_stride,
-			       dim * sizeof(float));
+			get(kv, page, values + (size_t)i * kv->value_stride, to + i * stride,
+			    kv->head_dim);
 	}
 }
 
-static void write_page(const struct lsc_kv *kv, float *page, uint32_t slot, uint32_t n,
+static void write_page(const struct lsc_kv *kv, void *page, uint32_t slot, uint32_t n,
 		       const float *rows)
 {
 	const size_t stride = lsc_kv_row_floats(kv), dim = kv->head_dim;
+	float key[LSC_PAGE_POSITIONS];
 
 	for (uint32_t head = 0; head < kv->kv_heads; head++) {
-		float *keys = page + lsc_kv_keys(kv, head) + slot;
-		float *values = page + lsc_kv_values(kv, head) + (size_t)slot * kv->value_stride;
+		const size_t keys = lsc_kv_keys(kv, head) + slot;
+		const size_t values = lsc_kv_values(kv, head) + (size_t)slot * kv->value_stride;
 		const float *from = rows + head * dim;
 
-		for (size_t d = 0; d < dim; d++)
+		for (size_t d = 0; d < dim; d++) {
 			for (uint32_t i = 0; i < n; i++)
-				keys[d * LSC_PAGE_POSITIONS + i] = from[i * stride + d];
+				key[i] = from[i * stride + d];
+			put(kv, page, keys + d * LSC_PAGE_POSITIONS, key, n);
+		}
 		from += kv->kv_heads * dim;
 		for (uint32_t i = 0; i < n; i++)
-			memcpy(values + (size_t)i * kv->value_stride, from + i * stride,
-			       dim * sizeof(float));
+			put(kv, page, values + (size_t)i * kv->value_stride, from + i * stride,
+			    kv->head_dim);
 	}
 }
 

@@ -434,10 +434,11 @@ static void test_refusals(const struct toy *toy, const uint32_t *ids)
 	lsc_engine_close(NULL);
 }
 
-/* A page of the toy is 2 heads x (8 + 16) x 32 floats = 6 KiB, a request needs one a layer. */
+/* A page of the toy is 2 heads x (8 + 16) x 32 numbers, a request needs one a layer. */
 static void test_pages(const struct toy *toy, const uint32_t *ids, const float *want)
 {
-	const uint64_t page = 2ull * (8 + 16) * LSC_PAGE_POSITIONS * 4, layers = 4;
+	const uint64_t number = exact || toy->image.dtype == LSC_DTYPE_F32 ? 4 : 2, layers = 4;
+	const uint64_t page = 2ull * (8 + 16) * LSC_PAGE_POSITIONS * number;
 	struct lsc_engine *engine = open_engine(toy, 1, NULL, 3 * layers * page);
 	struct lsc_request_key key = key_of(2);
 	float *got = calloc(N * (size_t)toy->image.config.vocab, sizeof(*got));

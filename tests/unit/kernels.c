@@ -381,17 +381,26 @@ static void test_exp(const struct lsc_kernels *kernels)
 struct attention {
 	struct lsc_attend job;
 	float *pages[8];
+	uint16_t *halves[8]; /* the same as f16 */
 	float *out;
 };
 
 /* The last of rows sees n positions. */
-static void attention_init(struct attention *a, uint32_t rows, uint32_t group, uint32_t head_dim,
-			   uint32_t n)
+static void attention_init(struct attention *a, bool half, uint32_t rows, uint32_t group,
+			   uint32_t head_dim, uint32_t n)
 {
 	uint32_t stride = (uint32_t)lsc_align_up(head_dim, 16);
 
-	for (uint32_t i = 0; i < 8; i++)
-		a->pages[i] = random_floats((size_t)(head_dim + stride) * LSC_PAGE_POSITIONS);
+	for (uint32_t i = 0; i < 8; i++) {
+		const size_t size = (size_t)(head_dim + stride) * LSC_PAGE_POSITIONS;
+
+		a->pages[i] = random_floats(size);
+		a->halves[i] = calloc(size, sizeof(uint16_t));
+		if (half) {
+			lsc_dtype_from_f32(LSC_DTYPE_F16, a->pages[i], a->halves[i], size);
+			lsc_dtype_to_f32(LSC_DTYPE_F16, a->halves[i], a->pages[i], size);
+		}
+	}
 	a->out = calloc((size_t)rows * (group * head_dim + 3), sizeof(float));
 	a->job = (struct lsc_attend){
 		.q = random_floats((size_t)rows * (group * head_dim + 1)),
@@ -402,7 +411,8 @@ static void attention_init(struct attention *a, uint32_t rows, uint32_t group, u
 		.group = group,
 		.head_dim = head_dim,
 		.n = n + 1 - rows,
-		.pages = (const float *const *)a->pages,
+		.half = half,
+		.pages = half ? (const void *const *)a->halves : (const void *const *)a->pages,
 		.values = (size_t)head_dim * LSC_PAGE_POSITIONS,
 		.value_stride = stride,
 		.scale = 0.5f,
@@ -414,8 +424,10 @@ static void attention_init(struct attention *a, uint32_t rows, uint32_t group, u
 
 static void attention_release(struct attention *a)
 {
-	for (uint32_t i = 0; i < 8; i++)
+	for (uint32_t i = 0; i < 8; i++) {
 		free(a->pages[i]);
+		free(a->halves[i]);
+	}
 	free((void *)a->job.q);
 	free(a->job.scores);
 	free(a->out);
@@ -474,7 +486,8 @@ static bool same_alone(const struct attention *a, const struct lsc_kernels *plai
 	return same;
 }
 
-static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kernels *plain)
+static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kernels *plain,
+			bool half)
 {
 	static const uint32_t dims[] = {8, 24, 64, 128}, rows[] = {1, 2, 5, 16};
 	static const uint32_t groups[] = {1, 3, 4, 7};
@@ -485,7 +498,7 @@ static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kern
 			uint32_t m = rows[i % 4];
 			struct attention a;
 
-			attention_init(&a, m, groups[i / 4 % 4], dims[i / 16], n);
+			attention_init(&a, half, m, groups[i / 4 % 4], dims[i / 16], n);
 			a.job.window = n == 96 ? 40 : 0;
 			kernels->attend(&a.job);
 			for (uint32_t row = 0; row < m; row++)
@@ -493,8 +506,36 @@ static void test_attend(const struct lsc_kernels *kernels, const struct lsc_kern
 			same &= same_alone(&a, plain);
 			attention_release(&a);
 		}
-	ok(near, "%s: attention is softmax(qk)v", kernels->name);
-	ok(same, "%s: attention of rows equals the portable one of each alone", kernels->name);
+	ok(near, "%s, %s: attention is softmax(qk)v", kernels->name, half ? "f16" : "f32");
+	ok(same, "%s, %s: attention of rows equals the portable one of each alone", kernels->name,
+	   half ? "f16" : "f32");
+}
+
+/* Every f16 there is, and what lies around each: rounded as weights are, but never to infinity. */
+static void test_halves(const struct lsc_kernels *kernels)
+{
+	float x[3 * 16 + 5], back[3 * 16 + 5];
+	uint16_t got[3 * 16 + 5], want[3 * 16 + 5];
+	bool round = true, wide = true;
+
+	for (uint32_t bits = 0; bits <= UINT16_MAX; bits++) {
+		const uint16_t half = (uint16_t)bits;
+		float at;
+
+		lsc_dtype_to_f32(LSC_DTYPE_F16, &half, &at, 1);
+		for (size_t i = 0; i < LSC_ARRAY_SIZE(x); i++)
+			x[i] = i % 3 ? at * (1 + (float)i * 0x1p-12f) : at;
+		kernels->halve(got, x, LSC_ARRAY_SIZE(x));
+		for (size_t i = 0; i < LSC_ARRAY_SIZE(x); i++)
+			x[i] = isnan(x[i]) ? x[i] : fmaxf(-65504, fminf(65504, x[i]));
+		lsc_dtype_from_f32(LSC_DTYPE_F16, x, want, LSC_ARRAY_SIZE(x));
+		round &= !memcmp(got, want, sizeof(want));
+		kernels->widen(back, got, LSC_ARRAY_SIZE(got));
+		lsc_dtype_to_f32(LSC_DTYPE_F16, got, x, LSC_ARRAY_SIZE(got));
+		wide &= isnan(at) ? isnan(back[0]) : !memcmp(back, x, sizeof(x));
+	}
+	ok(round, "%s: numbers become f16 as weights do, and stay finite", kernels->name);
+	ok(wide, "%s: and come back", kernels->name);
 }
 
 int main(void)
@@ -512,7 +553,9 @@ int main(void)
 		test_packed(kernels);
 		test_elementwise(kernels, plain);
 		test_exp(kernels);
-		test_attend(kernels, plain);
+		test_attend(kernels, plain, false);
+		test_attend(kernels, plain, true);
+		test_halves(kernels);
 	}
 	ok(lsc_kernels() != NULL, "one row is chosen: %s", lsc_kernels()->name);
 	ok(lsc_kernels_named("vax") == NULL, "an unknown row is none");

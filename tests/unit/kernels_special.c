@@ -180,7 +180,7 @@ static void attend(const struct attention *a, const struct lsc_kernels *kernels,
 		   float out[QUERY_ROWS * GROUP * HEAD])
 {
 	static float scores[LSC_ATTEND_QUERIES * PAGES * LSC_PAGE_POSITIONS];
-	const float *pages[PAGES] = {a->pages[0], a->pages[1], a->pages[2]};
+	const void *pages[PAGES] = {a->pages[0], a->pages[1], a->pages[2]};
 	const struct lsc_attend job = {
 		.q = a->q,
 		.out = out,

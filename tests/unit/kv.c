@@ -82,7 +82,7 @@ int main(void)
 	struct lsc_kv_request *request;
 	uint32_t page = LSC_PAGE_POSITIONS;
 
-	is_int(lsc_kv_init(&kv, &config, 1 << 30, NULL), 0, "a cache");
+	is_int(lsc_kv_init(&kv, &config, false, 1 << 30, NULL), 0, "a cache");
 	is_int(missing(0, page + 1), 4, "who is not known lacks all");
 	ok(lsc_kv_reaches(NULL, &config, 0, 2, 0) && !lsc_kv_reaches(NULL, &config, 0, 2, 1),
 	   "and may begin, but not go on");

@@ -1,10 +1,12 @@
 /* Keys and values as rows: what is read at one place and written at another is the same there, also
- * of a window; what cannot be is refused and leaves no page behind. */
+ * of a window, and where they are kept as f16; what cannot be is refused and leaves no page behind.
+ */
 #include "exec/kv_rows.h"
 
 #include <errno.h>
 #include <math.h>
 
+#include "model/dtype.h"
 #include "tap.h"
 
 #define LEN (5 * LSC_PAGE_POSITIONS + 7)
@@ -21,7 +23,7 @@ static float rows[LEN * 80], got[LEN * 80];
 
 static float at(uint32_t layer, uint32_t pos, uint32_t i)
 {
-	return (float)(1000 * layer + pos) + (float)i / 128;
+	return (float)(1000 * layer + pos) + (float)i / 128; /* 17 bits */
 }
 
 static const float *make_rows(uint32_t layer, uint32_t pos, uint32_t n)
@@ -59,8 +61,33 @@ static bool holds(const struct lsc_kv *kv, const struct lsc_kv_request *request,
 {
 	uint32_t from = lsc_kv_needs_from(&config, layer, LEN), n = LEN - from;
 
-	return lsc_kv_read_rows(kv, request, layer, from, n, got) == 0 &&
-	       !memcmp(got, make_rows(layer, from, n), n * 80 * sizeof(float));
+	if (lsc_kv_read_rows(kv, request, layer, from, n, got) < 0)
+		return false;
+	make_rows(layer, from, n);
+	for (uint32_t i = 0; kv->half && i < n * 80; i++) {
+		uint16_t half;
+
+		lsc_dtype_from_f32(LSC_DTYPE_F16, &rows[i], &half, 1);
+		lsc_dtype_to_f32(LSC_DTYPE_F16, &half, &rows[i], 1);
+	}
+	return !memcmp(got, rows, n * 80 * sizeof(float));
+}
+
+static void test_half(void)
+{
+	struct lsc_kv_request *request;
+	const float large = 1e30f;
+	float row[80] = {0};
+
+	ok(lsc_kv_init(&here, &config, true, 1 << 21, NULL) == 0, "a cache of f16");
+	request = fill(&here, &key);
+	ok(holds(&here, request, 0) && holds(&here, request, 1) && holds(&here, request, 2),
+	   "what was written is read, rounded");
+	row[79] = large;
+	ok(lsc_kv_write_rows(&here, request, 0, 0, 1, row) == 0 &&
+		   lsc_kv_read_rows(&here, request, 0, 0, 1, got) == 0 && got[79] == 65504,
+	   "what is too large is the largest");
+	lsc_kv_release(&here);
 }
 
 int main(void)
@@ -68,8 +95,9 @@ int main(void)
 	struct lsc_kv_request *request, *second;
 	uint64_t used;
 
-	ok(lsc_kv_init(&here, &config, 1 << 22, NULL) == 0 &&
-		   lsc_kv_init(&there, &config, 1 << 18, NULL) == 0,
+	test_half();
+	ok(lsc_kv_init(&here, &config, false, 1 << 22, NULL) == 0 &&
+		   lsc_kv_init(&there, &config, false, 1 << 18, NULL) == 0,
 	   "two caches");
 	ok(lsc_kv_is_readable(&here), "in memory");
 	is_int(lsc_kv_row_floats(&here), 80, "floats in a row");

@@ -49,16 +49,16 @@ static struct lsc_backend_ops far_ops;
 static struct lsc_device far_device = {.ops = &far_ops};
 static size_t far_page_bytes;
 
-static float *far_take(void *self)
+static void *far_take(void *self)
 {
 	const size_t bytes = lsc_align_up(far_page_bytes, 64);
-	float *page = aligned_alloc(64, bytes);
+	void *page = aligned_alloc(64, bytes);
 
 	(void)self;
 	return page ? memset(page, 0, bytes) : NULL;
 }
 
-static void far_give(void *self, float *page)
+static void far_give(void *self, void *page)
 {
 	(void)self;
 	free(page);
