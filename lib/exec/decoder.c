@@ -7,8 +7,8 @@
  * it.
  */
 #include "exec/decoder.h"
+#include "exec/decoder_own.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,99 +17,6 @@
 
 #define HEAD_ROWS       16 /* rows of logits computed at once */
 #define FIRST_POSITIONS 32768
-
-/* --- weights --- */
-
-int lsc_decoder_find(const struct lsc_image *image, uint32_t unit, enum lsc_tensor_role role,
-		     uint32_t rows, uint32_t cols, const struct lsc_tensor **ret_tensor,
-		     struct lsc_err *err)
-{
-	const struct lsc_tensor *tensor = lsc_image_tensor(image, unit, role);
-	uint32_t parts = role == LSC_TENSOR_GATE_UP ? 2 : 1;
-	uint64_t bytes;
-
-	if (!tensor)
-		return lsc_err_set(err, EBADMSG, "image has no tensor %u of unit %u", role, unit);
-	if (tensor->dtype != LSC_DTYPE_F32 && tensor->dtype != LSC_DTYPE_F16 &&
-	    tensor->dtype != LSC_DTYPE_BF16 && tensor->dtype != LSC_DTYPE_Q8)
-		return lsc_err_set(err, EOPNOTSUPP, "tensor %u of unit %u: format %s does not run",
-				   role, unit, lsc_dtype_name(tensor->dtype));
-	bytes = parts * lsc_dtype_matrix_bytes(tensor->dtype, rows / parts, cols);
-	if (tensor->rows != rows || tensor->cols != cols || tensor->bytes < bytes ||
-	    tensor->offset % 4 || tensor->offset > image->bytes ||
-	    tensor->bytes > image->bytes - tensor->offset)
-		return lsc_err_set(err, EBADMSG, "tensor %u of unit %u is not %u x %u", role, unit,
-				   rows, cols);
-	*ret_tensor = tensor;
-	return 0;
-}
-
-struct loader {
-	const struct lsc_image *image;
-	const uint8_t *data;
-	int result; /* of the first that failed; the others are then not looked for */
-	struct lsc_err *err;
-};
-
-static struct lsc_matrix matrix(struct loader *from, uint32_t unit, enum lsc_tensor_role role,
-				uint32_t rows, uint32_t cols)
-{
-	const struct lsc_tensor *tensor = NULL;
-
-	if (from->result == 0)
-		from->result =
-			lsc_decoder_find(from->image, unit, role, rows, cols, &tensor, from->err);
-	if (from->result < 0)
-		return (struct lsc_matrix){0};
-	return (struct lsc_matrix){tensor->dtype, rows, cols, from->data + tensor->offset};
-}
-
-static const float *vector(struct loader *from, uint32_t unit, enum lsc_tensor_role role,
-			   uint32_t n)
-{
-	struct lsc_matrix found = matrix(from, unit, role, 1, n);
-
-	if (from->result == 0 && found.dtype != LSC_DTYPE_F32)
-		from->result = lsc_err_set(from->err, EBADMSG, "tensor %u of unit %u is not f32",
-					   role, unit);
-	return found.data;
-}
-
-static int load(struct lsc_decoder *decoder, const struct lsc_image *image, const uint8_t *data,
-		struct lsc_err *err)
-{
-	const struct lsc_model_config *config = &image->config;
-	uint32_t heads = config->heads * config->head_dim;
-	uint32_t all = heads + 2 * config->kv_heads * config->head_dim;
-	uint32_t hidden = config->hidden, last = lsc_model_head_unit(config);
-	struct loader from = {image, data, 0, err};
-
-	for (uint32_t i = 0; i < config->layers && from.result == 0; i++) {
-		struct lsc_layer *layer = &decoder->layers[i];
-		uint32_t unit = lsc_model_layer_unit(config, i);
-
-		layer->attn_norm = vector(&from, unit, LSC_TENSOR_ATTN_NORM, hidden);
-		layer->qkv = matrix(&from, unit, LSC_TENSOR_QKV, all, hidden);
-		if (config->qkv_bias)
-			layer->qkv_bias = vector(&from, unit, LSC_TENSOR_QKV_BIAS, all);
-		if (config->qk_norm) {
-			layer->q_norm = vector(&from, unit, LSC_TENSOR_Q_NORM, config->head_dim);
-			layer->k_norm = vector(&from, unit, LSC_TENSOR_K_NORM, config->head_dim);
-		}
-		layer->o = matrix(&from, unit, LSC_TENSOR_O, hidden, heads);
-		layer->ffn_norm = vector(&from, unit, LSC_TENSOR_FFN_NORM, hidden);
-		if (config->experts)
-			continue;
-		layer->gate_up = matrix(&from, unit, LSC_TENSOR_GATE_UP, 2 * config->ffn, hidden);
-		layer->down = matrix(&from, unit, LSC_TENSOR_DOWN, hidden, config->ffn);
-	}
-	decoder->final_norm = vector(&from, last, LSC_TENSOR_FINAL_NORM, hidden);
-	decoder->embed = matrix(&from, lsc_image_tensor(image, 0, LSC_TENSOR_EMBED) ? 0 : last,
-				LSC_TENSOR_EMBED, config->vocab, hidden);
-	decoder->head = config->tied ? decoder->embed
-				     : matrix(&from, last, LSC_TENSOR_HEAD, config->vocab, hidden);
-	return from.result;
-}
 
 int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 		     const uint8_t *data, struct lsc_kv *kv,
@@ -137,7 +44,7 @@ int lsc_decoder_init(struct lsc_decoder *decoder, const struct lsc_image *image,
 	decoder->layers = calloc(config->layers, sizeof(*decoder->layers));
 	if (!decoder->layers)
 		return lsc_err_set(err, ENOMEM, "no memory for %u layers", config->layers);
-	r = load(decoder, image, data, err);
+	r = lsc_decoder_load(decoder, image, data, err);
 	if (r == 0)
 		r = lsc_rope_init(&decoder->rope, config, err);
 	if (r == 0)
@@ -372,155 +279,6 @@ static void normalise(struct lsc_decoder *decoder, const float *weight, uint32_t
 	lsc_rows_each(decoder->pool, run_norm, &norm, n);
 }
 
-/* --- attention --- */
-
-struct batch {
-	struct lsc_decoder *decoder;
-	const struct lsc_layer *weights;
-	uint32_t layer;
-	const struct lsc_row *rows;
-	uint32_t spans[LSC_DECODER_MAX_ROWS + 1]; /* first rows of those that share keys, and n */
-};
-
-static void store_f32(const struct lsc_kv *kv, float *keys, float *values, const float *key,
-		      const float *value)
-{
-	for (uint32_t d = 0; d < kv->head_dim; d++)
-		keys[(size_t)d * LSC_PAGE_POSITIONS] = key[d];
-	memcpy(values, value, kv->head_dim * sizeof(*value));
-}
-
-static void store_f16(const struct lsc_decoder *decoder, uint16_t *keys, uint16_t *values,
-		      const float *key, const float *value)
-{
-	const uint32_t n = decoder->kv->head_dim;
-	uint16_t some[64];
-
-	for (uint32_t d = 0; d < n; d++) {
-		if (d % LSC_ARRAY_SIZE(some) == 0)
-			decoder->kernels->halve(some, key + d,
-						LSC_MIN(n - d, LSC_ARRAY_SIZE(some)));
-		keys[(size_t)d * LSC_PAGE_POSITIONS] = some[d % LSC_ARRAY_SIZE(some)];
-	}
-	decoder->kernels->halve(values, value, n);
-}
-
-static void store_kv(const struct lsc_decoder *decoder, void *page, uint32_t slot, uint32_t kv_head,
-		     const float *key, const float *value)
-{
-	const struct lsc_kv *kv = decoder->kv;
-	void *keys = lsc_kv_at(kv, page, lsc_kv_keys(kv, kv_head) + slot);
-	void *values =
-		lsc_kv_at(kv, page, lsc_kv_values(kv, kv_head) + (size_t)slot * kv->value_stride);
-
-	if (kv->half)
-		store_f16(decoder, keys, values, key, value);
-	else
-		store_f32(kv, keys, values, key, value);
-}
-
-/* Norms and turns a row's queries and keys, and puts its keys and values into their page. */
-static void run_prepare(void *data, uint32_t index, unsigned thread)
-{
-	const struct batch *batch = data;
-	struct lsc_decoder *decoder = batch->decoder;
-	const struct lsc_model_config *config = decoder->config;
-	const struct lsc_row *row = &batch->rows[index];
-	float *qkv = decoder->qkv + (size_t)index * decoder->qkv_stride;
-	void *page = row->request->layers[batch->layer].pages[row->pos / LSC_PAGE_POSITIONS];
-
-	(void)thread;
-	for (uint32_t h = 0; h < config->heads + config->kv_heads; h++) {
-		float *head = qkv + (size_t)h * config->head_dim;
-
-		if (config->qk_norm)
-			decoder->kernels->rms_norm(head, head,
-						   h < config->heads ? batch->weights->q_norm
-								     : batch->weights->k_norm,
-						   config->head_dim, config->norm_eps);
-		lsc_rope_turn(&decoder->rope, row->pos, head);
-	}
-	for (uint32_t h = 0; h < config->kv_heads; h++) {
-		const float *key = qkv + (size_t)(config->heads + h) * config->head_dim;
-
-		store_kv(decoder, page, row->pos % LSC_PAGE_POSITIONS, h, key,
-			 key + (size_t)config->kv_heads * config->head_dim);
-	}
-}
-
-/* Rows from index on that share keys: of one request, at consecutive positions, as many as are
- * worked on together. */
-static uint32_t count_alike(const struct batch *batch, uint32_t index, uint32_t n)
-{
-	const struct lsc_model_config *config = batch->decoder->config;
-	const struct lsc_row *first = &batch->rows[index];
-	uint32_t most = LSC_MAX(LSC_ATTEND_QUERIES / (config->heads / config->kv_heads), 1);
-	uint32_t count = 1;
-
-	while (count < most && index + count < n && first[count].request == first->request &&
-	       first[count].pos == first->pos + count)
-		count++;
-	return count;
-}
-
-/* One task: rows that share keys, and one kv head with the query heads that share it. */
-static void run_attend(void *data, uint32_t task, unsigned thread)
-{
-	const struct batch *batch = data;
-	struct lsc_decoder *decoder = batch->decoder;
-	const struct lsc_model_config *config = decoder->config;
-	const uint32_t kv_head = task % config->kv_heads;
-	const uint32_t index = batch->spans[task / config->kv_heads];
-	const uint32_t group = config->heads / config->kv_heads;
-	const size_t head = (size_t)kv_head * group * config->head_dim;
-	const struct lsc_row *row = &batch->rows[index];
-	const uint32_t page =
-		lsc_model_sees_from(config, batch->layer, row->pos) / LSC_PAGE_POSITIONS;
-	struct lsc_attend job = {
-		.q = decoder->qkv + (size_t)index * decoder->qkv_stride + head,
-		.out = decoder->att + (size_t)index * decoder->att_stride + head,
-		.q_stride = decoder->qkv_stride,
-		.out_stride = decoder->att_stride,
-		.rows = batch->spans[task / config->kv_heads + 1] - index,
-		.group = group,
-		.head_dim = config->head_dim,
-		.n = row->pos + 1 - page * LSC_PAGE_POSITIONS,
-		.window = batch->layer >= config->window_first ? config->window : 0,
-		.half = decoder->kv->half,
-		.pages = (const void *const *)row->request->layers[batch->layer].pages + page,
-		.keys = lsc_kv_keys(decoder->kv, kv_head),
-		.values = lsc_kv_values(decoder->kv, kv_head),
-		.value_stride = decoder->kv->value_stride,
-		.scale = 1.0f / sqrtf((float)config->head_dim),
-		.scores = decoder->scores +
-			  (size_t)thread * LSC_ATTEND_QUERIES * decoder->score_stride,
-		.score_stride = decoder->score_stride,
-	};
-
-	decoder->kernels->attend(&job);
-}
-
-static void attend(struct lsc_decoder *decoder, struct batch *batch, uint32_t n)
-{
-	const struct lsc_model_config *config = decoder->config;
-	uint64_t seen = 0;
-	uint32_t spans = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		seen += batch->rows[i].pos + 1 -
-			lsc_model_sees_from(config, batch->layer, batch->rows[i].pos);
-	for (uint32_t i = 0; i < n; i += count_alike(batch, i, n))
-		batch->spans[spans++] = i;
-	batch->spans[spans] = n;
-	/* A few microseconds of work are not worth sharing. */
-	if (seen * config->heads * config->head_dim < 1 << 15) {
-		for (uint32_t task = 0; task < spans * config->kv_heads; task++)
-			run_attend(batch, task, 0);
-		return;
-	}
-	lsc_pool_run(decoder->pool, run_attend, batch, spans * config->kv_heads);
-}
-
 /* --- units --- */
 
 void lsc_decoder_embed(struct lsc_decoder *decoder, const struct lsc_row *rows, uint32_t n)
@@ -536,7 +294,6 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 		       uint32_t n)
 {
 	const struct lsc_layer *layer = &decoder->layers[index];
-	struct batch batch;
 	struct product gate_up = {
 		.job = {layer->gate_up.dtype, layer->gate_up.data, layer->gate_up.cols, n,
 			decoder->normed, decoder->hidden_stride, decoder->gate_up,
@@ -545,18 +302,13 @@ void lsc_decoder_layer(struct lsc_decoder *decoder, uint32_t index, const struct
 		.up_offset = decoder->ffn_stride,
 	};
 
-	batch.decoder = decoder;
-	batch.weights = layer;
-	batch.layer = index;
-	batch.rows = rows;
 	normalise(decoder, layer->attn_norm, n);
 	for (uint32_t i = 0; layer->qkv_bias && i < n; i++)
 		memcpy(decoder->qkv + (size_t)i * decoder->qkv_stride, layer->qkv_bias,
 		       layer->qkv.rows * sizeof(float));
 	multiply(decoder, &layer->qkv, decoder->normed, decoder->hidden_stride, decoder->qkv,
 		 decoder->qkv_stride, n, layer->qkv_bias != NULL);
-	lsc_rows_each(decoder->pool, run_prepare, &batch, n);
-	attend(decoder, &batch, n);
+	lsc_decoder_attend(decoder, index, rows, n);
 	multiply(decoder, &layer->o, decoder->att, decoder->att_stride, decoder->x,
 		 decoder->hidden_stride, n, true);
 	normalise(decoder, layer->ffn_norm, n);
